@@ -1,0 +1,136 @@
+// Where everything lies in a guest's two shared memories. Pure arithmetic; every thread computes the same layout.
+//
+//   pages    │ page 0 │ page 1 │ … │ page N-1 │                       exactly the guest
+//   control  │ header │ cards A │ cards B │ presence │ hashes │ bitmaps │ vCPU blocks │ thread blocks │ staging │
+//
+// Offsets are byte offsets into the control memory, 64-byte aligned so that no two regions share a cache line.
+
+import { GodwitError } from '../errors.ts'
+import {
+  MAX_CHANNELS,
+  MAX_MEMORY_BYTES,
+  MAX_VCPUS,
+  MIN_MEMORY_BYTES,
+  PAGE_BYTES,
+  STAGING_BYTES,
+  WASM_PAGE_BYTES,
+} from '../limits.ts'
+
+/** Int32 word indices of the control header. */
+export const HEADER = {
+  /** The one safepoint word (R2): epoch << 8 | mode bits | table index. */
+  safepoint: 0,
+  /** Lock of batch selection: 0 free, 1 held. */
+  selectLock: 1,
+  /** Next page of the round under way (batch selection, under the lock). */
+  cursor: 2,
+  /** Pages skipped in this round because they were dirty again. */
+  skipped: 3,
+  /** 1 while a cancel or failure asks the transfer threads to stop early. */
+  abort: 4,
+  /** Steps the locked vCPUs have used of their grants; notified (Atomics) by vCPUs. */
+  grantsDone: 5,
+} as const
+export const HEADER_BYTES = 4096
+
+/** One vCPU's block: words first, registers behind. Offsets in bytes from the block's start. */
+export const VCPU_BLOCK = {
+  bytes: 4096,
+  /** Int32: a VcpuState. */
+  state: 0,
+  /** Int32: the last safepoint word acknowledged. */
+  acknowledged: 4,
+  /** Int32: the one wake word; adding one and notifying ends any park (R5). */
+  wake: 8,
+  /** Int32: duty-cycle throttle, share of time taken away in 1/1000. */
+  throttle: 12,
+  /** Float64: steps done since the guest was created. */
+  steps: 16,
+  /** Float64: the step count at which a locked or budgeted vCPU must park; +Infinity when free. */
+  stepLimit: 24,
+  /** BigInt64: process.hrtime.bigint() at the last park for a pause. */
+  parkedAt: 32,
+  /** BigInt64: process.hrtime.bigint() when it left that park. */
+  leftAt: 40,
+  /** Int32: last step batch's duration, µs, for R7's message. */
+  stepMicros: 48,
+  /** Uint32[256]: the program's registers. */
+  registers: 2048,
+  registerCount: 256,
+} as const
+
+/** One transfer thread's block. */
+export const THREAD_BLOCK = {
+  bytes: 256 * 1024,
+  /** BigInt64: this thread's part of the running digest (R15). */
+  digest: 0,
+  /** Uint32[]: page list of the batch in hand; 64 Ki entries at most. */
+  list: 4096,
+  /** Uint8[]: one class per page of the list (0 raw, 1 zero). */
+  classes: 8192,
+} as const
+
+export interface Layout {
+  readonly memoryBytes: number
+  readonly pageCount: number
+  readonly vcpus: number
+  readonly controlBytes: number
+  /** Card tables A and B, one byte a page. */
+  readonly cards: readonly [number, number]
+  readonly presence: number
+  /** 8 bytes a page: the XXH64 last sent (source) or placed (destination); 0 for a zero page. */
+  readonly hashes: number
+  /** One bit a page: the pages of the round under way. */
+  readonly toSend: number
+  /** One bit a page: harvested but not yet put into a round. */
+  readonly dirty: number
+  readonly vcpuBlocks: number
+  /** MAX_CHANNELS + 1 blocks; the last belongs to the main thread. */
+  readonly threadBlocks: number
+  /** MAX_CHANNELS areas of STAGING_BYTES. */
+  readonly staging: number
+}
+
+const align = (offset: number, to = 64): number => Math.ceil(offset / to) * to
+
+/** Lays out a guest of `memoryBytes` with `vcpus` vCPUs. Throws `bad-size` outside 64 KiB–4 GiB or off 64 KiB steps. */
+export function layoutOf(memoryBytes: number, vcpus: number): Layout {
+  if (!Number.isInteger(memoryBytes) || memoryBytes < MIN_MEMORY_BYTES || memoryBytes % WASM_PAGE_BYTES !== 0) {
+    throw new GodwitError('bad-size', `guest memory of ${memoryBytes} bytes is not a multiple of 64 KiB`, {
+      hint: 'give a size such as 64KiB, 512MiB or 4GiB',
+    })
+  }
+  if (memoryBytes > MAX_MEMORY_BYTES) {
+    throw new GodwitError('bad-size', `guest memory of ${memoryBytes} bytes is above 4 GiB`, {
+      hint: 'Godwit moves guests of up to 4 GiB for now',
+    })
+  }
+  if (!Number.isInteger(vcpus) || vcpus < 1 || vcpus > MAX_VCPUS) {
+    throw new GodwitError('usage', `${vcpus} vCPUs: give 1 to ${MAX_VCPUS}`)
+  }
+  const pageCount = memoryBytes / PAGE_BYTES
+  const cardsA = HEADER_BYTES
+  const cardsB = align(cardsA + pageCount)
+  const presence = align(cardsB + pageCount)
+  const hashes = align(presence + pageCount)
+  const toSend = align(hashes + 8 * pageCount)
+  const dirty = align(toSend + pageCount / 8)
+  const vcpuBlocks = align(dirty + pageCount / 8, 4096)
+  const threadBlocks = vcpuBlocks + vcpus * VCPU_BLOCK.bytes
+  const staging = threadBlocks + (MAX_CHANNELS + 1) * THREAD_BLOCK.bytes
+  const controlBytes = align(staging + MAX_CHANNELS * STAGING_BYTES, WASM_PAGE_BYTES)
+  return {
+    memoryBytes,
+    pageCount,
+    vcpus,
+    controlBytes,
+    cards: [cardsA, cardsB],
+    presence,
+    hashes,
+    toSend,
+    dirty,
+    vcpuBlocks,
+    threadBlocks,
+    staging,
+  }
+}

@@ -1,0 +1,57 @@
+// Every limit of the engine, with its unit in the name and its reason beside it. Nothing else hard-codes one.
+
+/** One guest page, bytes. The dirty-tracking, hashing and transfer unit. */
+export const PAGE_BYTES = 4096
+export const PAGE_SHIFT = 12
+/** WebAssembly memories grow by this many bytes, so a guest is a multiple of it. */
+export const WASM_PAGE_BYTES = 65_536
+export const MIN_MEMORY_BYTES = WASM_PAGE_BYTES
+/** wasm32 addresses end here; larger guests get a clear error for now. */
+export const MAX_MEMORY_BYTES = 4 * 1024 ** 3
+/** A vCPU is a thread; more of them than this on one host is a mistake in a request. */
+export const MAX_VCPUS = 64
+/** A channel is a thread and a socket on each side. */
+export const MAX_CHANNELS = 16
+/** Page records in one PAGES frame: 1 MiB of raw content, the unit of pacing and of the locked mutator. */
+export const BATCH_PAGES = 256
+/** Largest payload of a PAGES frame: every page of a batch raw, plus a full run table of 16 bytes an entry. */
+export const MAX_PAGE_FRAME_BYTES = BATCH_PAGES * (PAGE_BYTES + 16) + 16
+/** Largest control message, bytes, checked before it is unpacked: registers of 64 vCPUs fit with room to spare. */
+export const MAX_CONTROL_FRAME_BYTES = 512 * 1024
+/** Raw runs of at least this many pages on average go straight from and into guest memory; shorter ones are staged. */
+export const DIRECT_RUN_PAGES = 16
+/** One read into guest memory or staging; 64–256 KiB measured best. */
+export const READ_BYTES = 256 * 1024
+/** Staging of one transfer thread: two batches, so that one is filled while the other is in the socket. */
+export const STAGING_BYTES = 2 * (1024 * 1024 + 64 * 1024)
+/** A peer that sent nothing for this long is dead. */
+export const PEER_SILENT_MS = 5000
+/** An idle control channel sends a ping this often. */
+export const PING_INTERVAL_MS = 1000
+/** A vCPU that is not at a safepoint after this long fails the migration (R7). */
+export const HANDSHAKE_TIMEOUT_MS = 1000
+/** A vCPU polls the safepoint word at least this often, in steps (R3). */
+export const POLL_STEPS = 64
+/** Connections that have not shown their token after this long are closed (R14). */
+export const HELLO_TIMEOUT_MS = 3000
+/** Connections that may wait at a channel's port without having shown a token. */
+export const MAX_STRANGERS = 8
+export const DEFAULT_DOWNTIME_TARGET_MS = 50
+/** Xen's pass limit: 29 iterations and the last round. */
+export const DEFAULT_MAX_ROUNDS = 29
+/** Xen's max_factor: stop once this many times the memory was sent. */
+export const MAX_FACTOR = 3
+/** Xen's "small enough" remainder, pages. */
+export const SMALL_REMAINDER_PAGES = 50
+/** Link rate of virtual time when a locked guest has no bandwidth limit, bytes per second. */
+export const VIRTUAL_LINK_BYTES_PER_SECOND = 40_000_000
+/** Redialling after the commit is in doubt: first wait and the longest one. */
+export const REDIAL_FIRST_MS = 50
+export const REDIAL_MAX_MS = 2000
+/** Reports an agent keeps. */
+export const REPORTS_KEPT = 100
+/** Migrations an agent runs at once unless told otherwise. */
+export const DEFAULT_CONCURRENT_MIGRATIONS = 4
+export const API_PORT = 7400
+export const DATA_PORT_FIRST = 7410
+export const DATA_PORT_LAST = 7499

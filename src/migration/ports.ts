@@ -1,0 +1,92 @@
+// What the two sessions of a migration need from the world: a clock, a control channel, page transfer, the vCPUs and
+// the ownership record. Real threads and sockets implement these for hosts; the simulation implements them on a
+// virtual clock in one thread. The sessions themselves know neither.
+
+import type { ControlMessage, VcpuState } from '../wire/messages.ts'
+
+export interface Clock {
+  /** Monotonic milliseconds with sub-millisecond resolution. */
+  now(): number
+  /** Monotonic nanoseconds, for stamps that cross to the other host. */
+  nowNs(): bigint
+  /** Resolves after `ms`; rejects with the signal's reason when aborted. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>
+}
+
+/** One established control connection. Order is kept; a message sent is either delivered or the link is lost. */
+export interface ControlLink {
+  send(message: ControlMessage): void
+  /** The next message; rejects with `link-lost`, `peer-silent` or a protocol error, and does so for ever after. */
+  receive(): Promise<ControlMessage>
+  /** Sends what is queued, then closes. Idempotent. */
+  close(): void
+  /** Bytes at the socket so far. */
+  readonly bytes: { sent: number; received: number }
+  /** Smallest ping round trip so far, ms (0 when none), and the peer's clock minus ours, ns. */
+  readonly roundTripMs: number
+  readonly clockOffsetNs: bigint
+}
+
+export interface RoundOrder {
+  readonly round: number
+  /** Skip pages that are marked in the current card table (Clark's to_skip); false in the last round. */
+  readonly skip: boolean
+  /** Hash every page sent and keep the digest. */
+  readonly hash: boolean
+  /** The guest is paused: send as fast as the limit allows. */
+  readonly final: boolean
+}
+
+export interface RoundSent {
+  readonly sent: number
+  readonly skipped: number
+  /** Bytes of page frames at the sockets. */
+  readonly bytes: number
+  readonly zeroPages: number
+  readonly rawPages: number
+}
+
+/** The sending half: n channels that drain the `toSend` bitmap of the guest's control memory. */
+export interface PageSource {
+  /** Sends the pages of `toSend`, then ROUND_END on every channel. Rejects on the first channel that fails. */
+  sendRound(order: RoundOrder): Promise<RoundSent>
+  /** Bytes per second for all channels together; null: no limit. */
+  setBandwidth(bytesPerSecond: number | null): void
+  /** Work done so far by all threads of the round under way: monotonic. */
+  progress(): { pages: number; bytes: number }
+  readonly bytes: { sent: number; received: number; control: number }
+  /** Ends the threads, closes the sockets; idempotent. */
+  close(): Promise<void>
+}
+
+/** The receiving half. */
+export interface PageDestination {
+  /** Resolves when every channel has ended `round` and its pages are placed; channels go on with the next (R12). */
+  placed(round: number): Promise<{ bytes: number }>
+  close(): Promise<void>
+}
+
+export interface HandshakeTime {
+  readonly ms: number
+}
+
+/** The vCPUs as a migration sees them. */
+export interface Vcpus {
+  /** R1: swaps the card tables; afterwards the retired table is quiet. Returns its index. */
+  swapCards(): Promise<HandshakeTime & { retired: 0 | 1 }>
+  /** Parks every vCPU at a step boundary. */
+  pause(): Promise<HandshakeTime>
+  resume(): void
+  /** Share of time taken from the vCPUs, 0–0.99. */
+  throttle(share: number): void
+  /** Registers and steps; only while paused. */
+  save(): VcpuState[]
+  /** Only before the first resume. */
+  load(states: readonly VcpuState[]): void
+  steps(): number
+  /** hrtime ns of each vCPU's last park for a pause, and of leaving it. */
+  parkedAt(): bigint[]
+  leftAt(): bigint[]
+  /** Resolves when every vCPU has left the park of the last pause. */
+  running(): Promise<void>
+}

@@ -1,0 +1,44 @@
+// What an operator can choose about a migration, with defaults. The schema validates the HTTP API, the command line
+// and the library alike; every value in force goes into the report.
+
+import { z } from 'zod'
+import { DEFAULT_DOWNTIME_TARGET_MS, DEFAULT_MAX_ROUNDS, MAX_CHANNELS } from '../limits.ts'
+
+export const MOVEMENTS = ['stop-and-copy', 'pre-copy'] as const
+export const SELECTIONS = ['linear', 'skip'] as const
+export const STOP_RULES = ['xen', 'target'] as const
+export const VERIFY_MODES = ['digest', 'full', 'none'] as const
+
+export type Movement = (typeof MOVEMENTS)[number]
+export type Selection = (typeof SELECTIONS)[number]
+export type StopRuleName = (typeof STOP_RULES)[number]
+export type VerifyMode = (typeof VERIFY_MODES)[number]
+
+export const settingsSchema = z.strictObject({
+  movement: z.enum(MOVEMENTS).default('pre-copy').describe('when the vCPUs switch'),
+  channels: z.int().min(1).max(MAX_CHANNELS).default(1).describe('data connections, one thread each'),
+  bandwidth: z
+    .number()
+    .positive()
+    .nullable()
+    .default(null)
+    .describe('limit of all channels together, bytes per second'),
+  adaptiveBandwidth: z.boolean().default(false).describe("Clark's dynamic rate: start low, follow the dirty rate"),
+  downtimeTarget: z.number().positive().default(DEFAULT_DOWNTIME_TARGET_MS).describe('milliseconds'),
+  maxRounds: z.int().min(0).max(10_000).default(DEFAULT_MAX_ROUNDS).describe('rounds before the guest is stopped'),
+  selection: z.enum(SELECTIONS).default('skip').describe('skip: leave out pages that are dirty again'),
+  stop: z.enum(STOP_RULES).default('target').describe("when to stop: Xen's rules, or the downtime target"),
+  verify: z.enum(VERIFY_MODES).default('digest').describe('digest: digest and audit; full: hash all inside the pause'),
+  timeout: z.number().positive().nullable().default(null).describe('the whole migration, milliseconds'),
+  switchoverTimeout: z
+    .number()
+    .positive()
+    .nullable()
+    .default(null)
+    .describe('milliseconds; null: 10 × target, at least 1 s'),
+  advertise: z.string().nullable().default(null).describe('address the destination dials, when not the one it sees'),
+})
+
+/** Every option of one migration, defaults filled in. Sizes bytes, times milliseconds, rates bytes per second. */
+export type MigrationSettings = z.output<typeof settingsSchema>
+export type MigrationOptions = z.input<typeof settingsSchema>

@@ -1,0 +1,117 @@
+// Control messages: msgpackr maps in CONTROL frames, one schema each. docs/protocol.md has the table of who sends
+// what when; a test walks both. Everything here comes from a socket and is validated before anyone looks at it.
+
+import { z } from 'zod'
+import { MAX_CHANNELS, MAX_VCPUS } from '../limits.ts'
+
+const hex128 = z.string().regex(/^[0-9a-f]{32}$/)
+const hex64 = z.string().regex(/^[0-9a-f]{16}$/)
+const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
+const round = z.number().int().min(0).max(100_000)
+const epoch = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
+const errorShape = z.strictObject({
+  code: z.string().max(64),
+  message: z.string().max(1000),
+  hint: z.string().max(1000).optional(),
+  side: z.enum(['source', 'destination']).optional(),
+})
+
+/** A vCPU between two steps: registers (1 KiB) and how many steps it has done. */
+const vcpuState = z.strictObject({
+  steps: z.number().min(0).max(Number.MAX_SAFE_INTEGER),
+  registers: z.instanceof(Uint8Array).refine((bytes) => bytes.length === 1024, 'registers are 1,024 bytes'),
+})
+
+export const messageSchemas = {
+  /** First frame of every connection, destination → source (R14). */
+  hello: z.strictObject({
+    type: z.literal('hello'),
+    version: z.number().int().min(0).max(255),
+    migration: hex128,
+    token: hex128,
+    generation: z.number().int().min(0).max(1_000_000),
+    channel: z.union([
+      z.literal('control'),
+      z
+        .number()
+        .int()
+        .min(0)
+        .max(MAX_CHANNELS - 1),
+    ]),
+    capabilities: z.array(z.string().max(64)).max(64),
+  }),
+  /** Source → destination: the connection is accepted. */
+  welcome: z.strictObject({ type: z.literal('welcome'), capabilities: z.array(z.string().max(64)).max(64) }),
+  /** Destination → source: every channel has ended round k and its pages are placed (R12). */
+  placed: z.strictObject({ type: z.literal('placed'), round, bytes: count }),
+  /** Source → destination, guest paused: the state that crosses; obeyed when `round` is placed. */
+  state: z.strictObject({
+    type: z.literal('state'),
+    round,
+    epoch,
+    vcpus: z.array(vcpuState).min(1).max(MAX_VCPUS),
+    /** Digest over pages, 64 bits as hex; null with --no-verify. */
+    digest: hex64.nullable(),
+    verify: z.enum(['digest', 'full', 'none']),
+  }),
+  /** Destination → source: everything placed, digest proven, record `incoming, epoch` written. */
+  prepared: z.strictObject({
+    type: z.literal('prepared'),
+    epoch,
+    digest: hex64.nullable(),
+    digestMs: z.number(),
+    hashes: count,
+  }),
+  /** Source → destination: the commit point is behind us. */
+  commit: z.strictObject({ type: z.literal('commit'), epoch }),
+  /** Destination → source: owner, running. `leftAt`: clock of the destination, ns since its boot, one a vCPU. */
+  active: z.strictObject({
+    type: z.literal('active'),
+    epoch,
+    leftAt: z.array(z.bigint()).max(MAX_VCPUS),
+    activateMs: z.number(),
+  }),
+  /** Source → destination: memory audited and discarded; the migration is over. */
+  done: z.strictObject({ type: z.literal('done'), epoch }),
+  /** Destination → source after a cut behind PREPARED: what of this migration? (R18) */
+  ask: z.strictObject({ type: z.literal('ask'), epoch }),
+  /** Source → destination: aborted for this migration; the destination may forget it. */
+  'not-released': z.strictObject({ type: z.literal('not-released'), epoch }),
+  /** Either way before `released`: the attempt is over, with its reason. */
+  abort: z.strictObject({ type: z.literal('abort'), error: errorShape }),
+  ping: z.strictObject({ type: z.literal('ping'), sentAt: z.bigint() }),
+  /** Echo of a ping with the clock of the one who answers, ns. */
+  pong: z.strictObject({ type: z.literal('pong'), sentAt: z.bigint(), clock: z.bigint() }),
+  /** Locked pace with the vCPUs at the destination is a later movement's; reserved: figures for the report. */
+  usage: z.strictObject({
+    type: z.literal('usage'),
+    cpuMs: z.number(),
+    rssPeak: count,
+    stepsPerSecond: z.number().nullable(),
+  }),
+} as const
+
+export const controlMessageSchema = z.discriminatedUnion('type', [
+  messageSchemas.hello,
+  messageSchemas.welcome,
+  messageSchemas.placed,
+  messageSchemas.state,
+  messageSchemas.prepared,
+  messageSchemas.commit,
+  messageSchemas.active,
+  messageSchemas.done,
+  messageSchemas.ask,
+  messageSchemas['not-released'],
+  messageSchemas.abort,
+  messageSchemas.ping,
+  messageSchemas.pong,
+  messageSchemas.usage,
+])
+export type ControlMessage = z.output<typeof controlMessageSchema>
+export type MessageOf<T extends ControlMessage['type']> = Extract<ControlMessage, { type: T }>
+export type VcpuState = z.output<typeof vcpuState>
+
+/** Protocol version of this build. */
+export const PROTOCOL_VERSION = 1
+/** What this build can do; a migration names what it needs and the reservation refuses what is missing. */
+export const CAPABILITIES = ['pre-copy', 'stop-and-copy', 'digest', 'zero', 'raw'] as const
