@@ -1,0 +1,15 @@
+// How `npm test` runs: each file in a process of its own, so that a guest's shared memory returns when the file ends.
+
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    pool: 'forks',
+    // Most tests start threads and processes of their own; two files at a time fill two cores.
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+    teardownTimeout: 10_000,
+  },
+})
