@@ -1,0 +1,110 @@
+// What a guest process does with its guest, as the shell (main.ts), the agent and the tests see it. host.ts implements
+// it with the real guest, wire and migration; test/support has a fake one. Everything here is plain JSON.
+
+import type { ErrorCode } from '../errors.ts'
+import type { Progress } from '../events.ts'
+import type { GuestConfig } from '../guest/config.ts'
+import type { MigrationReport } from '../migration/report.ts'
+import type { MigrationOptions, MigrationSettings } from '../migration/settings.ts'
+
+export const GUEST_STATES = [
+  'running',
+  'paused',
+  'incoming',
+  'migrating',
+  'handed-over',
+  'unreconciled',
+  'crashed',
+  'stopping',
+] as const
+export type GuestState = (typeof GUEST_STATES)[number]
+
+/** A guest as its process sees it now. Sizes bytes; `steps` one entry a vCPU. */
+export interface GuestStatus {
+  config: GuestConfig
+  state: GuestState
+  /** Who may run the guest, as far as this host knows. */
+  owner: 'here' | 'elsewhere' | 'undecided'
+  epoch: number
+  steps: number[]
+  stepsPerSecond: number
+  residentBytes: number
+  pid: number
+  migration: null | { id: string; role: 'source' | 'destination'; peer: string; progress: Progress | null }
+  crash?: { code: ErrorCode; message: string; hint?: string }
+}
+
+/** Body of POST /v1/reservations, sent by the source's guest process to the destination's agent. */
+export interface Reservation {
+  /** 32 hex digits. */
+  migration: string
+  /** 32 hex digits (R14). */
+  token: string
+  generation: number
+  /** The epoch the destination will own. */
+  epoch: number
+  guest: GuestConfig
+  /** `host` is --advertise; null: the address the reservation came from. */
+  source: { agent: string; agentPort: number; host: string | null; controlPort: number; dataPorts: number[] }
+  settings: MigrationSettings
+  protocol: number
+  capabilities: string[]
+}
+
+export interface MigrateRequest {
+  /** 32 hex digits. */
+  id: string
+  /** The destination's agent. */
+  to: { host: string; port: number }
+  settings: MigrationOptions
+  sourceAgent: { name: string; port: number }
+  /** First and last port to listen on; [0, 0]: the system chooses each. */
+  dataPortRange: [number, number]
+  listenHost: string
+}
+
+export type Verdict = 'released' | 'not-released' | 'owner' | 'unknown'
+
+export interface GuestHostPort {
+  status(): GuestStatus
+  /** Resolves with the report whatever the outcome; rejects only when the migration could not begin. */
+  migrate(request: MigrateRequest): Promise<MigrationReport>
+  /** Throws `too-late` behind the commit point (R24). */
+  cancel(): Promise<void>
+  pause(): Promise<void>
+  resume(): Promise<void>
+  verdict(migration: string, epoch: number): Verdict
+  resolve(how: { take: boolean; peerIsDead: boolean }): Promise<GuestStatus>
+  /** Pauses, replays the guest in a separate process, compares page for page, resumes. `differing`: page numbers. */
+  oracle(): Promise<{ equal: boolean; differing: number[] }>
+  /** Ends threads and sockets; idempotent. */
+  close(): Promise<void>
+  /**
+   * Resolves when this process has no guest left and may exit: handed over (audited, memory released) or, at the
+   * destination, dropped because the migration ended before the commit. Never for a crash: that stays to be looked at.
+   */
+  readonly ended: Promise<'handed-over' | 'dropped'>
+}
+
+export interface CreateOptions {
+  config: GuestConfig
+  /** The guest's own directory: records, log. */
+  directory: string
+  programsDirectory: string | null
+  agentName: string
+}
+
+export interface ReceiveOptions {
+  reservation: Reservation
+  /** Host the source is dialled at. */
+  sourceAddress: string
+  directory: string
+  programsDirectory: string | null
+  agentName: string
+}
+
+/** What host.ts exports as `GuestHost`. Both resolve when memory is allocated and the guest process is ready. */
+export interface GuestHostFactory {
+  create(options: CreateOptions): Promise<GuestHostPort>
+  receive(options: ReceiveOptions): Promise<GuestHostPort>
+}
