@@ -1,0 +1,262 @@
+// The destination's side of one migration: place rounds, prove the digest, record, run. Ownership decisions are those
+// of commit-machine.ts. After PREPARED it never forgets by itself: it redials and asks (R18).
+
+import { GodwitError } from '../errors.ts'
+import type { GuestMemory } from '../guest/memory.ts'
+import { type Kernels, resetDigest } from '../kernels/kernels.ts'
+import { REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../limits.ts'
+import type { MessageOf, VcpuState } from '../wire/messages.ts'
+import { type DestinationAction, type DestinationEvent, type DestinationState, destinationTransition } from './commit-machine.ts'
+import { Inbox } from './inbox.ts'
+import type { OwnershipStore, Verdict } from './ownership-record.ts'
+import type { Clock, ControlLink, PageDestination, Vcpus } from './ports.ts'
+import { fullDigest, requireEqualDigests, runningDigest } from './proof.ts'
+
+/** How long the destination's step rate is sampled for the report once the guest runs here. */
+const SAMPLE_MS = 100
+
+export interface DestinationWorld {
+  readonly id: string
+  readonly epoch: number
+  readonly guestId: string
+  readonly source: string
+  readonly memory: GuestMemory
+  readonly kernels: Kernels
+  readonly vcpus: Vcpus
+  readonly clock: Clock
+  readonly store: OwnershipStore
+  /** Dials control and data channels and shows the token. */
+  connect(): Promise<{ control: ControlLink; pages: PageDestination }>
+  /** Dials the control channel once more, after a cut behind PREPARED. */
+  redial(): Promise<ControlLink>
+  /** What the source's agent says; `unknown` when it cannot be asked. */
+  askPeerAgent(): Promise<Verdict>
+  usage(): { cpuMs: number; rssPeak: number }
+}
+
+/** How an incoming migration ended: the guest runs here, or this attempt is forgotten. */
+export type Arrival = { readonly owner: true } | { readonly owner: false; readonly error: GodwitError }
+
+export class DestinationSession {
+  readonly #world: DestinationWorld
+  #state: DestinationState = 'receiving'
+  #control: ControlLink | null = null
+  #pages: PageDestination | null = null
+  #inbox: Inbox | null = null
+  #digest: { value: string | null; ms: number } = { value: null, ms: 0 }
+  #activateMs = 0
+  #closing = false
+
+  constructor(world: DestinationWorld) {
+    this.#world = world
+  }
+
+  get state(): DestinationState {
+    return this.#state
+  }
+
+  /** Receives the guest. Resolves once it runs here or the attempt is over; never rejects. */
+  async run(): Promise<Arrival> {
+    try {
+      await this.#receive()
+    } catch (thrown) {
+      const error = GodwitError.from(thrown)
+      if (this.#state === 'receiving') return await this.#drop(error)
+      if (this.#state === 'dropped') return { owner: false, error }
+      if (this.#state === 'incoming' || this.#state === 'owner') this.#apply('cut')
+    }
+    return await this.#decide()
+  }
+
+  /** Ends the session's connections. */
+  async close(): Promise<void> {
+    this.#closing = true
+    await this.#pages?.close()
+    this.#control?.close()
+  }
+
+  async #receive(): Promise<void> {
+    const { memory } = this.#world
+    resetDigest(memory)
+    const { control, pages } = await this.#world.connect()
+    this.#control = control
+    this.#pages = pages
+    this.#inbox = new Inbox(control, 'source')
+    const failed = this.#inbox.ended.then((error) => Promise.reject(error))
+    failed.catch(() => {})
+    const placed = this.#placeRounds(control, pages)
+    const state = await Promise.race([this.#inbox.next('state'), placed.failed, failed])
+    await Promise.race([placed.until(state.round), placed.failed, failed])
+    this.#prove(state)
+    this.#world.vcpus.load(state.vcpus)
+    this.#apply('proven')
+  }
+
+  /** Answers ROUND_PLACED for each round in turn (R12). */
+  #placeRounds(control: ControlLink, pages: PageDestination): { failed: Promise<never>; until(round: number): Promise<void> } {
+    let done = -1
+    const waiting = new Map<number, () => void>()
+    const loop = async (): Promise<never> => {
+      for (let round = 0; ; round++) {
+        const { bytes } = await pages.placed(round)
+        control.send({ type: 'placed', round, bytes })
+        done = round
+        waiting.get(round)?.()
+      }
+    }
+    const failed = loop()
+    failed.catch(() => {})
+    const until = (round: number): Promise<void> =>
+      done >= round ? Promise.resolve() : new Promise((resolve) => waiting.set(round, resolve))
+    return { failed, until }
+  }
+
+  /** R15: the destination proves equality before the source gives up ownership. */
+  #prove(state: MessageOf<'state'>): void {
+    const { memory, kernels, clock, epoch, vcpus } = this.#world
+    if (state.epoch !== epoch) throw new GodwitError('unexpected-message', `state of epoch ${state.epoch}, not ${epoch}`)
+    if (state.vcpus.length !== vcpus.parkedAt().length) {
+      throw new GodwitError('bad-message', `state of ${state.vcpus.length} vCPUs for a guest of ${vcpus.parkedAt().length}`)
+    }
+    if (state.digest === null) return
+    const startedAt = clock.now()
+    const states: readonly VcpuState[] = state.vcpus
+    const value = state.verify === 'full' ? fullDigest(memory, kernels, states) : runningDigest(memory, states)
+    this.#digest = { value, ms: clock.now() - startedAt }
+    requireEqualDigests(value, state.digest)
+  }
+
+  /** From PREPARED on: commit, not-released, or redial and ask, for as long as it takes. */
+  async #decide(): Promise<Arrival> {
+    let wait = REDIAL_FIRST_MS
+    let running: Promise<void> | null = null
+    while (!this.#closing) {
+      try {
+        const inbox = this.#inbox as Inbox
+        const message = await inbox.any(({ type }) => type === 'commit' || type === 'not-released' || type === 'done')
+        wait = REDIAL_FIRST_MS
+        if (message.type === 'not-released') {
+          this.#apply('not-released')
+          return { owner: false, error: new GodwitError('cancelled', 'the source kept the guest', { side: 'source' }) }
+        }
+        if (message.type === 'commit' && this.#state === 'incoming') running = this.#activate()
+        else if (message.type === 'commit') this.#apply('commit')
+        else if (this.#state === 'owner') this.#apply('done')
+        if (this.#state === 'settled') {
+          await running
+          await this.#sendUsage()
+          return { owner: true }
+        }
+        continue
+      } catch (thrown) {
+        const arrival = await this.#askAgent(GodwitError.from(thrown))
+        if (arrival !== null) {
+          await running
+          return arrival
+        }
+      }
+      await this.#world.clock.sleep(wait)
+      wait = Math.min(wait * 2, REDIAL_MAX_MS)
+      await this.#redial()
+    }
+    const owner = this.#state === 'owner' || this.#state === 'settled'
+    return owner ? { owner } : { owner, error: new GodwitError('unreconciled', 'closed while undecided') }
+  }
+
+  async #activate(): Promise<void> {
+    const { vcpus, clock } = this.#world
+    const startedAt = clock.now()
+    const { state, actions } = destinationTransition(this.#state, 'commit')
+    this.#state = state
+    for (const action of actions) if (action !== 'send-active') this.#carryOut(action)
+    await vcpus.running()
+    this.#activateMs = clock.now() - startedAt
+    this.#carryOut('send-active')
+  }
+
+  async #askAgent(error: GodwitError): Promise<Arrival | null> {
+    if (this.#state === 'dropped') return { owner: false, error }
+    this.#apply('cut')
+    const verdict = await this.#world.askPeerAgent()
+    if (this.#state === 'owner') return verdict === 'released' ? { owner: true } : null
+    if (verdict === 'not-released') {
+      this.#apply('not-released')
+      return { owner: false, error }
+    }
+    if (verdict === 'released') {
+      await this.#activate()
+      return { owner: true }
+    }
+    return null
+  }
+
+  async #redial(): Promise<void> {
+    try {
+      const control = await this.#world.redial()
+      this.#control?.close()
+      this.#control = control
+      this.#inbox = new Inbox(control, 'source')
+      if (this.#state === 'incoming') control.send({ type: 'ask', epoch: this.#world.epoch })
+      else if (this.#state === 'owner') this.#carryOut('send-active')
+    } catch {
+      // The source cannot be reached yet; the loop asks its agent and tries again.
+    }
+  }
+
+  async #sendUsage(): Promise<void> {
+    const { vcpus, clock } = this.#world
+    const before = vcpus.steps()
+    const startedAt = clock.now()
+    await clock.sleep(SAMPLE_MS)
+    const stepsPerSecond = ((vcpus.steps() - before) / (clock.now() - startedAt)) * 1000
+    this.#control?.send({ type: 'usage', ...this.#world.usage(), stepsPerSecond })
+    await this.close()
+  }
+
+  async #drop(error: GodwitError): Promise<Arrival> {
+    this.#apply('cut')
+    try {
+      const { code, message, hint } = error.toJSON()
+      const text = message.slice(0, 1000)
+      const side = error.side ?? 'destination'
+      this.#control?.send({ type: 'abort', error: { code, message: text, ...(hint ? { hint } : {}), side } })
+    } catch {
+      // The link is gone; the source sees the cut.
+    }
+    await this.close()
+    return { owner: false, error }
+  }
+
+  #apply(event: DestinationEvent): void {
+    const { state, actions } = destinationTransition(this.#state, event)
+    this.#state = state
+    for (const action of actions) this.#carryOut(action)
+  }
+
+  #carryOut(action: DestinationAction): void {
+    const { store, epoch, guestId: guest, id: migration, source: peer, vcpus } = this.#world
+    const record = (state: 'incoming' | 'owner' | 'dropped'): void =>
+      store.write({ version: 1, guest, epoch, state, migration, role: 'destination', peer })
+    switch (action) {
+      case 'record-incoming':
+        return record('incoming')
+      case 'record-owner':
+        return record('owner')
+      case 'record-dropped':
+        return record('dropped')
+      case 'send-prepared': {
+        const { value, ms } = this.#digest
+        this.#control?.send({ type: 'prepared', epoch, digest: value, digestMs: ms, hashes: 0 })
+        return
+      }
+      case 'send-active':
+        this.#control?.send({ type: 'active', epoch, leftAt: vcpus.leftAt(), activateMs: this.#activateMs })
+        return
+      case 'run':
+        return vcpus.resume()
+      case 'discard':
+      case 'redial':
+        return
+    }
+  }
+}

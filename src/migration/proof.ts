@@ -1,0 +1,74 @@
+// The proof at a switchover: the running digest of pages plus the vCPU state (R15), the full digest of `--verify full`,
+// and the audit of the source's frozen memory (R16). Used by both sessions.
+
+import { GodwitError } from '../errors.ts'
+import type { GuestMemory } from '../guest/memory.ts'
+import { digestTotal, type Kernels } from '../kernels/kernels.ts'
+import type { VcpuState } from '../wire/messages.ts'
+
+const MASK = (1n << 64n) - 1n
+const FNV_PRIME = 0x100000001b3n
+/** Pages hashed between two turns of the event loop: 16 MiB, about 2 ms. */
+const SLICE_PAGES = 4096
+
+/** Digest of what crosses beside the pages: every vCPU's step count and registers. FNV-1a over 64-bit words. */
+export function stateDigest(states: readonly VcpuState[]): bigint {
+  let digest = 0xcbf29ce484222325n
+  for (const state of states) {
+    digest = ((digest ^ BigInt(state.steps)) * FNV_PRIME) & MASK
+    const view = new DataView(state.registers.buffer, state.registers.byteOffset, state.registers.byteLength)
+    for (let offset = 0; offset < view.byteLength; offset += 8) {
+      const word = view.getBigUint64(offset, true)
+      if (word !== 0n) digest = ((digest ^ word ^ BigInt(offset)) * FNV_PRIME) & MASK
+    }
+  }
+  return digest
+}
+
+/** The digest of what was sent or placed so far, with the vCPU state: 16 hex digits. */
+export function runningDigest(memory: GuestMemory, states: readonly VcpuState[]): string {
+  return toHex(digestTotal(memory) + stateDigest(states))
+}
+
+/** Hashes every page now (`--verify full`); only while nothing writes. Does not touch the hash table. */
+export function fullDigest(memory: GuestMemory, kernels: Kernels, states: readonly VcpuState[]): string {
+  const { pageCount, hashes } = memory.layout
+  const thread = memory.layout.threadBlocks
+  const saved = memory.controlBytes.slice(hashes, hashes + 8 * pageCount)
+  const savedDigest = memory.controlLongs[thread / 8] ?? 0n
+  memory.controlBytes.fill(0, hashes, hashes + 8 * pageCount)
+  memory.controlLongs[thread / 8] = 0n
+  kernels.hashRun(0, pageCount, hashes, thread)
+  const total = memory.controlLongs[thread / 8] ?? 0n
+  memory.controlBytes.set(saved, hashes)
+  memory.controlLongs[thread / 8] = savedDigest
+  return toHex(BigInt.asUintN(64, total) + stateDigest(states))
+}
+
+const toHex = (digest: bigint): string => (digest & MASK).toString(16).padStart(16, '0')
+
+/** The pages of the frozen source that differ from what was sent: lost marks (R16). Empty when the audit holds. */
+export async function auditPages(memory: GuestMemory, kernels: Kernels, breathe: () => Promise<void>): Promise<number[]> {
+  const { pageCount, hashes } = memory.layout
+  const differing: number[] = []
+  for (let first = 0; first < pageCount; first += SLICE_PAGES) {
+    let from = first
+    const end = Math.min(first + SLICE_PAGES, pageCount)
+    while (from < end && differing.length < 16) {
+      const page = kernels.audit(from, end - from, hashes)
+      if (page < 0) break
+      differing.push(page)
+      from = page + 1
+    }
+    await breathe()
+  }
+  return differing
+}
+
+/** Throws `digest-mismatch` unless both sides have the same digest. */
+export function requireEqualDigests(ours: string, theirs: string): void {
+  if (ours === theirs) return
+  throw new GodwitError('digest-mismatch', `the destination's memory differs: digest ${ours}, source ${theirs}`, {
+    hint: 'the guest stays at the source; check the network path, then migrate again',
+  })
+}

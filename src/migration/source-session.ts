@@ -1,0 +1,430 @@
+// The source's side of one migration: prepare → reserve → iterate → stop → commit → activate. Owns the guest while it
+// runs, and always ends with a report that says who may run the guest. Ownership decisions are those of
+// commit-machine.ts; this file carries out their actions.
+
+import { GodwitError } from '../errors.ts'
+import { publish } from '../events.ts'
+import { mergeInto } from '../guest/page-set.ts'
+import { resetDigest } from '../kernels/kernels.ts'
+import type { VcpuState } from '../wire/messages.ts'
+import { type SourceAction, type SourceEvent, type SourceState, sourceTransition } from './commit-machine.ts'
+import { Inbox } from './inbox.ts'
+import type { ControlLink, PageSource } from './ports.ts'
+import { harvest, precopy, selectEverything } from './precopy.ts'
+import { auditPages, fullDigest, runningDigest } from './proof.ts'
+import type { MigrationReport, StopReason } from './report.ts'
+import { ReportBuilder } from './report-builder.ts'
+import type { SourceContext, SourceWorld } from './source-context.ts'
+import { type FrozenTimes, recordDowntime, type SwitchTimes } from './switch-times.ts'
+
+/** How long a released guest may be in doubt before the report says `unreconciled`; reconciling goes on after it. */
+const DOUBT_MS = 10_000
+const USAGE_WAIT_MS = 1000
+
+export class SourceSession {
+  readonly #world: SourceWorld
+  readonly #report: ReportBuilder
+  readonly #interrupt = new AbortController()
+  readonly #interrupted: Promise<never>
+  #state: SourceState = 'running'
+  #stopRequested = false
+  #control: ControlLink | null = null
+  #pages: PageSource | null = null
+  #inbox: Inbox | null = null
+  #inDowntimeFrom = 0
+
+  constructor(world: SourceWorld) {
+    this.#world = world
+    const head = { id: world.id, guest: world.guest, ...world.names, settings: world.settings }
+    this.#report = new ReportBuilder(head, () => world.clock.now())
+    this.#interrupted = new Promise((_, reject) => {
+      this.#interrupt.signal.addEventListener('abort', () => reject(this.#interrupt.signal.reason), { once: true })
+    })
+    this.#interrupted.catch(() => {})
+    world.crashed.catch((error) => this.#stop(GodwitError.from(error, 'guest-crashed')))
+  }
+
+  get state(): SourceState {
+    return this.#state
+  }
+
+  /** R24: works until *released* is written; later it throws `too-late`. The guest runs on at full speed. */
+  cancel(): void {
+    if (this.#state !== 'running' && this.#state !== 'paused') {
+      throw new GodwitError('too-late', 'the guest already belongs to the destination', {
+        hint: 'migrate it back instead',
+      })
+    }
+    this.#stop(new GodwitError('cancelled', 'the migration was cancelled'))
+  }
+
+  /** Asks pre-copy to stop after the round under way, whatever the stop rule says. */
+  switchNow(): void {
+    this.#stopRequested = true
+  }
+
+  /** Runs the migration. Never rejects: whatever happens is in the report. */
+  async run(): Promise<MigrationReport> {
+    const { settings, clock } = this.#world
+    if (settings.timeout !== null) {
+      const late = new GodwitError('timeout', `the migration took longer than ${settings.timeout} ms`)
+      clock.sleep(settings.timeout, this.#interrupt.signal).then(() => this.#stop(late), () => {})
+    }
+    try {
+      const context = await this.#connect()
+      const { stopReason, predictedDowntimeMs, nextRound } = await this.#iterate(context)
+      this.#report.facts.stopReason = stopReason
+      this.#report.facts.downtimePredictedMs = predictedDowntimeMs
+      await this.#switchOver(context, nextRound)
+    } catch (thrown) {
+      await this.#abandon(GodwitError.from(thrown))
+    } finally {
+      this.#interrupt.abort(new GodwitError('cancelled', 'the session is over'))
+      this.#recordTraffic()
+      await this.#pages?.close()
+      this.#control?.close()
+    }
+    const report = this.#report.build()
+    publish({ type: 'ended', migration: report.id, outcome: report.outcome })
+    return report
+  }
+
+  async #connect(): Promise<SourceContext> {
+    const world = this.#world
+    resetDigest(world.memory)
+    world.store.write(this.#record('owner'))
+    await this.#orInterrupt(world.prepare())
+    this.#report.enter('reserve')
+    const { control, pages, sameHost } = await this.#orInterrupt(world.reserve(this.#interrupt.signal))
+    this.#control = control
+    this.#pages = pages
+    this.#inbox = new Inbox(control, 'destination')
+    this.#inbox.ended.then((error) => {
+      if (this.#state === 'running' || this.#state === 'paused') this.#stop(error)
+    })
+    this.#sameHost = sameHost
+    return this.#context(control, pages, this.#inbox)
+  }
+
+  #sameHost = false
+
+  #context(control: ControlLink, pages: PageSource, inbox: Inbox): SourceContext {
+    const world = this.#world
+    const context: SourceContext = {
+      ...world,
+      report: this.#report,
+      pages,
+      control,
+      hashing: world.settings.verify === 'digest',
+      linkBytesPerSecond: 0,
+      slowestHandshakeMs: 0,
+      placed: (round) => inbox.next('placed', (message) => message.round === round),
+      orInterrupt: (promise) => this.#orInterrupt(promise),
+      fixedMs: () => context.slowestHandshakeMs + 3 * control.roundTripMs + 1,
+      stopRequested: () => this.#stopRequested,
+      watchProgress: (round, sentBefore) => this.#watchProgress(context, round, sentBefore),
+    }
+    return context
+  }
+
+  async #iterate(context: SourceContext): Promise<{ stopReason: StopReason; predictedDowntimeMs: number; nextRound: number }> {
+    this.#report.enter('iterate')
+    const { vcpus, clock, settings } = context
+    const stepsBefore = vcpus.steps()
+    const startedAt = clock.now()
+    try {
+      if (settings.movement === 'pre-copy') return await precopy(context)
+      await selectEverything(context)
+      return { stopReason: 'requested', predictedDowntimeMs: 0, nextRound: 0 }
+    } finally {
+      const seconds = (clock.now() - startedAt) / 1000
+      if (seconds > 0) this.#report.facts.slowdown.during = (vcpus.steps() - stepsBefore) / seconds
+    }
+  }
+
+  async #switchOver(context: SourceContext, round: number): Promise<void> {
+    const frozen = await this.#freeze(context, round)
+    this.#report.enter('commit')
+    const inbox = this.#inbox as Inbox
+    const prepared = await context.orInterrupt(inbox.next('prepared'))
+    const preparedAt = context.clock.now()
+    if (frozen.digest !== null) this.#report.facts.checks.digest = prepared.digest === frozen.digest
+    if (frozen.digest !== null && prepared.digest !== frozen.digest) {
+      throw new GodwitError('digest-mismatch', `digest ${prepared.digest} at the destination, ${frozen.digest} here`, {
+        side: 'source',
+        hint: 'the guest stays at the source',
+      })
+    }
+    this.#apply('prepared')
+    this.#report.facts.owner = 'nobody'
+    const active = await this.#awaitActive()
+    if (active === null) return
+    this.#report.enter('activate')
+    const times: SwitchTimes = { ...frozen, preparedAt, digestMs: prepared.digestMs, activateMs: active.activateMs }
+    recordDowntime(this.#report, context, times, active.leftAt, this.#sameHost)
+    await this.#discard(context)
+  }
+
+  /** Pauses the guest, sends the last round and the state that crosses. */
+  async #freeze(context: SourceContext, round: number): Promise<FrozenTimes & { digest: string | null }> {
+    const { vcpus, clock, memory, kernels, pages, settings, control } = context
+    const limit = settings.switchoverTimeout ?? Math.max(1000, 10 * settings.downtimeTarget)
+    this.#report.enter('stop')
+    const pausedFrom = clock.now()
+    this.#inDowntimeFrom = pages.bytes.sent + control.bytes.sent
+    this.#state = sourceTransition(this.#state, 'stop').state
+    await context.orInterrupt(vcpus.pause())
+    const late = new GodwitError('switchover-timeout', `the switchover took longer than ${limit} ms`, {
+      hint: 'raise --switchover-timeout or --downtime-target, or lower the load of the guest',
+    })
+    clock.sleep(limit, this.#interrupt.signal).then(() => this.#giveUp(late), () => {})
+    const pausedAt = clock.now()
+    const remaining = await harvest(context)
+    mergeInto(memory, memory.layout.toSend, memory.layout.dirty)
+    pages.setBandwidth(settings.bandwidth)
+    const placed = context.placed(round)
+    const sent = await context.orInterrupt(
+      pages.sendRound({ round, skip: false, hash: context.hashing, final: true }),
+    )
+    const sentAt = clock.now()
+    const states = vcpus.save()
+    const digest = digestFor(context, states)
+    control.send({ type: 'state', round, epoch: this.#world.epoch, vcpus: states, digest, verify: settings.verify })
+    const stateAt = clock.now()
+    await context.orInterrupt(placed)
+    const placedAt = clock.now()
+    const ms = Math.max(placedAt - pausedAt, 0.001)
+    this.#report.round(
+      {
+        index: round,
+        dirty: settings.movement === 'pre-copy' ? remaining : memory.layout.pageCount,
+        sent: sent.sent,
+        skipped: sent.skipped,
+        bytes: sent.bytes,
+        ms,
+        dirtyPagesPerSecond: 0,
+        bytesPerSecond: (sent.bytes / ms) * 1000,
+        decision: 'final',
+      },
+      sent,
+    )
+    return { pausedFrom, pausedAt, sentAt, stateAt, placedAt, digest }
+  }
+
+  /** R18: behind the commit point only the destination's word, or its agent's, ends the wait. */
+  async #awaitActive(): Promise<{ leftAt: bigint[]; activateMs: number } | null> {
+    const { clock } = this.#world
+    const doubtFrom = clock.now()
+    for (;;) {
+      try {
+        const inbox = this.#inbox as Inbox
+        const message = await inbox.any(({ type }) => type === 'active' || type === 'ask')
+        if (message.type === 'ask') this.#apply('ask')
+        if (message.type !== 'active') continue
+        this.#apply('active')
+        this.#report.facts.owner = 'destination'
+        this.#report.facts.outcome = 'completed'
+        return message
+      } catch {
+        this.#apply('cut')
+      }
+      const verdict = await this.#world.askPeerAgent()
+      if (verdict === 'dropped') return this.#reclaim()
+      if (clock.now() - doubtFrom > DOUBT_MS) return this.#leaveUnreconciled()
+      await this.#awaitRedial(Math.min(1000, DOUBT_MS / 10))
+    }
+  }
+
+  async #awaitRedial(ms: number): Promise<void> {
+    const { clock } = this.#world
+    const enough = new AbortController()
+    const timer = clock.sleep(ms, enough.signal).then(() => enough.abort(new Error('no redial yet')), () => {})
+    try {
+      const control = await this.#world.redialled(enough.signal)
+      this.#control?.close()
+      this.#control = control
+      this.#inbox = new Inbox(control, 'destination')
+    } catch {
+      // Nobody dialled in time; the caller asks the agent again.
+    } finally {
+      enough.abort(new Error('over'))
+      await timer
+    }
+  }
+
+  /** R20: the destination's process died before it owned the guest, and its agent has written *dropped*. */
+  #reclaim(): null {
+    this.#apply('peer-dropped')
+    const error = new GodwitError('peer-dead', 'the destination process died during the commit', {
+      side: 'destination',
+      hint: 'the guest runs at the source again; migrate once more',
+    })
+    this.#report.fail(error, 'failed')
+    this.#report.facts.owner = 'source'
+    return null
+  }
+
+  #leaveUnreconciled(): null {
+    const error = new GodwitError('unreconciled', 'the destination cannot be reached behind the commit point', {
+      side: 'source',
+      hint: 'the guest is paused here; when its host is dead for good: godwit resolve GUEST --take --peer-is-dead',
+    })
+    this.#report.fail(error, 'unreconciled')
+    return null
+  }
+
+  /** R16: audits the frozen memory, then lets the destination go on alone. */
+  async #discard(context: SourceContext): Promise<void> {
+    const { memory, kernels, settings } = context
+    const facts = this.#report.facts
+    if (settings.verify === 'digest') {
+      const differing = await auditPages(memory, kernels, () => context.breathe())
+      facts.checks.audit = differing.length === 0
+      if (differing.length > 0) {
+        const pages = differing.join(', ')
+        const error = new GodwitError('audit-failed', `pages changed without being tracked: ${pages}`, {
+          hint: 'the source memory is kept for inspection; the program wrote past its accessors',
+        })
+        this.#report.fail(error, 'completed')
+      }
+    }
+    this.#carryOut('send-done')
+    const usage = await Promise.race([
+      (this.#inbox as Inbox).next('usage').catch(() => null),
+      context.clock.sleep(USAGE_WAIT_MS).then(() => null),
+    ])
+    if (usage !== null) {
+      facts.resources.destinationCpuMs = usage.cpuMs
+      facts.resources.destinationRssPeak = usage.rssPeak
+      facts.slowdown.after = usage.stepsPerSecond ?? 0
+    }
+    this.#report.stopClock()
+  }
+
+  /** Everything that ends an attempt before the commit point: the guest runs on at the source, nothing is lost. */
+  async #abandon(error: GodwitError): Promise<void> {
+    if (this.#state === 'running' || this.#state === 'paused') this.#apply('give-up')
+    this.#report.fail(error, error.code === 'cancelled' ? 'cancelled' : 'failed')
+    try {
+      const { code, message, hint, side } = { ...error.toJSON(), message: error.message.slice(0, 1000) }
+      this.#control?.send({
+        type: 'abort',
+        error: { code, message, ...(hint === undefined ? {} : { hint }), side: side ?? 'source' },
+      })
+    } catch {
+      // The link is gone; the destination sees the cut.
+    }
+  }
+
+  #apply(event: SourceEvent): void {
+    const { state, actions } = sourceTransition(this.#state, event)
+    this.#state = state
+    for (const action of actions) this.#carryOut(action)
+  }
+
+  #carryOut(action: SourceAction): void {
+    const { vcpus, store, epoch } = this.#world
+    const send = (type: 'commit' | 'not-released' | 'done'): void => this.#control?.send({ type, epoch })
+    switch (action) {
+      case 'resume':
+        vcpus.throttle(0)
+        return vcpus.resume()
+      case 'record-released':
+        return store.write(this.#record('released'))
+      case 'record-aborted':
+        return store.write(this.#record('aborted'))
+      case 'record-reclaimed':
+        return store.write({ ...this.#record('owner'), epoch: epoch + 1, migration: null, role: null })
+      case 'record-done':
+        return store.write(this.#record('done'))
+      case 'send-commit':
+        return send('commit')
+      case 'send-not-released':
+        return send('not-released')
+      case 'send-done':
+        return send('done')
+      case 'pause':
+      case 'await-redial':
+        return
+    }
+  }
+
+  #record(state: 'owner' | 'released' | 'aborted' | 'done') {
+    const { guest, epoch, id, names } = this.#world
+    const held = state === 'owner' ? epoch - 1 : epoch
+    return {
+      version: 1 as const,
+      guest: guest.id,
+      epoch: held,
+      state,
+      migration: id,
+      role: 'source' as const,
+      peer: names.destination,
+    }
+  }
+
+  #stop(error: GodwitError): void {
+    if (!this.#interrupt.signal.aborted) this.#interrupt.abort(error)
+  }
+
+  #giveUp(error: GodwitError): void {
+    if (this.#state === 'paused') this.#stop(error)
+  }
+
+  #orInterrupt<T>(promise: Promise<T>): Promise<T> {
+    return Promise.race([promise, this.#interrupted])
+  }
+
+  #recordTraffic(): void {
+    const { bytes } = this.#report.facts
+    const pages = this.#pages?.bytes ?? { sent: 0, received: 0, control: 0 }
+    const control = this.#control?.bytes ?? { sent: 0, received: 0 }
+    bytes.sent = pages.sent + control.sent
+    bytes.received = pages.received + control.received
+    bytes.control = pages.control + control.sent
+    if (this.#state === 'done') bytes.inDowntime = bytes.sent - this.#inDowntimeFrom
+    const { cpuMs, rssPeak } = this.#world.usage()
+    this.#report.facts.resources.sourceCpuMs = cpuMs
+    this.#report.facts.resources.sourceRssPeak = rssPeak
+  }
+
+  #watchProgress(context: SourceContext, round: number, sentBefore: number): () => void {
+    const total = context.memory.layout.pageCount
+    const startedAt = context.clock.now()
+    const ended = new AbortController()
+    const tick = async (): Promise<void> => {
+      for (;;) {
+        await context.clock.sleep(200, ended.signal)
+        const { pages, bytes } = context.pages.progress()
+        const seconds = (context.clock.now() - startedAt) / 1000
+        const bytesPerSecond = bytes / Math.max(seconds, 0.001)
+        publish({
+          type: 'progress',
+          migration: context.id,
+          progress: {
+            stage: 'iterate',
+            round,
+            workDone: sentBefore + pages,
+            cleanPages: Math.min(total, sentBefore + pages),
+            totalPages: total,
+            bytesSent: context.pages.bytes.sent,
+            bytesPerSecond,
+            dirtyPagesPerSecond: 0,
+            predictedDowntimeMs: null,
+            trend: 'unknown',
+            etaMs: null,
+            reason: `round ${round}: ${Math.round(bytesPerSecond / 1e6)} MB/s`,
+          },
+        })
+      }
+    }
+    tick().catch(() => {})
+    return () => ended.abort(new Error('the round is over'))
+  }
+}
+
+function digestFor(context: SourceContext, states: readonly VcpuState[]): string | null {
+  if (context.settings.verify === 'none') return null
+  if (context.settings.verify === 'full') return fullDigest(context.memory, context.kernels, states)
+  return runningDigest(context.memory, states)
+}

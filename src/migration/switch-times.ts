@@ -1,0 +1,51 @@
+// Downtime and its parts, from the stamps of both sides. Downtime is per vCPU: from its park for the pause to its
+// leaving the park at the destination, the destination's clock brought to ours with the offset of the pings.
+
+import type { ReportBuilder } from './report-builder.ts'
+import type { SourceContext } from './source-context.ts'
+
+/** Stamps of the source's clock, ms. */
+export interface FrozenTimes {
+  readonly pausedFrom: number
+  readonly pausedAt: number
+  readonly sentAt: number
+  readonly stateAt: number
+  readonly placedAt: number
+}
+
+export interface SwitchTimes extends FrozenTimes {
+  readonly preparedAt: number
+  /** Measured at the destination: proving the digest; loading state and waking the vCPUs. */
+  readonly digestMs: number
+  readonly activateMs: number
+}
+
+/** Fills in downtime, its parts (which add up to it) and the clock error. */
+export function recordDowntime(
+  report: ReportBuilder,
+  context: SourceContext,
+  times: SwitchTimes,
+  leftAt: readonly bigint[],
+  sameHost: boolean,
+): void {
+  const { vcpus, control } = context
+  const offsetNs = sameHost ? 0n : control.clockOffsetNs
+  const downtimes = vcpus.parkedAt().map((parked, index) => Number((leftAt[index] ?? parked) - offsetNs - parked) / 1e6)
+  const downtime = Math.max(0, ...downtimes)
+  const handshake = times.pausedAt - times.pausedFrom
+  const state = times.stateAt - times.sentAt
+  const lastRound = times.placedAt - times.pausedAt - state
+  const known = handshake + state + lastRound + times.digestMs + times.activateMs
+  const { facts } = report
+  facts.downtimeMs = downtime
+  facts.vcpuDowntimesMs = downtimes
+  facts.clockErrorMs = sameHost ? 0 : control.roundTripMs / 2
+  facts.downtimeParts = {
+    handshake,
+    lastRound,
+    digest: times.digestMs,
+    state,
+    activate: times.activateMs,
+    commit: Math.max(0, downtime - known),
+  }
+}
