@@ -1,0 +1,357 @@
+// One guest in one process: its memory, its vCPUs, and at most one migration at a time, outgoing or incoming. Wires
+// guest, wire and migration together; the shell (main.ts), the library (guest.ts) and tests drive it.
+
+import { runOracle } from '../programs/oracle.ts'
+import { DestinationSession } from '../migration/destination-session.ts'
+import { directoryStore, type OwnershipRecord, type OwnershipStore, verdictForDead } from '../migration/ownership-record.ts'
+import type { MigrationReport } from '../migration/report.ts'
+import { settingsSchema } from '../migration/settings.ts'
+import { SourceSession } from '../migration/source-session.ts'
+import { GodwitError } from '../errors.ts'
+import { onMigrationEvent, type Progress } from '../events.ts'
+import type { GuestConfig } from '../guest/config.ts'
+import { GuestMemory } from '../guest/memory.ts'
+import { GuestVcpus } from '../guest/vcpus.ts'
+import { programSource } from '../programs/registry.ts'
+import { destinationWorld } from './destination-world.ts'
+import type {
+  CreateOptions,
+  GuestHostPort,
+  GuestState,
+  GuestStatus,
+  MigrateRequest,
+  ReceiveOptions,
+  Reservation,
+  Verdict,
+} from './host-port.ts'
+import { type AgentAddress, askVerdict } from './peer-agent.ts'
+import { openSource } from './source-world.ts'
+
+/** How often a paused guest in doubt asks the other host's agent. */
+const RECONCILE_INTERVAL_MS = 1000
+
+type Current =
+  | { role: 'source'; id: string; epoch: number; peer: AgentAddress; session: SourceSession }
+  | { role: 'destination'; id: string; epoch: number; peer: AgentAddress; session: DestinationSession }
+
+export class GuestHost implements GuestHostPort {
+  readonly ended: Promise<'handed-over' | 'dropped'>
+  readonly #end: (how: 'handed-over' | 'dropped') => void
+  readonly #config: GuestConfig
+  readonly #memory: GuestMemory
+  readonly #vcpus: GuestVcpus
+  readonly #store: OwnershipStore
+  readonly #agentName: string
+  readonly #programsDirectory: string | null
+  readonly #crashed: Promise<never>
+  #state: GuestState
+  #epoch: number
+  #crash: GodwitError | null = null
+  #current: Current | null = null
+  #progress: Progress | null = null
+  #closed = false
+
+  private constructor(options: Parts) {
+    this.#config = options.config
+    this.#memory = options.memory
+    this.#vcpus = options.vcpus
+    this.#store = options.store
+    this.#agentName = options.agentName
+    this.#programsDirectory = options.programsDirectory
+    this.#state = options.state
+    this.#epoch = options.epoch
+    const { promise, resolve } = Promise.withResolvers<'handed-over' | 'dropped'>()
+    this.ended = promise
+    this.#end = resolve
+    this.#crashed = options.crashed.then((error) => {
+      this.#crash = error
+      if (this.#state !== 'handed-over') this.#state = 'crashed'
+      throw error
+    })
+    this.#crashed.catch(() => {})
+  }
+
+  /** Creates a guest here and lets it run. Throws `bad-size`, `program-missing`, `program-invalid`. */
+  static async create(options: CreateOptions): Promise<GuestHost> {
+    const { config, directory } = options
+    const parts = await assemble(config, options, { state: 'running', epoch: 1 })
+    const store = directoryStore(directory)
+    store.write({ version: 1, guest: config.id, epoch: 1, state: 'owner', migration: null, role: null, peer: null })
+    return new GuestHost({ ...parts, store })
+  }
+
+  /** Makes room for a guest that a source offers, and starts to receive it. */
+  static async receive(options: ReceiveOptions): Promise<GuestHost> {
+    const { reservation, directory } = options
+    const parts = await assemble(reservation.guest, options, { state: 'incoming', epoch: reservation.epoch - 1 })
+    const host = new GuestHost({ ...parts, store: directoryStore(directory) })
+    host.#receive(reservation, options.sourceAddress)
+    return host
+  }
+
+  status(): GuestStatus {
+    const current = this.#current
+    const crash = this.#crash?.toJSON()
+    return {
+      config: this.#config,
+      state: this.#state,
+      owner: this.#owner(),
+      epoch: this.#epoch,
+      steps: this.#vcpus.stepCounts(),
+      stepsPerSecond: this.#vcpus.stepsPerSecond(),
+      residentBytes: process.memoryUsage.rss(),
+      pid: process.pid,
+      migration:
+        current === null
+          ? null
+          : {
+              id: current.id,
+              role: current.role,
+              peer: `${current.peer.host}:${current.peer.port}`,
+              progress: this.#progress,
+            },
+      ...(crash === undefined ? {} : { crash }),
+    }
+  }
+
+  async migrate(request: MigrateRequest): Promise<MigrationReport> {
+    if (this.#state === 'migrating' || this.#state === 'incoming') {
+      throw new GodwitError('guest-busy', `guest ${this.#config.name} is already migrating`, {
+        hint: 'wait for it, or cancel it: godwit cancel',
+      })
+    }
+    if (this.#state !== 'running' && this.#state !== 'paused') throw this.#notRunning('migrated')
+    const wasPaused = this.#state === 'paused'
+    const settings = settingsSchema.parse(request.settings)
+    this.#epoch = Math.max(this.#epoch, this.#store.read()?.epoch ?? 0)
+    const epoch = this.#epoch + 1
+    const source = openSource({
+      request,
+      settings,
+      epoch,
+      config: this.#config,
+      memory: this.#memory,
+      vcpus: this.#vcpus,
+      store: this.#store,
+      crashed: this.#crashed,
+      stepsPerSecondBefore: this.#vcpus.stepsPerSecond(),
+    })
+    const session = new SourceSession(source.world)
+    this.#current = { role: 'source', id: request.id, epoch, peer: request.to, session }
+    this.#state = 'migrating'
+    const unwatch = this.#watch(request.id)
+    try {
+      const report = await session.run()
+      this.#afterDeparture(session, report, wasPaused)
+      return report
+    } finally {
+      unwatch()
+      await source.close()
+    }
+  }
+
+  async cancel(): Promise<void> {
+    if (this.#current?.role !== 'source' || this.#state !== 'migrating') {
+      throw new GodwitError('no-such-migration', `guest ${this.#config.name} is not leaving this host`, {
+        hint: 'cancel at the source of the migration',
+      })
+    }
+    this.#current.session.cancel()
+  }
+
+  async pause(): Promise<void> {
+    if (this.#state === 'paused') return
+    if (this.#state !== 'running') throw this.#notRunning('paused')
+    await this.#vcpus.pause()
+    this.#state = 'paused'
+  }
+
+  async resume(): Promise<void> {
+    if (this.#state === 'running') return
+    if (this.#state !== 'paused') throw this.#notRunning('resumed')
+    this.#vcpus.resume()
+    this.#state = 'running'
+  }
+
+  /** What the other side is told of one migration (R18): from the live session, or from the record once it is over. */
+  verdict(migration: string, epoch: number): Verdict {
+    const current = this.#current
+    if (current?.id !== migration || current.epoch !== epoch) {
+      const verdict = verdictForDead(this.#store.read(), migration).verdict
+      return verdict === 'dropped' ? 'unknown' : verdict
+    }
+    const state = current.session.state
+    if (state === 'released' || state === 'done') return 'released'
+    if (state === 'aborted' || state === 'reclaimed') return 'not-released'
+    return state === 'owner' || state === 'settled' ? 'owner' : 'unknown'
+  }
+
+  /** R21: takes a guest that is in doubt, after asking the peer; an unreachable peer needs `peerIsDead`. */
+  async resolve(how: { take: boolean; peerIsDead: boolean }): Promise<GuestStatus> {
+    const current = this.#current
+    if (!how.take || current === null || (this.#state !== 'unreconciled' && this.#state !== 'incoming')) {
+      throw new GodwitError('guest-not-running', `guest ${this.#config.name} is ${this.#state}: nothing to resolve`, {
+        hint: 'resolve is for a guest that both hosts hold paused after a failed switchover',
+      })
+    }
+    const answer = await askVerdict(current.peer, current.id, current.epoch)
+    if (answer === 'owner' || answer === 'released') {
+      if (current.role === 'source') throw new GodwitError('owner-elsewhere', 'the guest runs at the destination')
+    } else if (answer === 'unreachable' && !how.peerIsDead) {
+      throw new GodwitError('unreachable', 'the other host does not answer and may run the guest', {
+        hint: 'when it is dead for good, add --peer-is-dead',
+      })
+    }
+    if (current.role === 'destination' && current.session.state !== 'incoming') {
+      throw new GodwitError('guest-not-running', 'the guest never arrived whole at this host')
+    }
+    if (current.role === 'destination') await current.session.close()
+    this.#take(current.epoch + 1)
+    return this.status()
+  }
+
+  async oracle(): Promise<{ equal: boolean; differing: number[] }> {
+    if (this.#state !== 'running' && this.#state !== 'paused') throw this.#notRunning('checked')
+    const wasRunning = this.#state === 'running'
+    await this.pause()
+    try {
+      return await runOracle({
+        memory: this.#memory,
+        config: this.#config,
+        states: this.#vcpus.save(),
+        programsDirectory: this.#programsDirectory,
+      })
+    } finally {
+      if (wasRunning) await this.resume()
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    if (this.#state !== 'handed-over') this.#state = 'stopping'
+    if (this.#current?.role === 'destination') await this.#current.session.close()
+    await this.#vcpus.close()
+  }
+
+  /** The vCPUs, for tests and for the library's embedder. */
+  get vcpus(): GuestVcpus {
+    return this.#vcpus
+  }
+
+  get memory(): GuestMemory {
+    return this.#memory
+  }
+
+  #receive(reservation: Reservation, sourceAddress: string): void {
+    const world = destinationWorld({
+      reservation,
+      sourceAddress,
+      memory: this.#memory,
+      vcpus: this.#vcpus,
+      store: this.#store,
+    })
+    const session = new DestinationSession(world)
+    const peer = { host: sourceAddress, port: reservation.source.agentPort }
+    this.#current = { role: 'destination', id: reservation.migration, epoch: reservation.epoch, peer, session }
+    session.onOwner(() => {
+      this.#epoch = reservation.epoch
+      this.#state = 'running'
+    })
+    session.run().then((arrival) => {
+      if (arrival.owner || this.#closed) return
+      this.#state = 'handed-over'
+      this.#end('dropped')
+    })
+  }
+
+  #afterDeparture(session: SourceSession, report: MigrationReport, wasPaused: boolean): void {
+    const { state } = session
+    this.#epoch += 1
+    this.#progress = null
+    if (this.#crash !== null) return
+    if (state === 'done') {
+      this.#state = 'handed-over'
+      if (report.checks.audit !== false) this.#end('handed-over')
+    } else if (state === 'released') {
+      this.#state = 'unreconciled'
+      this.#reconcile().catch(() => {})
+    } else {
+      this.#state = wasPaused ? 'paused' : 'running'
+      if (wasPaused) this.#vcpus.pause().catch(() => {})
+    }
+  }
+
+  /** Behind the commit point the source never forgets by itself: it asks until the other side has spoken. */
+  async #reconcile(): Promise<void> {
+    const current = this.#current
+    while (current !== null && this.#state === 'unreconciled' && !this.#closed) {
+      const verdict = await askVerdict(current.peer, current.id, current.epoch)
+      if (verdict === 'owner') {
+        this.#store.write({ ...this.#record(), epoch: current.epoch, state: 'done' })
+        this.#state = 'handed-over'
+        this.#end('handed-over')
+      } else if (verdict === 'dropped') this.#take(current.epoch + 1)
+      await new Promise((resolve) => setTimeout(resolve, RECONCILE_INTERVAL_MS).unref())
+    }
+  }
+
+  #take(epoch: number): void {
+    this.#epoch = epoch
+    this.#store.write({ ...this.#record(), epoch, state: 'owner', migration: null, role: null })
+    this.#current = null
+    this.#state = 'running'
+    this.#vcpus.resume()
+  }
+
+  #record(): OwnershipRecord {
+    const empty = { migration: null, role: null, peer: null }
+    return this.#store.read() ?? { version: 1, guest: this.#config.id, epoch: this.#epoch, state: 'owner', ...empty }
+  }
+
+  #owner(): GuestStatus['owner'] {
+    if (this.#state === 'unreconciled') return 'undecided'
+    return this.#state === 'incoming' || this.#state === 'handed-over' ? 'elsewhere' : 'here'
+  }
+
+  #watch(id: string): () => void {
+    return onMigrationEvent(id, (event) => {
+      if (event.type === 'progress') this.#progress = event.progress
+    })
+  }
+
+  #notRunning(what: string): GodwitError {
+    return new GodwitError('guest-not-running', `guest ${this.#config.name} is ${this.#state} and cannot be ${what}`, {
+      hint: this.#crash?.message,
+    })
+  }
+}
+
+interface Parts {
+  readonly config: GuestConfig
+  readonly memory: GuestMemory
+  readonly vcpus: GuestVcpus
+  readonly store: OwnershipStore
+  readonly agentName: string
+  readonly programsDirectory: string | null
+  readonly crashed: Promise<GodwitError>
+  readonly state: GuestState
+  readonly epoch: number
+}
+
+async function assemble(
+  config: GuestConfig,
+  options: { agentName: string; programsDirectory: string | null },
+  begin: { state: 'running' | 'incoming'; epoch: number },
+): Promise<Omit<Parts, 'store'>> {
+  const memory = GuestMemory.create(config.memoryBytes, config.vcpus)
+  const { promise: crashed, resolve: onCrash } = Promise.withResolvers<GodwitError>()
+  const vcpus = await GuestVcpus.create({
+    memory,
+    config,
+    programs: programSource(options.programsDirectory),
+    startPaused: begin.state === 'incoming',
+    onCrash,
+  })
+  return { config, memory, vcpus, crashed, ...options, ...begin }
+}
