@@ -2,5 +2,9 @@
 
 import type { Technique } from '../harness.ts'
 import { ceiling } from './ceiling.ts'
+import { idleRate } from './idle-rate.ts'
+import { kernels } from './kernels.ts'
+import { lockedBytes } from './locked-bytes.ts'
+import { switchover } from './switchover.ts'
 
-export const TECHNIQUES: readonly Technique[] = [ceiling]
+export const TECHNIQUES: readonly Technique[] = [ceiling, kernels, idleRate, switchover, lockedBytes]
