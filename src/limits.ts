@@ -55,3 +55,21 @@ export const DEFAULT_CONCURRENT_MIGRATIONS = 4
 export const API_PORT = 7400
 export const DATA_PORT_FIRST = 7410
 export const DATA_PORT_LAST = 7499
+/** Longest line between agent and guest process: a report of 10,000 rounds fits. */
+export const RPC_LINE_BYTES = 8 * 1024 * 1024
+/** Unix sockets' paths end here (sun_path is 108 bytes with its end mark). */
+export const SOCKET_PATH_BYTES = 107
+/** Largest body of an HTTP request: a reservation with its settings is below 8 KiB. */
+export const MAX_BODY_BYTES = 64 * 1024
+/** A guest process that is not ready after this long is given up: 4 GiB of memory is set up in a fraction of it. */
+export const GUEST_START_TIMEOUT_MS = 30_000
+/** A guest process that was asked to end is killed after this long. */
+export const GUEST_STOP_TIMEOUT_MS = 5000
+/** An event stream whose client is this many events behind is dropped. */
+export const EVENT_QUEUE_LENGTH = 256
+/** A silent event stream carries a comment this often, so that both ends notice a dead one. */
+export const EVENT_HEARTBEAT_MS = 10_000
+/** Clients that may listen to events of one agent at once. */
+export const MAX_EVENT_CLIENTS = 64
+/** Most bytes of a guest's log that one request returns. */
+export const LOG_TAIL_BYTES = 64 * 1024
