@@ -1,0 +1,119 @@
+// Sets of pages as bitmaps in the control memory: bit p&7 of byte p>>3, which is bit p&31 of word p>>5 on the
+// little-endian machines WebAssembly runs on. Used by batch selection (transfer threads, under the select lock) and
+// by the session between rounds. Nothing here is atomic and nothing is allocated.
+
+import type { GuestMemory } from './memory.ts'
+
+/** Words of a guest's bitmap; the last one may be half used (16 pages are the smallest step of a guest). */
+const wordCount = (memory: GuestMemory): number => Math.ceil(memory.layout.pageCount / 32)
+
+/** Puts every page into the set; bits behind the last page stay clear. */
+export function fillAll(memory: GuestMemory, bitmapOffset: number): void {
+  const { pageCount } = memory.layout
+  const first = bitmapOffset / 4
+  const whole = first + (pageCount >>> 5)
+  memory.controlWords.fill(-1, first, whole)
+  if (pageCount & 31) memory.controlWords[whole] = (1 << (pageCount & 31)) - 1
+}
+
+/** Takes every page out of the set. */
+export function clearAll(memory: GuestMemory, bitmapOffset: number): void {
+  memory.controlWords.fill(0, bitmapOffset / 4, bitmapOffset / 4 + wordCount(memory))
+}
+
+function bitsOf(word: number): number {
+  let bits = word - ((word >>> 1) & 0x55555555)
+  bits = (bits & 0x33333333) + ((bits >>> 2) & 0x33333333)
+  return Math.imul((bits + (bits >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24
+}
+
+/** How many pages are in the set. */
+export function countBits(memory: GuestMemory, bitmapOffset: number): number {
+  const words = memory.controlWords
+  const end = bitmapOffset / 4 + wordCount(memory)
+  let count = 0
+  for (let index = bitmapOffset / 4; index < end; index++) {
+    const word = words[index] as number
+    if (word !== 0) count += bitsOf(word)
+  }
+  return count
+}
+
+/** Moves all pages of one set into another: ORs `fromOffset` into `intoOffset` and empties `fromOffset`. */
+export function mergeInto(memory: GuestMemory, intoOffset: number, fromOffset: number): void {
+  const words = memory.controlWords
+  const [into, from] = [intoOffset / 4, fromOffset / 4]
+  const count = wordCount(memory)
+  for (let index = 0; index < count; index++) {
+    const word = words[from + index] as number
+    if (word === 0) continue
+    words[into + index] = (words[into + index] as number) | word
+    words[from + index] = 0
+  }
+}
+
+/** Puts one page into the set. */
+export function addPage(memory: GuestMemory, bitmapOffset: number, page: number): void {
+  const index = bitmapOffset / 4 + (page >>> 5)
+  memory.controlWords[index] = (memory.controlWords[index] as number) | (1 << (page & 31))
+}
+
+/** What `selectBatch` is asked for; offsets are byte offsets into the control memory. */
+export interface SelectOrder {
+  bitmapOffset: number
+  /** Pages before this one stay in the set. */
+  fromPage: number
+  /** Pages to list at most. */
+  max: number
+  /** The card table in use: pages marked there are skipped (Clark's to_skip). Null: take every page. */
+  peekCardsOffset: number | null
+  /** Where the u32 page numbers go. */
+  listOffset: number
+}
+
+export interface Selected {
+  /** Pages listed, in ascending order, and taken out of the set. */
+  count: number
+  /** Where the next batch begins; the guest's page count when nothing is left. */
+  nextPage: number
+  /** Pages taken out of the set unlisted, because their card is marked: the next harvest brings them again. */
+  skipped: number
+}
+
+const selected: Selected = { count: 0, nextPage: 0, skipped: 0 }
+
+/**
+ * Takes the next batch of pages out of the set, in ascending order from `fromPage` on. The answer is one object that
+ * the next call overwrites. The caller holds the select lock.
+ */
+export function selectBatch(memory: GuestMemory, order: SelectOrder): Selected {
+  const { controlWords: words, controlBytes: bytes } = memory
+  const { pageCount } = memory.layout
+  const { bitmapOffset, fromPage, max, peekCardsOffset } = order
+  const firstWord = bitmapOffset / 4
+  const endWord = wordCount(memory)
+  const list = order.listOffset / 4
+  let count = 0
+  let skipped = 0
+  let nextPage = Math.min(fromPage, pageCount)
+  let mask = -1 << (fromPage & 31)
+  for (let index = fromPage >>> 5; index < endWord && count < max; index++, mask = -1) {
+    const word = words[firstWord + index] as number
+    let pending = word & mask
+    // Bits that stay: those before `fromPage`, and those left over when the batch is full.
+    const kept = word & ~mask
+    while (pending !== 0 && count < max) {
+      const page = (index << 5) + (31 - Math.clz32(pending & -pending))
+      pending &= pending - 1
+      nextPage = page + 1
+      if (peekCardsOffset !== null && bytes[peekCardsOffset + page] !== 0) skipped++
+      else words[list + count++] = page
+    }
+    if (word !== 0) words[firstWord + index] = kept | pending
+  }
+  selected.count = count
+  selected.skipped = skipped
+  // A batch that is not full has looked at every page; a full one goes on behind its last page.
+  selected.nextPage = count < max ? pageCount : nextPage
+  return selected
+}

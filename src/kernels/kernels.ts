@@ -1,0 +1,110 @@
+// The typed binding of the SIMD kernels: every thread that touches page content loads one over the guest's two shared
+// memories. Page numbers select pages; all other offsets are byte offsets into the control memory; a list is u32[] of
+// page numbers there. Callers pass lists they made themselves or runs they have checked against the guest's size.
+
+import { assert } from '../errors.ts'
+import type { GuestMemory } from '../guest/memory.ts'
+import { KERNELS_BASE64 } from './bytes.ts'
+
+export { digestTotal, resetDigest } from './digest.ts'
+
+/** `scan` stores one of these per page. */
+export const PAGE_CLASS = { raw: 0, zero: 1 } as const
+
+/** Passes over guest pages. kernels.wat does them at memory speed, twin.ts in plain TypeScript, with equal results. */
+export interface Kernels {
+  /**
+   * One pass over the listed pages: stores a PAGE_CLASS byte each at `classesOffset`; with `hash` 1 also puts the page's
+   * hash into the table (zero page: 0, else XXH64 with seed 0) and adds term(new) − term(old) to the i64 digest slot.
+   * With `hash` 0 neither table nor slot is touched. Returns the number of zero pages.
+   */
+  scan(
+    listOffset: number,
+    count: number,
+    classesOffset: number,
+    hashesOffset: number,
+    digestOffset: number,
+    hash: 0 | 1,
+  ): number
+  /** Hashes a contiguous run into table and digest slot, as `scan` does (receiver, after placement). */
+  hashRun(firstPage: number, count: number, hashesOffset: number, digestOffset: number): void
+  /** Makes pages zero; writes only to pages that are not, so fresh memory stays unallocated. */
+  zeroRun(firstPage: number, count: number): void
+  /** Listed pages → staging, 4,096 bytes each, in list order. */
+  gather(listOffset: number, count: number, stagingOffset: number): void
+  /** Staging → listed pages. */
+  scatter(listOffset: number, count: number, stagingOffset: number): void
+  /** A contiguous run → staging. */
+  takeRun(firstPage: number, count: number, stagingOffset: number): void
+  /** Staging → a contiguous run. */
+  placeRun(firstPage: number, count: number, stagingOffset: number): void
+  /**
+   * ORs one-byte cards (non-zero: marked) into a bitmap (bit p&7 of byte p>>3) and zeroes them (R1: the table must be
+   * quiet). `pageCount` is a multiple of 16. Returns how many cards were marked.
+   */
+  harvest(cardsOffset: number, pageCount: number, bitmapOffset: number): number
+  /** Index within the run of the first page that differs from staging, or −1. */
+  compare(firstPage: number, count: number, stagingOffset: number): number
+  /** Number of the first page of the run whose hash is not the table's, or −1; writes nothing (R16). */
+  audit(firstPage: number, count: number, hashesOffset: number): number
+  /** Sum of the digest terms of a run, from the table, 0 ≤ sum < 2^64. */
+  digestOf(hashesOffset: number, firstPage: number, count: number): bigint
+}
+
+/** Throws `internal` unless the run lies in the guest: a kernel must never see one that does not. */
+export function assertRun(memory: GuestMemory, firstPage: number, count: number): void {
+  const inside = firstPage >= 0 && count >= 0 && firstPage + count <= memory.layout.pageCount
+  assert(inside, `run of ${count} pages at page ${firstPage} outside the guest`)
+}
+
+/** Throws `internal` unless harvest can take whole 16-card steps; every guest's page count is such a number. */
+export function assertHarvest(pageCount: number): void {
+  assert(pageCount % 16 === 0, `harvest of ${pageCount} cards: not a multiple of 16`)
+}
+
+let compiled: WebAssembly.Module | undefined
+
+/** Loads the kernels over one guest's memories: compiled once per thread, instantiated per guest, a few microseconds. */
+export function loadKernels(memory: GuestMemory): Kernels {
+  compiled ??= new WebAssembly.Module(Buffer.from(KERNELS_BASE64, 'base64'))
+  const { pages, control } = memory
+  const instance = new WebAssembly.Instance(compiled, { env: { pages, control } })
+  const raw = instance.exports as unknown as Kernels
+  return {
+    scan: raw.scan,
+    hashRun(firstPage, count, hashesOffset, digestOffset) {
+      assertRun(memory, firstPage, count)
+      raw.hashRun(firstPage, count, hashesOffset, digestOffset)
+    },
+    zeroRun(firstPage, count) {
+      assertRun(memory, firstPage, count)
+      raw.zeroRun(firstPage, count)
+    },
+    gather: raw.gather,
+    scatter: raw.scatter,
+    takeRun(firstPage, count, stagingOffset) {
+      assertRun(memory, firstPage, count)
+      raw.takeRun(firstPage, count, stagingOffset)
+    },
+    placeRun(firstPage, count, stagingOffset) {
+      assertRun(memory, firstPage, count)
+      raw.placeRun(firstPage, count, stagingOffset)
+    },
+    harvest(cardsOffset, pageCount, bitmapOffset) {
+      assertHarvest(pageCount)
+      return raw.harvest(cardsOffset, pageCount, bitmapOffset)
+    },
+    compare(firstPage, count, stagingOffset) {
+      assertRun(memory, firstPage, count)
+      return raw.compare(firstPage, count, stagingOffset)
+    },
+    audit(firstPage, count, hashesOffset) {
+      assertRun(memory, firstPage, count)
+      return raw.audit(firstPage, count, hashesOffset)
+    },
+    digestOf(hashesOffset, firstPage, count) {
+      assertRun(memory, firstPage, count)
+      return BigInt.asUintN(64, raw.digestOf(hashesOffset, firstPage, count))
+    },
+  }
+}
