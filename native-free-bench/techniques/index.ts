@@ -5,6 +5,7 @@ import { ceiling } from './ceiling.ts'
 import { idleRate } from './idle-rate.ts'
 import { kernels } from './kernels.ts'
 import { lockedBytes } from './locked-bytes.ts'
+import { memory } from './memory.ts'
 import { switchover } from './switchover.ts'
 
-export const TECHNIQUES: readonly Technique[] = [ceiling, kernels, idleRate, switchover, lockedBytes]
+export const TECHNIQUES: readonly Technique[] = [ceiling, kernels, idleRate, switchover, lockedBytes, memory]

@@ -1,0 +1,125 @@
+// Two real agents for techniques that look at processes between migrations: started, driven and ended by the command
+// line, as an operator would. Reads resident memory from /proc, so Linux only.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { type MigrationReport, reportSchema } from '../src/migration/report.ts'
+import { godwit } from './demo.ts'
+import { ROOT } from './machine.ts'
+
+const COMMAND_LINE = fileURLToPath(new URL('src/cli/main.ts', ROOT))
+const START_TIMEOUT_MS = 15_000
+const POLL_MS = 5
+
+export interface Agent {
+  readonly url: string
+  readonly process: ChildProcess
+  readonly dataDir: string
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/** Runs a command of the command line that must succeed; returns its one JSON document. */
+async function command(...args: string[]): Promise<unknown> {
+  const { stdout, stderr, status } = await godwit([...args, '--json'])
+  if (status !== 0) throw new Error(`godwit ${args.join(' ')}: exit status ${status}. ${stderr.trim()}`)
+  return stdout.trim() === '' ? null : JSON.parse(stdout)
+}
+
+/** Starts an agent on loopback and waits until it answers. */
+export async function startAgent(name: string): Promise<Agent> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'godwit-bench-'))
+  const listen = `127.0.0.1:${await freePort()}`
+  const args = [COMMAND_LINE, 'agent', '--listen', listen, '--data-dir', dataDir, '--name', name]
+  const child = spawn(process.execPath, args, { stdio: 'ignore' })
+  const agent = { url: `http://${listen}`, process: child, dataDir }
+  const deadline = performance.now() + START_TIMEOUT_MS
+  for (;;) {
+    if ((await godwit(['ps', '--agent', agent.url, '--json'])).status === 0) return agent
+    if (child.exitCode !== null || performance.now() > deadline) throw new Error(`the agent ${name} did not start`)
+    await sleep(100)
+  }
+}
+
+/** Ends an agent and its guests, and removes its data. */
+export async function stopAgent(agent: Agent): Promise<void> {
+  for (const pid of childrenOf(agent)) process.kill(pid, 'SIGTERM')
+  if (agent.process.exitCode === null) {
+    const exit = once(agent.process, 'exit')
+    agent.process.kill('SIGTERM')
+    await exit
+  }
+  rmSync(agent.dataDir, { recursive: true, force: true })
+}
+
+export async function startGuest(agent: Agent, name: string, memory: string): Promise<void> {
+  await command(
+    'start',
+    '--agent',
+    agent.url,
+    '--name',
+    name,
+    '--memory',
+    memory,
+    '--workload',
+    'web',
+    '--content',
+    'mix',
+  )
+}
+
+export async function stopGuest(agent: Agent, name: string): Promise<void> {
+  await command('stop', name, '--agent', agent.url)
+}
+
+/** Migrates a guest; throws unless it completed with consistent memory. */
+export async function migrate(name: string, from: Agent, to: Agent): Promise<MigrationReport> {
+  const report = reportSchema.parse(await command('migrate', name, '--agent', from.url, '--to', to.url))
+  if (report.outcome !== 'completed' || report.consistent !== true) throw new Error(`migration ${report.outcome}`)
+  return report
+}
+
+function statusOf(pid: number): Record<string, string> {
+  try {
+    const lines = readFileSync(`/proc/${pid}/status`, 'utf8').split('\n')
+    return Object.fromEntries(lines.map((line) => line.split(/:\s+/, 2) as [string, string]))
+  } catch {
+    return {}
+  }
+}
+
+/** Resident bytes of a process now, or its peak; 0 when it is gone. */
+export function residentBytes(pid: number, which: 'now' | 'peak' = 'now'): number {
+  return Number.parseInt(statusOf(pid)[which === 'now' ? 'VmRSS' : 'VmHWM'] ?? '0', 10) * 1024
+}
+
+/** Guest processes that an agent started and that still live. */
+export function childrenOf(agent: Agent): number[] {
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .map(Number)
+    .filter((pid) => Number(statusOf(pid).PPid) === agent.process.pid && residentBytes(pid) > 0)
+}
+
+/** Milliseconds until the agent has no guest process left. Throws after ten seconds. */
+export async function untilGuestsAreGone(agent: Agent): Promise<number> {
+  const started = performance.now()
+  while (childrenOf(agent).length > 0) {
+    if (performance.now() - started > 10_000) throw new Error('a guest process stays after its guest has left')
+    await sleep(POLL_MS)
+  }
+  return performance.now() - started
+}
