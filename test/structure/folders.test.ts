@@ -150,3 +150,22 @@ describe('rules', () => {
     expect(missing).toEqual([])
   })
 })
+
+describe('the lock file', () => {
+  interface Locked {
+    readonly optionalDependencies?: Record<string, string>
+    readonly resolved?: string
+  }
+  const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, Locked>
+  }
+
+  it('has every platform of every optional dependency, or npm ci refuses it', () => {
+    const wanted = Object.values(packages).flatMap((entry) => Object.keys(entry.optionalDependencies ?? {}))
+    expect(wanted.filter((name) => packages[`node_modules/${name}`] === undefined)).toEqual([])
+  })
+
+  it('names no registry', () => {
+    expect(Object.values(packages).filter((entry) => entry.resolved !== undefined)).toEqual([])
+  })
+})
