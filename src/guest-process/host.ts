@@ -1,17 +1,22 @@
 // One guest in one process: its memory, its vCPUs, and at most one migration at a time, outgoing or incoming. Wires
 // guest, wire and migration together; the shell (main.ts), the library (guest.ts) and tests drive it.
 
-import { runOracle } from '../programs/oracle.ts'
-import { DestinationSession } from '../migration/destination-session.ts'
-import { directoryStore, type OwnershipRecord, type OwnershipStore, verdictForDead } from '../migration/ownership-record.ts'
-import type { MigrationReport } from '../migration/report.ts'
-import { settingsSchema } from '../migration/settings.ts'
-import { SourceSession } from '../migration/source-session.ts'
 import { GodwitError } from '../errors.ts'
 import { onMigrationEvent, type Progress } from '../events.ts'
 import type { GuestConfig } from '../guest/config.ts'
 import { GuestMemory } from '../guest/memory.ts'
 import { GuestVcpus } from '../guest/vcpus.ts'
+import { DestinationSession } from '../migration/destination-session.ts'
+import {
+  directoryStore,
+  type OwnershipRecord,
+  type OwnershipStore,
+  verdictForDead,
+} from '../migration/ownership-record.ts'
+import type { MigrationReport } from '../migration/report.ts'
+import { settingsSchema } from '../migration/settings.ts'
+import { SourceSession } from '../migration/source-session.ts'
+import { runOracle } from '../programs/oracle.ts'
 import { programSource } from '../programs/registry.ts'
 import { destinationWorld } from './destination-world.ts'
 import type {
@@ -134,9 +139,8 @@ export class GuestHost implements GuestHostPort {
       vcpus: this.#vcpus,
       store: this.#store,
       crashed: this.#crashed,
-      stepsPerSecondBefore: this.#vcpus.stepsPerSecond(),
     })
-    const session = new SourceSession(source.world)
+    const session = new SourceSession(source.world, this.#vcpus.stepsPerSecond())
     this.#current = { role: 'source', id: request.id, epoch, peer: request.to, session }
     this.#state = 'migrating'
     const unwatch = this.#watch(request.id)

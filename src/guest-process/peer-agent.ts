@@ -36,7 +36,11 @@ export async function reserve(agent: AgentAddress, reservation: Reservation, sig
 }
 
 /** Asks what became of a migration; `unknown` when the agent cannot be asked or does not know. */
-export async function askVerdict(agent: AgentAddress, migration: string, epoch: number): Promise<Verdict | 'unreachable'> {
+export async function askVerdict(
+  agent: AgentAddress,
+  migration: string,
+  epoch: number,
+): Promise<Verdict | 'unreachable'> {
   try {
     const path = `/v1/migrations/${migration}/verdict?epoch=${epoch}`
     const { status, body } = await call(agent, 'GET', path, undefined, AbortSignal.timeout(ASK_TIMEOUT_MS))

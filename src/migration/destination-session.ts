@@ -6,7 +6,12 @@ import type { GuestMemory } from '../guest/memory.ts'
 import { type Kernels, resetDigest } from '../kernels/kernels.ts'
 import { REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../limits.ts'
 import type { MessageOf, VcpuState } from '../wire/messages.ts'
-import { type DestinationAction, type DestinationEvent, type DestinationState, destinationTransition } from './commit-machine.ts'
+import {
+  type DestinationAction,
+  type DestinationEvent,
+  type DestinationState,
+  destinationTransition,
+} from './commit-machine.ts'
 import { Inbox } from './inbox.ts'
 import type { OwnershipStore, Verdict } from './ownership-record.ts'
 import type { Clock, ControlLink, PageDestination, Vcpus } from './ports.ts'
@@ -46,9 +51,15 @@ export class DestinationSession {
   #digest: { value: string | null; ms: number } = { value: null, ms: 0 }
   #activateMs = 0
   #closing = false
+  #onOwner: () => void = () => {}
 
   constructor(world: DestinationWorld) {
     this.#world = world
+  }
+
+  /** Called once, right after the guest has begun to run here. */
+  onOwner(listener: () => void): void {
+    this.#onOwner = listener
   }
 
   get state(): DestinationState {
@@ -93,7 +104,10 @@ export class DestinationSession {
   }
 
   /** Answers ROUND_PLACED for each round in turn (R12). */
-  #placeRounds(control: ControlLink, pages: PageDestination): { failed: Promise<never>; until(round: number): Promise<void> } {
+  #placeRounds(
+    control: ControlLink,
+    pages: PageDestination,
+  ): { failed: Promise<never>; until(round: number): Promise<void> } {
     let done = -1
     const waiting = new Map<number, () => void>()
     const loop = async (): Promise<never> => {
@@ -114,9 +128,13 @@ export class DestinationSession {
   /** R15: the destination proves equality before the source gives up ownership. */
   #prove(state: MessageOf<'state'>): void {
     const { memory, kernels, clock, epoch, vcpus } = this.#world
-    if (state.epoch !== epoch) throw new GodwitError('unexpected-message', `state of epoch ${state.epoch}, not ${epoch}`)
+    if (state.epoch !== epoch)
+      throw new GodwitError('unexpected-message', `state of epoch ${state.epoch}, not ${epoch}`)
     if (state.vcpus.length !== vcpus.parkedAt().length) {
-      throw new GodwitError('bad-message', `state of ${state.vcpus.length} vCPUs for a guest of ${vcpus.parkedAt().length}`)
+      throw new GodwitError(
+        'bad-message',
+        `state of ${state.vcpus.length} vCPUs for a guest of ${vcpus.parkedAt().length}`,
+      )
     }
     if (state.digest === null) return
     const startedAt = clock.now()
@@ -172,6 +190,7 @@ export class DestinationSession {
     await vcpus.running()
     this.#activateMs = clock.now() - startedAt
     this.#carryOut('send-active')
+    this.#onOwner()
   }
 
   async #askAgent(error: GodwitError): Promise<Arrival | null> {

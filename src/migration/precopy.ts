@@ -56,7 +56,9 @@ export async function precopy(context: SourceContext): Promise<PrecopyResult> {
     const placed = context.placed(index)
     const ticker = context.watchProgress(index, totalSentPages)
     const sent = await context
-      .orInterrupt(pages.sendRound({ round: index, skip: settings.selection === 'skip', hash: context.hashing, final: false }))
+      .orInterrupt(
+        pages.sendRound({ round: index, skip: settings.selection === 'skip', hash: context.hashing, final: false }),
+      )
       .finally(ticker)
     await context.orInterrupt(placed)
     const realMs = Math.max(clock.now() - startedAt, 0.001)

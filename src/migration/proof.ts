@@ -48,7 +48,11 @@ export function fullDigest(memory: GuestMemory, kernels: Kernels, states: readon
 const toHex = (digest: bigint): string => (digest & MASK).toString(16).padStart(16, '0')
 
 /** The pages of the frozen source that differ from what was sent: lost marks (R16). Empty when the audit holds. */
-export async function auditPages(memory: GuestMemory, kernels: Kernels, breathe: () => Promise<void>): Promise<number[]> {
+export async function auditPages(
+  memory: GuestMemory,
+  kernels: Kernels,
+  breathe: () => Promise<void>,
+): Promise<number[]> {
   const { pageCount, hashes } = memory.layout
   const differing: number[] = []
   for (let first = 0; first < pageCount; first += SLICE_PAGES) {

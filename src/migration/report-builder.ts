@@ -1,7 +1,7 @@
 // Collects what a migration measured and turns it into a MigrationReport. The source session calls it as things
 // happen; it owns the stage clock, so stages add up to the total by construction.
 
-import { GodwitError, type Side } from '../errors.ts'
+import type { GodwitError, Side } from '../errors.ts'
 import { publish } from '../events.ts'
 import type { GuestConfig } from '../guest/config.ts'
 import { PAGE_BYTES } from '../limits.ts'

@@ -32,11 +32,14 @@ export class SourceSession {
   #pages: PageSource | null = null
   #inbox: Inbox | null = null
   #inDowntimeFrom = 0
+  #sameHost = false
 
-  constructor(world: SourceWorld) {
+  /** `stepsPerSecondBefore`: the guest's own rate, for the slowdown. */
+  constructor(world: SourceWorld, stepsPerSecondBefore = 0) {
     this.#world = world
     const head = { id: world.id, guest: world.guest, ...world.names, settings: world.settings }
     this.#report = new ReportBuilder(head, () => world.clock.now())
+    this.#report.facts.slowdown.before = stepsPerSecondBefore
     this.#interrupted = new Promise((_, reject) => {
       this.#interrupt.signal.addEventListener('abort', () => reject(this.#interrupt.signal.reason), { once: true })
     })
@@ -68,7 +71,10 @@ export class SourceSession {
     const { settings, clock } = this.#world
     if (settings.timeout !== null) {
       const late = new GodwitError('timeout', `the migration took longer than ${settings.timeout} ms`)
-      clock.sleep(settings.timeout, this.#interrupt.signal).then(() => this.#stop(late), () => {})
+      clock.sleep(settings.timeout, this.#interrupt.signal).then(
+        () => this.#stop(late),
+        () => {},
+      )
     }
     try {
       const context = await this.#connect()
@@ -106,8 +112,6 @@ export class SourceSession {
     return this.#context(control, pages, this.#inbox)
   }
 
-  #sameHost = false
-
   #context(control: ControlLink, pages: PageSource, inbox: Inbox): SourceContext {
     const world = this.#world
     const context: SourceContext = {
@@ -127,7 +131,9 @@ export class SourceSession {
     return context
   }
 
-  async #iterate(context: SourceContext): Promise<{ stopReason: StopReason; predictedDowntimeMs: number; nextRound: number }> {
+  async #iterate(
+    context: SourceContext,
+  ): Promise<{ stopReason: StopReason; predictedDowntimeMs: number; nextRound: number }> {
     this.#report.enter('iterate')
     const { vcpus, clock, settings } = context
     const stepsBefore = vcpus.steps()
@@ -177,15 +183,16 @@ export class SourceSession {
     const late = new GodwitError('switchover-timeout', `the switchover took longer than ${limit} ms`, {
       hint: 'raise --switchover-timeout or --downtime-target, or lower the load of the guest',
     })
-    clock.sleep(limit, this.#interrupt.signal).then(() => this.#giveUp(late), () => {})
+    clock.sleep(limit, this.#interrupt.signal).then(
+      () => this.#giveUp(late),
+      () => {},
+    )
     const pausedAt = clock.now()
     const remaining = await harvest(context)
     mergeInto(memory, memory.layout.toSend, memory.layout.dirty)
     pages.setBandwidth(settings.bandwidth)
     const placed = context.placed(round)
-    const sent = await context.orInterrupt(
-      pages.sendRound({ round, skip: false, hash: context.hashing, final: true }),
-    )
+    const sent = await context.orInterrupt(pages.sendRound({ round, skip: false, hash: context.hashing, final: true }))
     const sentAt = clock.now()
     const states = vcpus.save()
     const digest = digestFor(context, states)
@@ -220,25 +227,33 @@ export class SourceSession {
         const inbox = this.#inbox as Inbox
         const message = await inbox.any(({ type }) => type === 'active' || type === 'ask')
         if (message.type === 'ask') this.#apply('ask')
-        if (message.type !== 'active') continue
-        this.#apply('active')
-        this.#report.facts.owner = 'destination'
-        this.#report.facts.outcome = 'completed'
-        return message
+        if (message.type === 'active') return this.#accepted(message)
+        continue
       } catch {
         this.#apply('cut')
       }
       const verdict = await this.#world.askPeerAgent()
       if (verdict === 'dropped') return this.#reclaim()
+      if (verdict === 'owner') return this.#accepted({ leftAt: [], activateMs: 0 })
       if (clock.now() - doubtFrom > DOUBT_MS) return this.#leaveUnreconciled()
       await this.#awaitRedial(Math.min(1000, DOUBT_MS / 10))
     }
   }
 
+  #accepted<T>(active: T): T {
+    this.#apply('active')
+    this.#report.facts.owner = 'destination'
+    this.#report.facts.outcome = 'completed'
+    return active
+  }
+
   async #awaitRedial(ms: number): Promise<void> {
     const { clock } = this.#world
     const enough = new AbortController()
-    const timer = clock.sleep(ms, enough.signal).then(() => enough.abort(new Error('no redial yet')), () => {})
+    const timer = clock.sleep(ms, enough.signal).then(
+      () => enough.abort(new Error('no redial yet')),
+      () => {},
+    )
     try {
       const control = await this.#world.redialled(enough.signal)
       this.#control?.close()

@@ -103,7 +103,8 @@ export class TargetStopRule implements StopRule {
     const predicted = `${predictedDowntimeMs.toFixed(1)} ms predicted for ${round.remainingPages} pages`
     if (round.remainingPages === 0) return stop('small-remainder', 'nothing is left')
     if (predictedDowntimeMs <= target) return stop('downtime-target', `${predicted}, target ${target} ms`)
-    if (round.index + 1 >= this.#limits.maxRounds) return stop('max-rounds', `${round.index + 1} rounds done; ${predicted}`)
+    if (round.index + 1 >= this.#limits.maxRounds)
+      return stop('max-rounds', `${round.index + 1} rounds done; ${predicted}`)
     if (this.#roundsSinceBest >= PATIENCE_ROUNDS) {
       return stop('no-progress', `no smaller remainder for ${PATIENCE_ROUNDS} rounds; ${predicted}`)
     }

@@ -1,0 +1,96 @@
+// The real world of a destination session: dials the source's control and data ports with the reservation's token.
+
+import { connect, type Socket } from 'node:net'
+import { GodwitError } from '../errors.ts'
+import type { GuestMemory } from '../guest/memory.ts'
+import type { GuestVcpus } from '../guest/vcpus.ts'
+import { loadKernels } from '../kernels/kernels.ts'
+import { PEER_SILENT_MS } from '../limits.ts'
+import type { DestinationWorld } from '../migration/destination-session.ts'
+import type { OwnershipStore } from '../migration/ownership-record.ts'
+import { ThreadedPageDestination } from '../migration/transfer/destination-transfer.ts'
+import { SocketControlLink } from '../wire/control-link.ts'
+import { CAPABILITIES, PROTOCOL_VERSION } from '../wire/messages.ts'
+import type { Reservation } from './host-port.ts'
+import { askVerdict } from './peer-agent.ts'
+import { systemClock } from './system-clock.ts'
+import { usageSince } from './usage.ts'
+
+export interface DestinationOptions {
+  readonly reservation: Reservation
+  /** Host the source is dialled at. */
+  readonly sourceAddress: string
+  readonly memory: GuestMemory
+  readonly vcpus: GuestVcpus
+  readonly store: OwnershipStore
+}
+
+export function destinationWorld(options: DestinationOptions): DestinationWorld {
+  const { reservation, sourceAddress: host, memory } = options
+  const { migration, token, generation, epoch, source, settings } = reservation
+  const dialControl = async (): Promise<SocketControlLink> => {
+    const link = new SocketControlLink(await dial(host, source.controlPort), { side: 'destination' })
+    const capabilities = [...CAPABILITIES]
+    link.send({
+      type: 'hello',
+      version: PROTOCOL_VERSION,
+      migration,
+      token,
+      generation,
+      channel: 'control',
+      capabilities,
+    })
+    const welcome = await link.receive()
+    if (welcome.type === 'abort') throw GodwitError.from({ ...welcome.error, side: 'source' })
+    if (welcome.type !== 'welcome') throw new GodwitError('unexpected-message', `'${welcome.type}' before welcome`)
+    return link
+  }
+  return {
+    id: migration,
+    epoch,
+    guestId: reservation.guest.id,
+    source: source.agent,
+    memory,
+    kernels: loadKernels(memory),
+    vcpus: options.vcpus,
+    clock: systemClock,
+    store: options.store,
+    usage: usageSince(process.cpuUsage()),
+    connect: async () => {
+      const control = await dialControl()
+      const ports = source.dataPorts
+      const hash = settings.verify === 'digest'
+      const pages = await ThreadedPageDestination.dial({ memory, host, ports, token, migration, generation, hash })
+      return { control, pages }
+    },
+    redial: dialControl,
+    askPeerAgent: async () => {
+      const verdict = await askVerdict({ host, port: source.agentPort }, migration, epoch)
+      return verdict === 'unreachable' ? 'unknown' : verdict
+    },
+  }
+}
+
+function dial(host: string, port: number): Promise<Socket> {
+  const { promise, resolve, reject } = Promise.withResolvers<Socket>()
+  const socket = connect({ host, port, timeout: PEER_SILENT_MS })
+  const fail = (cause: unknown): void => {
+    socket.destroy()
+    reject(
+      new GodwitError('unreachable', `cannot reach the source at ${host}:${port}`, {
+        side: 'destination',
+        hint: 'the destination dials the source: open its data ports (7410–7499) or set --advertise',
+        cause,
+      }),
+    )
+  }
+  socket.once('error', fail)
+  socket.once('timeout', () => fail(new Error('timed out')))
+  socket.once('connect', () => {
+    socket.removeAllListeners('error')
+    socket.removeAllListeners('timeout')
+    socket.setTimeout(0)
+    resolve(socket)
+  })
+  return promise
+}

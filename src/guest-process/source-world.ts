@@ -1,0 +1,98 @@
+// The real world of a source session: ports, threads, sockets, the destination's agent. One per outgoing migration.
+
+import { randomBytes } from 'node:crypto'
+import { setImmediate as breathe } from 'node:timers/promises'
+import type { GuestConfig } from '../guest/config.ts'
+import type { GuestMemory } from '../guest/memory.ts'
+import type { GuestVcpus } from '../guest/vcpus.ts'
+import { loadKernels } from '../kernels/kernels.ts'
+import type { OwnershipStore } from '../migration/ownership-record.ts'
+import type { MigrationSettings } from '../migration/settings.ts'
+import type { SourceWorld } from '../migration/source-context.ts'
+import { ThreadedPageSource } from '../migration/transfer/source-transfer.ts'
+import { lockedLambda } from '../programs/registry.ts'
+import { CAPABILITIES, PROTOCOL_VERSION } from '../wire/messages.ts'
+import { bootId } from './boot-id.ts'
+import { ControlListener } from './control-listener.ts'
+import type { MigrateRequest, Reservation } from './host-port.ts'
+import { askVerdict, reserve } from './peer-agent.ts'
+import { systemClock } from './system-clock.ts'
+import { usageSince } from './usage.ts'
+
+export interface SourceOptions {
+  readonly request: MigrateRequest
+  readonly settings: MigrationSettings
+  readonly epoch: number
+  readonly config: GuestConfig
+  readonly memory: GuestMemory
+  readonly vcpus: GuestVcpus
+  readonly store: OwnershipStore
+  readonly crashed: Promise<never>
+}
+
+/** The world and the way to give its ports back. */
+export function openSource(options: SourceOptions): { world: SourceWorld; close(): Promise<void> } {
+  const { request, settings, epoch, config, memory } = options
+  const token = randomBytes(16).toString('hex')
+  const names = { source: request.sourceAgent.name, destination: `${request.to.host}:${request.to.port}` }
+  let listener: ControlListener | null = null
+  let pages: ThreadedPageSource | null = null
+  const world: SourceWorld = {
+    id: request.id,
+    epoch,
+    guest: config,
+    memory,
+    kernels: loadKernels(memory),
+    vcpus: options.vcpus,
+    clock: systemClock,
+    store: options.store,
+    settings,
+    names,
+    crashed: options.crashed,
+    usage: usageSince(process.cpuUsage()),
+    breathe,
+    prepare: async () => {
+      const where = { host: request.listenHost, portRange: request.dataPortRange }
+      const identity = { migration: request.id, token, generation: 0 }
+      listener = await ControlListener.listen({ ...where, ...identity })
+      const lambda = config.pace.kind === 'locked' ? lockedLambda(config) : null
+      const locked = lambda === null ? null : { lambda }
+      pages = await ThreadedPageSource.listen({ memory, channels: settings.channels, ...where, ...identity, locked })
+    },
+    reserve: async (signal) => {
+      if (listener === null || pages === null) throw new Error('reserve before prepare')
+      const reservation: Reservation = {
+        migration: request.id,
+        token,
+        generation: 0,
+        epoch,
+        guest: config,
+        source: {
+          agent: request.sourceAgent.name,
+          agentPort: request.sourceAgent.port,
+          host: settings.advertise,
+          controlPort: listener.port,
+          dataPorts: [...pages.ports],
+        },
+        settings,
+        protocol: PROTOCOL_VERSION,
+        capabilities: [...CAPABILITIES],
+      }
+      const answer = await reserve(request.to, reservation, signal)
+      names.destination = answer.agent
+      const control = await listener.next(signal)
+      await pages.connected(signal)
+      return { control, pages, sameHost: answer.bootId === bootId() }
+    },
+    redialled: (signal) => (listener as ControlListener).next(signal),
+    askPeerAgent: async () => {
+      const verdict = await askVerdict(request.to, request.id, epoch)
+      return verdict === 'unreachable' ? 'unknown' : verdict
+    },
+  }
+  const close = async (): Promise<void> => {
+    listener?.close()
+    await pages?.close()
+  }
+  return { world, close }
+}

@@ -1,0 +1,218 @@
+// How an agent holds on to a guest process: spawns it detached, finds it again after a restart of the agent, asks it,
+// notices its death and says why. Called by src/agent; the process side is main.ts.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync, fstatSync, mkdirSync, openSync, readSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { GodwitError } from '../errors.ts'
+import { GUEST_START_TIMEOUT_MS, GUEST_STOP_TIMEOUT_MS } from '../limits.ts'
+import { workerUrl } from '../worker-url.ts'
+import { type GuestFile, readGuestFile, writeGuestFile } from './guest-file.ts'
+import type { GuestStatus } from './host-port.ts'
+import { RpcClient } from './rpc.ts'
+
+const LOG_FILE = 'guest.log'
+const CONNECT_RETRY_MS = 10
+/** A guest process that is being looked for after a restart of the agent answers well within this. */
+const ADOPT_TIMEOUT_MS = 5000
+
+const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+/** True while a process of that id exists. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
+/** The last `maxBytes` of a text file, whole lines; empty when there is none. */
+export function tailOf(path: string, maxBytes: number): string {
+  let file: number
+  try {
+    file = openSync(path, 'r')
+  } catch {
+    return ''
+  }
+  try {
+    const { size } = fstatSync(file)
+    const buffer = Buffer.alloc(Math.min(size, maxBytes))
+    const length = readSync(file, buffer, 0, buffer.length, size - buffer.length)
+    const text = buffer.toString('utf8', 0, length)
+    return size > maxBytes ? text.slice(text.indexOf('\n') + 1) : text
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** The log of the guest in `directory`. */
+export const logPathOf = (directory: string): string => join(directory, LOG_FILE)
+
+export type GuestEventListener = (event: unknown) => void
+
+export class GuestProcess {
+  readonly directory: string
+  readonly file: GuestFile
+  pid: number
+  /** Why the process is gone, one sentence; null while it lives. */
+  cause: string | null = null
+  /** Resolves when the process is gone. */
+  readonly exited: Promise<void>
+  #markExited!: () => void
+  #client: RpcClient | null = null
+  #child: ChildProcess | null = null
+
+  private constructor(directory: string, file: GuestFile, pid: number) {
+    this.directory = directory
+    this.file = file
+    this.pid = pid
+    this.exited = new Promise((resolve) => {
+      this.#markExited = resolve
+    })
+  }
+
+  /** Spawns a guest process and waits until its guest is ready. Throws what the guest process could not do. */
+  static async start(
+    directory: string,
+    file: GuestFile,
+    onEvent: GuestEventListener,
+  ): Promise<{ process: GuestProcess; status: GuestStatus }> {
+    mkdirSync(directory, { recursive: true })
+    writeGuestFile(directory, file)
+    const log = openSync(logPathOf(directory), 'a')
+    const script = fileURLToPath(workerUrl(import.meta.url, './main'))
+    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', script, directory], {
+      detached: true,
+      stdio: ['ignore', log, log],
+      env: childEnvironment(),
+    })
+    closeSync(log)
+    const started = new GuestProcess(directory, file, child.pid ?? 0)
+    started.#watchChild(child)
+    try {
+      await started.#connect(onEvent, GUEST_START_TIMEOUT_MS)
+      const status = await started.call<GuestStatus>('ready', null, GUEST_START_TIMEOUT_MS)
+      return { process: started, status }
+    } catch (error) {
+      await started.stop()
+      throw error
+    }
+  }
+
+  /** Finds the guest process of a directory again; one that is gone comes back with its `cause`. */
+  static async adopt(directory: string, onEvent: GuestEventListener): Promise<GuestProcess | null> {
+    const file = readGuestFile(directory)
+    if (file === null) return null
+    const adopted = new GuestProcess(directory, file, file.pid ?? 0)
+    try {
+      if (file.pid === null || !isAlive(file.pid)) throw new GodwitError('unreachable', 'no such process')
+      await adopted.#connect(onEvent, ADOPT_TIMEOUT_MS)
+    } catch {
+      adopted.#die('it ended while no agent was watching')
+    }
+    return adopted
+  }
+
+  get alive(): boolean {
+    return this.cause === null
+  }
+
+  /** Asks the guest process; throws its coded error, or `guest-crashed` when it is gone. */
+  async call<T>(method: string, params: unknown = null, timeoutMs: number | null = 10_000): Promise<T> {
+    if (this.#client === null || this.cause !== null) throw this.#gone()
+    try {
+      return await this.#client.call<T>(method, params, timeoutMs)
+    } catch (error) {
+      const coded = GodwitError.from(error)
+      if (coded.code !== 'link-lost') throw coded
+      await Promise.race([this.exited, wait(500)])
+      throw this.cause === null ? coded : this.#gone()
+    }
+  }
+
+  /** Asks the process to end, kills it when it does not, and waits until it is gone. */
+  async stop(): Promise<void> {
+    if (!this.alive) return
+    await this.call('stop', null, 1000).catch(() => this.#signal('SIGTERM'))
+    await Promise.race([this.exited, wait(GUEST_STOP_TIMEOUT_MS)])
+    if (this.alive) this.#signal('SIGKILL')
+    await Promise.race([this.exited, wait(GUEST_STOP_TIMEOUT_MS)])
+    this.#client?.close()
+  }
+
+  /** Lets go of the process without touching it. */
+  release(): void {
+    this.#client?.close()
+    this.#child?.removeAllListeners()
+    this.#child?.unref()
+  }
+
+  #signal(signal: NodeJS.Signals): void {
+    try {
+      if (this.pid > 0) process.kill(this.pid, signal)
+    } catch {
+      // It is gone already.
+    }
+  }
+
+  #watchChild(child: ChildProcess): void {
+    this.#child = child
+    child.unref()
+    child.once('error', (error) => this.#die(`it could not be started: ${error.message}`))
+    child.once('exit', (code, signal) =>
+      this.#die(signal === null ? `it exited with status ${code}` : `killed by ${signal}`),
+    )
+  }
+
+  async #connect(onEvent: GuestEventListener, timeoutMs: number): Promise<void> {
+    const until = performance.now() + timeoutMs
+    while (this.alive) {
+      try {
+        this.#client = await RpcClient.connect(this.file.socketPath, onEvent)
+        break
+      } catch (error) {
+        if (performance.now() > until) throw error
+        await wait(CONNECT_RETRY_MS)
+      }
+    }
+    if (this.#client === null) throw this.#gone()
+    void this.#client.closed.then(() => this.#onSocketClosed())
+  }
+
+  /** A process adopted from an earlier agent is no child: its socket is what tells of its death. */
+  async #onSocketClosed(): Promise<void> {
+    for (let waited = 0; this.alive && waited < GUEST_STOP_TIMEOUT_MS; waited += 50) {
+      if (this.#child === null && !isAlive(this.pid)) this.#die('its process ended')
+      else await wait(50)
+    }
+    if (this.alive) {
+      this.#signal('SIGKILL')
+      this.#die('it closed its socket and had to be killed')
+    }
+  }
+
+  #die(cause: string): void {
+    if (this.cause !== null) return
+    const lastLine = tailOf(logPathOf(this.directory), 4096).trimEnd().split('\n').at(-1) ?? ''
+    this.cause = lastLine === '' ? cause : `${cause}; last line of its log: ${lastLine.slice(0, 300)}`
+    this.#markExited()
+  }
+
+  #gone(): GodwitError {
+    return new GodwitError('guest-crashed', `the process of guest ${this.file.config.name} is gone: ${this.cause}`, {
+      hint: `see: godwit logs ${this.file.config.name}`,
+    })
+  }
+}
+
+/** The agent's environment without what a test runner or a parent put there for itself. */
+function childEnvironment(): NodeJS.ProcessEnv {
+  const environment = { ...process.env }
+  delete environment.NODE_OPTIONS
+  delete environment.NODE_CHANNEL_FD
+  delete environment.NODE_V8_COVERAGE
+  return environment
+}

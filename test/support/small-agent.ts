@@ -1,0 +1,78 @@
+// The part of an agent a migration needs, in this process: takes reservations with a GuestHost of its own and answers
+// verdicts. Lets tests drive whole migrations over real sockets and threads without processes.
+
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { GodwitError } from '../../src/errors.ts'
+import { bootId } from '../../src/guest-process/boot-id.ts'
+import { GuestHost } from '../../src/guest-process/host.ts'
+import type { Reservation } from '../../src/guest-process/host-port.ts'
+
+export class SmallAgent {
+  readonly port: number
+  readonly arrivals: GuestHost[] = []
+  /** Refuses the next reservations with this, when set. */
+  refusal: GodwitError | null = null
+  readonly #server: Server
+  readonly #directory: string
+  readonly #programsDirectory: string | null
+
+  private constructor(server: Server, directory: string, programsDirectory: string | null) {
+    this.#server = server
+    this.#directory = directory
+    this.#programsDirectory = programsDirectory
+    this.port = (server.address() as AddressInfo).port
+    server.on('request', (request, response) => {
+      const answer = (status: number, body: unknown): void => {
+        response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+      }
+      const verdict = /^\/v1\/migrations\/([0-9a-f]{32})\/verdict\?epoch=(\d+)$/.exec(request.url ?? '')
+      if (verdict !== null) {
+        const [, migration = '', epoch] = verdict
+        const known = this.arrivals
+          .map((host) => host.verdict(migration, Number(epoch)))
+          .find((each) => each !== 'unknown')
+        answer(200, { verdict: known ?? 'unknown' })
+        return
+      }
+      let text = ''
+      request.on('data', (piece) => {
+        text += piece
+      })
+      request.on('end', () => {
+        this.#reserve(JSON.parse(text) as Reservation).then(
+          () => answer(201, { agent: 'small', bootId: bootId() }),
+          (error) => answer(409, { error: GodwitError.from(error).toJSON() }),
+        )
+      })
+    })
+  }
+
+  static async listen(programsDirectory: string | null = null): Promise<SmallAgent> {
+    const server = createServer()
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    return new SmallAgent(server, await mkdtemp(join(tmpdir(), 'godwit-test-')), programsDirectory)
+  }
+
+  async close(): Promise<void> {
+    for (const host of this.arrivals) await host.close()
+    this.#server.closeAllConnections()
+    await new Promise((resolve) => this.#server.close(resolve))
+    await rm(this.#directory, { recursive: true, force: true })
+  }
+
+  async #reserve(reservation: Reservation): Promise<void> {
+    if (this.refusal !== null) throw this.refusal
+    const host = await GuestHost.receive({
+      reservation,
+      sourceAddress: '127.0.0.1',
+      directory: await mkdtemp(join(this.#directory, 'guest-')),
+      programsDirectory: this.#programsDirectory,
+      agentName: 'small',
+    })
+    this.arrivals.push(host)
+  }
+}
