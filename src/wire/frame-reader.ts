@@ -1,0 +1,61 @@
+// Push machine for connections that carry only control frames towards this side: control links, and the source's end
+// of a data channel (hello, abort). Bytes in any portions go in, messages come out. Pure.
+
+import { GodwitError } from '../errors.ts'
+import { MAX_CONTROL_FRAME_BYTES } from '../limits.ts'
+import { decodeControl } from './control-codec.ts'
+import { decodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameHeader } from './frame.ts'
+import type { ControlMessage } from './messages.ts'
+
+/** Collects control frames; holds at most one frame, and allocates it only when its header has passed. */
+export class ControlFrameReader {
+  /** Largest payload accepted now; a stranger's first frame has a small one (R14). */
+  capBytes: number
+  readonly #head = new Uint8Array(FRAME_HEADER_BYTES)
+  readonly #header: FrameHeader = { type: FRAME_TYPE.control, length: 0, round: 0 }
+  #payload: Uint8Array | null = null
+  #filled = 0
+
+  constructor(capBytes = MAX_CONTROL_FRAME_BYTES) {
+    this.capBytes = capBytes
+  }
+
+  /** Whether a frame has begun and is not complete: the connection's end would cut it. */
+  get midFrame(): boolean {
+    return this.#filled > 0 || this.#payload !== null
+  }
+
+  /** Takes bytes and hands each complete message to `deliver`, in order. Throws the decoder's named errors. */
+  push(bytes: Uint8Array, deliver: (message: ControlMessage) => void): void {
+    let at = 0
+    for (;;) {
+      const target: Uint8Array = this.#payload ?? this.#head
+      const size = Math.min(target.length - this.#filled, bytes.length - at)
+      target.set(bytes.subarray(at, at + size), this.#filled)
+      at += size
+      this.#filled += size
+      if (this.#filled < target.length) return
+      this.#filled = 0
+      if (this.#payload === null) {
+        this.#begin()
+      } else {
+        const payload = this.#payload
+        this.#payload = null
+        deliver(decodeControl(payload))
+      }
+    }
+  }
+
+  #begin(): void {
+    decodeHeader(this.#head, 0, this.#header)
+    const { type, length } = this.#header
+    if (type !== FRAME_TYPE.control) {
+      throw new GodwitError('unexpected-message', `frame type ${type} where only control frames are allowed`)
+    }
+    if (length > this.capBytes) {
+      throw new GodwitError('frame-too-long', `control frame of ${length} bytes, cap ${this.capBytes} here`)
+    }
+    if (length === 0) throw new GodwitError('bad-message', 'an empty control message')
+    this.#payload = new Uint8Array(length)
+  }
+}

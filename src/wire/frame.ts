@@ -1,0 +1,79 @@
+// The fixed header of every frame on every connection: who decodes bytes starts here. Pure; caps are checked before
+// anything is allocated. Used by the control codec, the page frames and both ends of a channel.
+//
+//   0        4        5      6        8         12       16
+//   │ 'GDWT' │ version│ type │ flags 0│ length  │ round  │ payload (length bytes)      little endian
+
+import { GodwitError } from '../errors.ts'
+import { MAX_CONTROL_FRAME_BYTES, MAX_PAGE_FRAME_BYTES } from '../limits.ts'
+import { PROTOCOL_VERSION } from './messages.ts'
+
+export const FRAME_HEADER_BYTES = 16
+/** 'GDWT', read as a little-endian u32. */
+export const FRAME_MAGIC = 0x54574447
+
+/** What a frame is; 0 is reserved as invalid. */
+export const FRAME_TYPE = { control: 1, pages: 2, roundEnd: 3 } as const
+export type FrameType = (typeof FRAME_TYPE)[keyof typeof FRAME_TYPE]
+
+/** Largest payload of each type, bytes. */
+export const FRAME_CAP: Readonly<Record<FrameType, number>> = {
+  [FRAME_TYPE.control]: MAX_CONTROL_FRAME_BYTES,
+  [FRAME_TYPE.pages]: MAX_PAGE_FRAME_BYTES,
+  [FRAME_TYPE.roundEnd]: 0,
+}
+
+export interface FrameHeader {
+  type: FrameType
+  /** Payload bytes behind the header. */
+  length: number
+  /** The round the frame belongs to; 0 in control frames. */
+  round: number
+}
+
+const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+
+/** Writes a header at `offset` of `target`. Throws `internal` when the length is above the type's cap. */
+export function encodeHeader(target: Uint8Array, offset: number, header: FrameHeader): void {
+  if (header.length > FRAME_CAP[header.type]) {
+    throw new GodwitError('internal', `frame of type ${header.type} with ${header.length} bytes is above its cap`)
+  }
+  const view = viewOf(target)
+  view.setUint32(offset, FRAME_MAGIC, true)
+  view.setUint8(offset + 4, PROTOCOL_VERSION)
+  view.setUint8(offset + 5, header.type)
+  view.setUint16(offset + 6, 0, true)
+  view.setUint32(offset + 8, header.length, true)
+  view.setUint32(offset + 12, header.round, true)
+}
+
+/**
+ * Reads a header at `offset` into `into`. Throws `bad-magic`, `wrong-version`, `unknown-frame`, `bad-frame` or
+ * `frame-too-long`.
+ */
+export function decodeHeader(source: Uint8Array, offset: number, into: FrameHeader): void {
+  const view = viewOf(source)
+  if (view.getUint32(offset, true) !== FRAME_MAGIC) {
+    throw new GodwitError('bad-magic', 'the peer sent bytes that are no Godwit frame', {
+      hint: 'check that the address and port are those of a Godwit channel',
+    })
+  }
+  const version = view.getUint8(offset + 4)
+  if (version !== PROTOCOL_VERSION) {
+    throw new GodwitError('wrong-version', `the peer speaks protocol ${version}, this side ${PROTOCOL_VERSION}`, {
+      hint: 'run the same Godwit version on both hosts',
+    })
+  }
+  const type = view.getUint8(offset + 5)
+  const cap = (FRAME_CAP as Record<number, number | undefined>)[type]
+  if (cap === undefined) throw new GodwitError('unknown-frame', `frame type ${type} is unknown`)
+  const flags = view.getUint16(offset + 6, true)
+  if (flags !== 0) throw new GodwitError('bad-frame', `frame flags ${flags} are set, none is defined`)
+  const length = view.getUint32(offset + 8, true)
+  if (length > cap) throw new GodwitError('frame-too-long', `frame type ${type} with ${length} bytes, cap ${cap}`)
+  const round = view.getUint32(offset + 12, true)
+  if (type === FRAME_TYPE.control && round !== 0) throw new GodwitError('bad-frame', 'a control frame names a round')
+  into.type = type as FrameType
+  into.length = length
+  into.round = round
+}
