@@ -125,8 +125,12 @@ export class GuestHost implements GuestHostPort {
         hint: 'wait for it, or cancel it: godwit cancel',
       })
     }
-    if (this.#state !== 'running' && this.#state !== 'paused') throw this.#notRunning('migrated')
-    const wasPaused = this.#state === 'paused'
+    if (this.#state === 'paused') {
+      throw new GodwitError('guest-not-running', `guest ${this.#config.name} is paused and would run at its new host`, {
+        hint: 'resume it first: godwit resume',
+      })
+    }
+    if (this.#state !== 'running') throw this.#notRunning('migrated')
     const settings = settingsSchema.parse(request.settings)
     this.#epoch = Math.max(this.#epoch, this.#store.read()?.epoch ?? 0)
     const epoch = this.#epoch + 1
@@ -146,7 +150,7 @@ export class GuestHost implements GuestHostPort {
     const unwatch = this.#watch(request.id)
     try {
       const report = await session.run()
-      this.#afterDeparture(session, report, wasPaused)
+      this.#afterDeparture(session, report)
       return report
     } finally {
       unwatch()
@@ -269,7 +273,7 @@ export class GuestHost implements GuestHostPort {
     })
   }
 
-  #afterDeparture(session: SourceSession, report: MigrationReport, wasPaused: boolean): void {
+  #afterDeparture(session: SourceSession, report: MigrationReport): void {
     const { state } = session
     this.#epoch += 1
     this.#progress = null
@@ -281,8 +285,7 @@ export class GuestHost implements GuestHostPort {
       this.#state = 'unreconciled'
       this.#reconcile().catch(() => {})
     } else {
-      this.#state = wasPaused ? 'paused' : 'running'
-      if (wasPaused) this.#vcpus.pause().catch(() => {})
+      this.#state = 'running'
     }
   }
 

@@ -2,7 +2,7 @@
 // the ownership record. Real threads and sockets implement these for hosts; the simulation implements them on a
 // virtual clock in one thread. The sessions themselves know neither.
 
-import type { ControlMessage, VcpuState } from '../wire/messages.ts'
+import type { ControlMessage } from '../wire/messages.ts'
 
 export interface Clock {
   /** Monotonic milliseconds with sub-millisecond resolution. */
@@ -66,27 +66,4 @@ export interface PageDestination {
   close(): Promise<void>
 }
 
-export interface HandshakeTime {
-  readonly ms: number
-}
-
-/** The vCPUs as a migration sees them. */
-export interface Vcpus {
-  /** R1: swaps the card tables; afterwards the retired table is quiet. Returns its index. */
-  swapCards(): Promise<HandshakeTime & { retired: 0 | 1 }>
-  /** Parks every vCPU at a step boundary. */
-  pause(): Promise<HandshakeTime>
-  resume(): void
-  /** Share of time taken from the vCPUs, 0–0.99. */
-  throttle(share: number): void
-  /** Registers and steps; only while paused. */
-  save(): VcpuState[]
-  /** Only before the first resume. */
-  load(states: readonly VcpuState[]): void
-  steps(): number
-  /** hrtime ns of each vCPU's last park for a pause, and of leaving it. */
-  parkedAt(): bigint[]
-  leftAt(): bigint[]
-  /** Resolves when every vCPU has left the park of the last pause. */
-  running(): Promise<void>
-}
+export type { HandshakeTime, Vcpus } from '../guest/vcpus-port.ts'

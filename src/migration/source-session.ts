@@ -7,14 +7,16 @@ import { publish } from '../events.ts'
 import { mergeInto } from '../guest/page-set.ts'
 import { resetDigest } from '../kernels/kernels.ts'
 import type { VcpuState } from '../wire/messages.ts'
-import { type SourceAction, type SourceEvent, type SourceState, sourceTransition } from './commit-machine.ts'
+import type { SourceState } from './commit-machine.ts'
 import { Inbox } from './inbox.ts'
 import type { ControlLink, PageSource } from './ports.ts'
 import { harvest, precopy, selectEverything } from './precopy.ts'
 import { auditPages, fullDigest, runningDigest } from './proof.ts'
 import type { MigrationReport, StopReason } from './report.ts'
 import { ReportBuilder } from './report-builder.ts'
+import { watchRound } from './round-watch.ts'
 import type { SourceContext, SourceWorld } from './source-context.ts'
+import { SourceOwnership } from './source-ownership.ts'
 import { type FrozenTimes, recordDowntime, type SwitchTimes } from './switch-times.ts'
 
 /** How long a released guest may be in doubt before the report says `unreconciled`; reconciling goes on after it. */
@@ -26,7 +28,7 @@ export class SourceSession {
   readonly #report: ReportBuilder
   readonly #interrupt = new AbortController()
   readonly #interrupted: Promise<never>
-  #state: SourceState = 'running'
+  readonly #ownership: SourceOwnership
   #stopRequested = false
   #control: ControlLink | null = null
   #pages: PageSource | null = null
@@ -37,6 +39,7 @@ export class SourceSession {
   /** `stepsPerSecondBefore`: the guest's own rate, for the slowdown. */
   constructor(world: SourceWorld, stepsPerSecondBefore = 0) {
     this.#world = world
+    this.#ownership = new SourceOwnership(world)
     const head = { id: world.id, guest: world.guest, ...world.names, settings: world.settings }
     this.#report = new ReportBuilder(head, () => world.clock.now())
     this.#report.facts.slowdown.before = stepsPerSecondBefore
@@ -48,12 +51,12 @@ export class SourceSession {
   }
 
   get state(): SourceState {
-    return this.#state
+    return this.#ownership.state
   }
 
   /** R24: works until *released* is written; later it throws `too-late`. The guest runs on at full speed. */
   cancel(): void {
-    if (this.#state !== 'running' && this.#state !== 'paused') {
+    if (!this.#ownership.mayGiveUp) {
       throw new GodwitError('too-late', 'the guest already belongs to the destination', {
         hint: 'migrate it back instead',
       })
@@ -98,15 +101,15 @@ export class SourceSession {
   async #connect(): Promise<SourceContext> {
     const world = this.#world
     resetDigest(world.memory)
-    world.store.write(this.#record('owner'))
     await this.#orInterrupt(world.prepare())
     this.#report.enter('reserve')
     const { control, pages, sameHost } = await this.#orInterrupt(world.reserve(this.#interrupt.signal))
     this.#control = control
+    this.#ownership.control = control
     this.#pages = pages
     this.#inbox = new Inbox(control, 'destination')
     this.#inbox.ended.then((error) => {
-      if (this.#state === 'running' || this.#state === 'paused') this.#stop(error)
+      if (this.#ownership.mayGiveUp) this.#stop(error)
     })
     this.#sameHost = sameHost
     return this.#context(control, pages, this.#inbox)
@@ -126,7 +129,7 @@ export class SourceSession {
       orInterrupt: (promise) => this.#orInterrupt(promise),
       fixedMs: () => context.slowestHandshakeMs + 3 * control.roundTripMs + 1,
       stopRequested: () => this.#stopRequested,
-      watchProgress: (round, sentBefore) => this.#watchProgress(context, round, sentBefore),
+      watchProgress: (round, sentBefore) => watchRound(context, round, sentBefore),
     }
     return context
   }
@@ -161,7 +164,7 @@ export class SourceSession {
         hint: 'the guest stays at the source',
       })
     }
-    this.#apply('prepared')
+    this.#ownership.apply('prepared')
     this.#report.facts.owner = 'nobody'
     const active = await this.#awaitActive()
     if (active === null) return
@@ -173,12 +176,12 @@ export class SourceSession {
 
   /** Pauses the guest, sends the last round and the state that crosses. */
   async #freeze(context: SourceContext, round: number): Promise<FrozenTimes & { digest: string | null }> {
-    const { vcpus, clock, memory, kernels, pages, settings, control } = context
+    const { vcpus, clock, memory, pages, settings, control } = context
     const limit = settings.switchoverTimeout ?? Math.max(1000, 10 * settings.downtimeTarget)
     this.#report.enter('stop')
     const pausedFrom = clock.now()
     this.#inDowntimeFrom = pages.bytes.sent + control.bytes.sent
-    this.#state = sourceTransition(this.#state, 'stop').state
+    this.#ownership.apply('stop')
     await context.orInterrupt(vcpus.pause())
     const late = new GodwitError('switchover-timeout', `the switchover took longer than ${limit} ms`, {
       hint: 'raise --switchover-timeout or --downtime-target, or lower the load of the guest',
@@ -226,11 +229,11 @@ export class SourceSession {
       try {
         const inbox = this.#inbox as Inbox
         const message = await inbox.any(({ type }) => type === 'active' || type === 'ask')
-        if (message.type === 'ask') this.#apply('ask')
+        if (message.type === 'ask') this.#ownership.apply('ask')
         if (message.type === 'active') return this.#accepted(message)
         continue
       } catch {
-        this.#apply('cut')
+        this.#ownership.apply('cut')
       }
       const verdict = await this.#world.askPeerAgent()
       if (verdict === 'dropped') return this.#reclaim()
@@ -241,7 +244,7 @@ export class SourceSession {
   }
 
   #accepted<T>(active: T): T {
-    this.#apply('active')
+    this.#ownership.apply('active')
     this.#report.facts.owner = 'destination'
     this.#report.facts.outcome = 'completed'
     return active
@@ -258,6 +261,7 @@ export class SourceSession {
       const control = await this.#world.redialled(enough.signal)
       this.#control?.close()
       this.#control = control
+      this.#ownership.control = control
       this.#inbox = new Inbox(control, 'destination')
     } catch {
       // Nobody dialled in time; the caller asks the agent again.
@@ -269,7 +273,7 @@ export class SourceSession {
 
   /** R20: the destination's process died before it owned the guest, and its agent has written *dropped*. */
   #reclaim(): null {
-    this.#apply('peer-dropped')
+    this.#ownership.apply('peer-dropped')
     const error = new GodwitError('peer-dead', 'the destination process died during the commit', {
       side: 'destination',
       hint: 'the guest runs at the source again; migrate once more',
@@ -303,7 +307,6 @@ export class SourceSession {
         this.#report.fail(error, 'completed')
       }
     }
-    this.#carryOut('send-done')
     const usage = await Promise.race([
       (this.#inbox as Inbox).next('usage').catch(() => null),
       context.clock.sleep(USAGE_WAIT_MS).then(() => null),
@@ -318,7 +321,7 @@ export class SourceSession {
 
   /** Everything that ends an attempt before the commit point: the guest runs on at the source, nothing is lost. */
   async #abandon(error: GodwitError): Promise<void> {
-    if (this.#state === 'running' || this.#state === 'paused') this.#apply('give-up')
+    if (this.#ownership.mayGiveUp) this.#ownership.apply('give-up')
     this.#report.fail(error, error.code === 'cancelled' ? 'cancelled' : 'failed')
     try {
       const { code, message, hint, side } = { ...error.toJSON(), message: error.message.slice(0, 1000) }
@@ -331,59 +334,12 @@ export class SourceSession {
     }
   }
 
-  #apply(event: SourceEvent): void {
-    const { state, actions } = sourceTransition(this.#state, event)
-    this.#state = state
-    for (const action of actions) this.#carryOut(action)
-  }
-
-  #carryOut(action: SourceAction): void {
-    const { vcpus, store, epoch } = this.#world
-    const send = (type: 'commit' | 'not-released' | 'done'): void => this.#control?.send({ type, epoch })
-    switch (action) {
-      case 'resume':
-        vcpus.throttle(0)
-        return vcpus.resume()
-      case 'record-released':
-        return store.write(this.#record('released'))
-      case 'record-aborted':
-        return store.write(this.#record('aborted'))
-      case 'record-reclaimed':
-        return store.write({ ...this.#record('owner'), epoch: epoch + 1, migration: null, role: null })
-      case 'record-done':
-        return store.write(this.#record('done'))
-      case 'send-commit':
-        return send('commit')
-      case 'send-not-released':
-        return send('not-released')
-      case 'send-done':
-        return send('done')
-      case 'pause':
-      case 'await-redial':
-        return
-    }
-  }
-
-  #record(state: 'owner' | 'released' | 'aborted' | 'done') {
-    const { guest, epoch, id, names } = this.#world
-    const held = state === 'owner' ? epoch - 1 : epoch
-    return {
-      version: 1 as const,
-      guest: guest.id,
-      epoch: held,
-      state,
-      migration: id,
-      role: 'source' as const,
-      peer: names.destination,
-    }
-  }
-
   #stop(error: GodwitError): void {
     if (!this.#interrupt.signal.aborted) this.#interrupt.abort(error)
   }
 
   #giveUp(error: GodwitError): void {
-    if (this.#state === 'paused') this.#stop(error)
+    if (this.#ownership.state === 'paused') this.#stop(error)
   }
 
   #orInterrupt<T>(promise: Promise<T>): Promise<T> {
@@ -397,44 +353,10 @@ export class SourceSession {
     bytes.sent = pages.sent + control.sent
     bytes.received = pages.received + control.received
     bytes.control = pages.control + control.sent
-    if (this.#state === 'done') bytes.inDowntime = bytes.sent - this.#inDowntimeFrom
+    if (this.#ownership.state === 'done') bytes.inDowntime = bytes.sent - this.#inDowntimeFrom
     const { cpuMs, rssPeak } = this.#world.usage()
     this.#report.facts.resources.sourceCpuMs = cpuMs
     this.#report.facts.resources.sourceRssPeak = rssPeak
-  }
-
-  #watchProgress(context: SourceContext, round: number, sentBefore: number): () => void {
-    const total = context.memory.layout.pageCount
-    const startedAt = context.clock.now()
-    const ended = new AbortController()
-    const tick = async (): Promise<void> => {
-      for (;;) {
-        await context.clock.sleep(200, ended.signal)
-        const { pages, bytes } = context.pages.progress()
-        const seconds = (context.clock.now() - startedAt) / 1000
-        const bytesPerSecond = bytes / Math.max(seconds, 0.001)
-        publish({
-          type: 'progress',
-          migration: context.id,
-          progress: {
-            stage: 'iterate',
-            round,
-            workDone: sentBefore + pages,
-            cleanPages: Math.min(total, sentBefore + pages),
-            totalPages: total,
-            bytesSent: context.pages.bytes.sent,
-            bytesPerSecond,
-            dirtyPagesPerSecond: 0,
-            predictedDowntimeMs: null,
-            trend: 'unknown',
-            etaMs: null,
-            reason: `round ${round}: ${Math.round(bytesPerSecond / 1e6)} MB/s`,
-          },
-        })
-      }
-    }
-    tick().catch(() => {})
-    return () => ended.abort(new Error('the round is over'))
   }
 }
 

@@ -19,7 +19,7 @@ const errorShape = z.strictObject({
 /** A vCPU between two steps: registers (1 KiB) and how many steps it has done. */
 const vcpuState = z.strictObject({
   steps: z.number().min(0).max(Number.MAX_SAFE_INTEGER),
-  registers: z.instanceof(Uint8Array).refine((bytes) => bytes.length === 1024, 'registers are 1,024 bytes'),
+  registers: z.custom<Uint8Array>((bytes) => bytes instanceof Uint8Array && bytes.length === 1024, 'not 1,024 bytes'),
 })
 
 export const messageSchemas = {

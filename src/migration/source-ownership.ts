@@ -1,0 +1,75 @@
+// Carries out what commit-machine.ts decides for the source: records first, then messages, then the vCPUs (R21).
+
+import {
+  type SourceAction,
+  type SourceEvent,
+  type SourceState,
+  sourceMayRun,
+  sourceTransition,
+} from './commit-machine.ts'
+import type { OwnershipRecord } from './ownership-record.ts'
+import type { ControlLink } from './ports.ts'
+import type { SourceWorld } from './source-context.ts'
+
+export class SourceOwnership {
+  /** The link that messages go out on; null before the first connection and while there is none. */
+  control: ControlLink | null = null
+  readonly #world: SourceWorld
+  #state: SourceState = 'running'
+
+  constructor(world: SourceWorld) {
+    this.#world = world
+    world.store.write({ ...this.#record('owner'), epoch: world.epoch - 1 })
+  }
+
+  get state(): SourceState {
+    return this.#state
+  }
+
+  /** True until *released* is written: the source may still give up (R19, R24). */
+  get mayGiveUp(): boolean {
+    return this.#state === 'running' || this.#state === 'paused'
+  }
+
+  get mayRun(): boolean {
+    return sourceMayRun(this.#state)
+  }
+
+  apply(event: SourceEvent): void {
+    const { state, actions } = sourceTransition(this.#state, event)
+    this.#state = state
+    for (const action of actions) this.#carryOut(action)
+  }
+
+  #carryOut(action: SourceAction): void {
+    const { vcpus, store, epoch } = this.#world
+    switch (action) {
+      case 'resume':
+        vcpus.throttle(0)
+        return vcpus.resume()
+      case 'record-released':
+        return store.write(this.#record('released'))
+      case 'record-aborted':
+        return store.write(this.#record('aborted'))
+      case 'record-reclaimed':
+        return store.write({ ...this.#record('owner'), epoch: epoch + 1, migration: null, role: null })
+      case 'record-done':
+        return store.write(this.#record('done'))
+      case 'send-commit':
+        return this.control?.send({ type: 'commit', epoch })
+      case 'send-not-released':
+        return this.control?.send({ type: 'not-released', epoch })
+      case 'send-done':
+        return this.control?.send({ type: 'done', epoch })
+      // The session pauses and redials itself: both take time.
+      case 'pause':
+      case 'await-redial':
+        return
+    }
+  }
+
+  #record(state: OwnershipRecord['state']): OwnershipRecord {
+    const { guest, epoch, id, names } = this.#world
+    return { version: 1, guest: guest.id, epoch, state, migration: id, role: 'source', peer: names.destination }
+  }
+}
