@@ -10,10 +10,15 @@ import { GodwitError } from '../../src/errors.ts'
 import { bootId } from '../../src/guest-process/boot-id.ts'
 import { GuestHost } from '../../src/guest-process/host.ts'
 import type { Reservation } from '../../src/guest-process/host-port.ts'
+import { Relay } from './relay.ts'
 
 export class SmallAgent {
   readonly port: number
   readonly arrivals: GuestHost[] = []
+  /** Puts a relay between the hosts of the next migrations, when set. */
+  relayed: ((relay: Relay) => void) | null = null
+  relayDelayMs = 0
+  readonly #relays: Relay[] = []
   /** Refuses the next reservations with this, when set. */
   refusal: GodwitError | null = null
   readonly #server: Server
@@ -59,6 +64,7 @@ export class SmallAgent {
 
   async close(): Promise<void> {
     for (const host of this.arrivals) await host.close()
+    for (const relay of this.#relays) await relay.close()
     this.#server.closeAllConnections()
     await new Promise((resolve) => this.#server.close(resolve))
     await rm(this.#directory, { recursive: true, force: true })
@@ -66,6 +72,15 @@ export class SmallAgent {
 
   async #reserve(reservation: Reservation): Promise<void> {
     if (this.refusal !== null) throw this.refusal
+    if (this.relayed !== null) {
+      const { controlPort, dataPorts } = reservation.source
+      const relay = await Relay.open([controlPort, ...dataPorts], this.relayDelayMs)
+      this.#relays.push(relay)
+      const [control = 0, ...data] = relay.ports
+      reservation.source.controlPort = control
+      reservation.source.dataPorts = data
+      this.relayed(relay)
+    }
     const host = await GuestHost.receive({
       reservation,
       sourceAddress: '127.0.0.1',

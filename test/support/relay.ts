@@ -1,0 +1,123 @@
+// A TCP relay between destination and source that tests can cut, stall, slow down and corrupt. One relay per
+// migration: it stands in for every port of the reservation.
+
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+
+interface Line {
+  readonly toDestination: Socket
+  readonly toSource: Socket
+}
+
+export class Relay {
+  /** Ports to dial instead of the source's, in the order they were given. */
+  readonly ports: number[] = []
+  readonly #servers: Server[] = []
+  readonly #lines = new Set<Line>()
+  readonly #delayMs: number
+  #stalled = false
+  #refusing = false
+  #corruptAfterBytes = Number.POSITIVE_INFINITY
+  #forwarded = 0
+
+  private constructor(delayMs: number) {
+    this.#delayMs = delayMs
+  }
+
+  /** Stands in for `targets` (ports on 127.0.0.1); every byte takes `delayMs` each way. */
+  static async open(targets: readonly number[], delayMs = 0): Promise<Relay> {
+    const relay = new Relay(delayMs)
+    for (const target of targets) {
+      const server = createServer((socket) => relay.#join(socket, target))
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+      relay.#servers.push(server)
+      relay.ports.push((server.address() as AddressInfo).port)
+    }
+    return relay
+  }
+
+  /** Breaks every connection and, unless `andRefuse` is false, refuses new ones. */
+  cut(andRefuse = true): void {
+    this.#refusing = andRefuse
+    for (const { toDestination, toSource } of this.#lines) {
+      toDestination.resetAndDestroy()
+      toSource.resetAndDestroy()
+    }
+    this.#lines.clear()
+  }
+
+  /** Nothing passes any more, but nothing breaks either. */
+  stall(): void {
+    this.#stalled = true
+  }
+
+  /** Lets bytes pass again (new ones; a stall loses nothing that TCP still holds). */
+  heal(): void {
+    this.#stalled = false
+    this.#refusing = false
+    for (const { toDestination, toSource } of this.#lines) {
+      toDestination.resume()
+      toSource.resume()
+    }
+  }
+
+  /** Flips one bit of the byte that passes towards the destination after `bytes` more. */
+  corruptAfter(bytes: number): void {
+    this.#corruptAfterBytes = this.#forwarded + bytes
+  }
+
+  async close(): Promise<void> {
+    this.cut()
+    await Promise.all(this.#servers.map((server) => new Promise((resolve) => server.close(resolve))))
+  }
+
+  #join(toDestination: Socket, target: number): void {
+    if (this.#refusing) {
+      toDestination.resetAndDestroy()
+      return
+    }
+    const toSource = connect(target, '127.0.0.1')
+    const line = { toDestination, toSource }
+    this.#lines.add(line)
+    const end = (): void => {
+      this.#lines.delete(line)
+      toDestination.destroy()
+      toSource.destroy()
+    }
+    for (const socket of [toDestination, toSource]) {
+      socket.setNoDelay(true)
+      socket.on('error', end)
+      socket.on('close', end)
+    }
+    this.#forward(toDestination, toSource, false)
+    this.#forward(toSource, toDestination, true)
+  }
+
+  #forward(from: Socket, to: Socket, towardsDestination: boolean): void {
+    from.on('data', (piece: Buffer) => {
+      if (towardsDestination) this.#corrupt(piece)
+      const write = (): void => {
+        if (to.destroyed) return
+        if (!to.write(piece)) {
+          from.pause()
+          to.once('drain', () => {
+            if (!this.#stalled) from.resume()
+          })
+        }
+      }
+      if (this.#stalled) {
+        from.pause()
+        from.unshift(piece)
+      } else if (this.#delayMs > 0) setTimeout(write, this.#delayMs)
+      else write()
+    })
+    from.on('end', () => setTimeout(() => to.end(), this.#delayMs + 1))
+  }
+
+  #corrupt(piece: Buffer): void {
+    const at = this.#corruptAfterBytes - this.#forwarded
+    this.#forwarded += piece.length
+    if (at >= piece.length) return
+    piece[Math.max(0, at)] = (piece[Math.max(0, at)] as number) ^ 0x10
+    this.#corruptAfterBytes = Number.POSITIVE_INFINITY
+  }
+}
