@@ -7,5 +7,14 @@ import { kernels } from './kernels.ts'
 import { lockedBytes } from './locked-bytes.ts'
 import { memory } from './memory.ts'
 import { switchover } from './switchover.ts'
+import { writeBarrier } from './write-barrier.ts'
 
-export const TECHNIQUES: readonly Technique[] = [ceiling, kernels, idleRate, switchover, lockedBytes, memory]
+export const TECHNIQUES: readonly Technique[] = [
+  ceiling,
+  writeBarrier,
+  kernels,
+  idleRate,
+  switchover,
+  lockedBytes,
+  memory,
+]
