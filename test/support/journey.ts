@@ -1,0 +1,84 @@
+// One guest on its way: a source host, a small agent to go to, and what must hold afterwards wherever it ends.
+
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { expect } from 'vitest'
+import type { GuestConfig } from '../../src/guest/config.ts'
+import { GuestHost } from '../../src/guest-process/host.ts'
+import type { MigrationReport } from '../../src/migration/report.ts'
+import type { MigrationOptions } from '../../src/migration/settings.ts'
+import { guestConfig } from './config.ts'
+import { SmallAgent } from './small-agent.ts'
+
+let migrations = 0
+
+export class Journey {
+  readonly agent: SmallAgent
+  readonly source: GuestHost
+  readonly #directory: string
+
+  private constructor(agent: SmallAgent, source: GuestHost, directory: string) {
+    this.agent = agent
+    this.source = source
+    this.#directory = directory
+  }
+
+  /** Starts a guest and lets it run for a moment. */
+  static async begin(over: Partial<GuestConfig> = {}): Promise<Journey> {
+    const agent = await SmallAgent.listen()
+    const directory = await mkdtemp(join(tmpdir(), 'godwit-test-'))
+    const config = guestConfig(over)
+    const source = await GuestHost.create({ config, directory, programsDirectory: null, agentName: 'here' })
+    await wait(50)
+    return new Journey(agent, source, directory)
+  }
+
+  /** The id the next migration will have. */
+  static get nextId(): string {
+    return (migrations + 1).toString(16).padStart(32, '0')
+  }
+
+  move(settings: MigrationOptions = {}): Promise<MigrationReport> {
+    const id = Journey.nextId
+    migrations++
+    return this.source.migrate({
+      id,
+      to: { host: '127.0.0.1', port: this.agent.port },
+      settings,
+      sourceAgent: { name: 'here', port: 1 },
+      dataPortRange: [0, 0],
+      listenHost: '127.0.0.1',
+    })
+  }
+
+  /** The guest is at the destination, runs there, and nothing was lost. */
+  async expectArrived(report: MigrationReport): Promise<void> {
+    expect(report.error).toBeUndefined()
+    expect(report).toMatchObject({ outcome: 'completed', owner: 'destination', consistent: true })
+    await this.#expectRuns(this.agent.arrivals.at(-1) as GuestHost)
+    expect(this.source.status().state).toBe('handed-over')
+  }
+
+  /** The guest is still at the source, runs there at full speed, and nothing was lost. */
+  async expectStayed(report: MigrationReport): Promise<void> {
+    expect(report.owner).toBe('source')
+    await this.#expectRuns(this.source)
+    for (const arrival of this.agent.arrivals) expect(arrival.status().state).not.toBe('running')
+  }
+
+  async close(): Promise<void> {
+    await this.source.close()
+    await this.agent.close()
+    await rm(this.#directory, { recursive: true, force: true })
+  }
+
+  async #expectRuns(host: GuestHost): Promise<void> {
+    expect(host.status()).toMatchObject({ state: 'running', owner: 'here' })
+    const before = host.vcpus.steps()
+    await wait(30)
+    expect(host.vcpus.steps()).toBeGreaterThan(before)
+    expect(await host.oracle()).toEqual({ equal: true, differing: [] })
+  }
+}

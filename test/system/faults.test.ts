@@ -1,0 +1,94 @@
+// Every fault at every stage: cut, stall, cancel, corruption. Generated from the stage enumeration, so a new stage gets
+// its cases by itself. Afterwards the guest runs on exactly one host and its memory passes the oracle there.
+
+import { afterEach, describe, expect, test } from 'vitest'
+import { onMigrationEvent } from '../../src/events.ts'
+import type { MigrationReport, Stage } from '../../src/migration/report.ts'
+import { STAGES } from '../../src/migration/report.ts'
+import { Journey } from '../support/journey.ts'
+import type { Relay } from '../support/relay.ts'
+
+const FAULTS = ['cut', 'stall', 'cancel'] as const
+type Fault = (typeof FAULTS)[number]
+
+/** Where the guest may be when a fault strikes at the beginning of a stage. */
+const OUTCOMES: Record<Stage, readonly ('source' | 'destination')[]> = {
+  prepare: ['source', 'destination'],
+  reserve: ['source', 'destination'],
+  iterate: ['source'],
+  stop: ['source'],
+  // The last round is placed or in flight: the cut may come before or behind the commit point.
+  commit: ['source', 'destination'],
+  activate: ['destination'],
+}
+
+let journey: Journey | undefined
+let unwatch: () => void = () => {}
+
+afterEach(async () => {
+  unwatch()
+  await journey?.close()
+  journey = undefined
+})
+
+test('every stage has its expectation', () => {
+  expect(Object.keys(OUTCOMES)).toEqual([...STAGES])
+})
+
+describe.each(STAGES)('at stage %s', (stage) => {
+  test.each(FAULTS)('%s: one owner, nothing lost', async (fault) => {
+    const going = await Journey.begin()
+    journey = going
+    let relay: Relay | undefined
+    going.agent.relayed = (opened) => {
+      relay = opened
+    }
+    unwatch = onMigrationEvent(Journey.nextId, (event) => {
+      if (event.type === 'stage' && event.stage === stage) strike(fault, relay, going)
+    })
+    const report = await going.move({ bandwidth: 60_000_000, switchoverTimeout: 2000 })
+    relay?.heal()
+    await expectOneOwner(going, report, OUTCOMES[stage])
+  })
+})
+
+function strike(fault: Fault, relay: Relay | undefined, going: Journey): void {
+  if (fault === 'cut') relay?.cut()
+  else if (fault === 'stall') relay?.stall()
+  else going.source.cancel().catch(() => {})
+}
+
+async function expectOneOwner(
+  going: Journey,
+  report: MigrationReport,
+  allowed: readonly ('source' | 'destination')[],
+): Promise<void> {
+  expect(['completed', 'failed', 'cancelled']).toContain(report.outcome)
+  expect(allowed).toContain(report.owner)
+  if (report.owner === 'source') {
+    expect(report.error?.code).toMatch(/^(link-lost|peer-silent|cancelled|switchover-timeout|unreachable)$/)
+    await going.expectStayed(report)
+  } else await going.expectArrived(report)
+}
+
+test('a corrupted byte is found before the guest is given away', async () => {
+  const going = await Journey.begin({ options: { workload: 'idle', content: 'random' } })
+  journey = going
+  going.agent.relayed = (relay) => relay.corruptAfter(5_000_000)
+  const report = await going.move()
+  expect(report).toMatchObject({ outcome: 'failed', owner: 'source', error: { code: 'digest-mismatch' } })
+  expect(going.source.status()).toMatchObject({ state: 'running', owner: 'here' })
+})
+
+test('a refusal of the destination leaves the guest untouched', async () => {
+  const going = await Journey.begin()
+  journey = going
+  const { GodwitError } = await import('../../src/errors.ts')
+  going.agent.refusal = new GodwitError('memory-limit', 'no room', { hint: 'another host' })
+  const report = await going.move()
+  expect(report).toMatchObject({
+    outcome: 'failed',
+    error: { code: 'memory-limit', side: 'destination', hint: 'another host' },
+  })
+  await going.expectStayed(report)
+})
