@@ -35,11 +35,13 @@ export class SourceSession {
   #inbox: Inbox | null = null
   #inDowntimeFrom = 0
   #sameHost = false
+  readonly #handshakesBefore: { count: number; totalMs: number }
 
   /** `stepsPerSecondBefore`: the guest's own rate, for the slowdown. */
   constructor(world: SourceWorld, stepsPerSecondBefore = 0) {
     this.#world = world
     this.#ownership = new SourceOwnership(world)
+    this.#handshakesBefore = { ...world.vcpus.handshakes }
     const head = { id: world.id, guest: world.guest, ...world.names, settings: world.settings }
     this.#report = new ReportBuilder(head, () => world.clock.now())
     this.#report.facts.slowdown.before = stepsPerSecondBefore
@@ -354,6 +356,9 @@ export class SourceSession {
     bytes.received = pages.received + control.received
     bytes.control = pages.control + control.sent
     if (this.#ownership.state === 'done') bytes.inDowntime = bytes.sent - this.#inDowntimeFrom
+    const { count, totalMs, maxMs } = this.#world.vcpus.handshakes
+    const before = this.#handshakesBefore
+    this.#report.facts.handshakes = { count: count - before.count, totalMs: totalMs - before.totalMs, maxMs }
     const { cpuMs, rssPeak } = this.#world.usage()
     this.#report.facts.resources.sourceCpuMs = cpuMs
     this.#report.facts.resources.sourceRssPeak = rssPeak

@@ -1,0 +1,37 @@
+// The vCPUs as a migration and the host of a guest see them. GuestVcpus implements it with real threads; the
+// simulation with virtual ones.
+
+/** A vCPU between two steps. */
+export interface VcpuState {
+  /** Steps done since the guest was created. */
+  steps: number
+  /** The program's registers, 1,024 bytes. */
+  registers: Uint8Array
+}
+
+export interface HandshakeTime {
+  readonly ms: number
+}
+
+/** The vCPUs as a migration sees them. */
+export interface Vcpus {
+  /** Handshakes since the guest was created. */
+  readonly handshakes: { readonly count: number; readonly totalMs: number; readonly maxMs: number }
+  /** R1: swaps the card tables; afterwards the retired table is quiet. Returns its index. */
+  swapCards(): Promise<HandshakeTime & { retired: 0 | 1 }>
+  /** Parks every vCPU at a step boundary. */
+  pause(): Promise<HandshakeTime>
+  resume(): void
+  /** Share of time taken from the vCPUs, 0–0.99. */
+  throttle(share: number): void
+  /** Registers and steps; only while paused. */
+  save(): VcpuState[]
+  /** Only before the first resume. */
+  load(states: readonly VcpuState[]): void
+  steps(): number
+  /** hrtime ns of each vCPU's last park for a pause, and of leaving it. */
+  parkedAt(): bigint[]
+  leftAt(): bigint[]
+  /** Resolves when every vCPU has left the park of the last pause. */
+  running(): Promise<void>
+}

@@ -1,0 +1,51 @@
+// What the main thread and its transfer threads say to each other, on both sides.
+
+import type { ErrorCode, Side } from '../../errors.ts'
+import type { SharedGuestMemory } from '../../guest/memory.ts'
+import type { RoundOrder } from '../ports.ts'
+
+/** Proof that a connection belongs to this migration (R14). */
+export interface ChannelIdentity {
+  readonly migration: string
+  readonly token: string
+  readonly generation: number
+}
+
+export interface SourceThreadData extends ChannelIdentity {
+  readonly memory: SharedGuestMemory
+  readonly channel: number
+  readonly host: string
+  readonly portRange: readonly [number, number]
+  readonly locked: { readonly lambda: number } | null
+}
+
+export interface DestinationThreadData extends ChannelIdentity {
+  readonly memory: SharedGuestMemory
+  readonly channel: number
+  readonly host: string
+  readonly port: number
+  readonly hash: boolean
+}
+
+/** One channel's share of a round. */
+export interface ChannelRound {
+  sent: number
+  bytes: number
+  zeroPages: number
+  rawPages: number
+}
+
+export type PlainError = { code: ErrorCode; message: string; hint?: string; side?: Side }
+
+export type ToSourceThread = { type: 'round'; order: RoundOrder } | { type: 'close' }
+export type FromSourceThread =
+  | { type: 'listening'; port: number }
+  | { type: 'connected' }
+  | { type: 'sent'; round: number; share: ChannelRound }
+  | { type: 'failed'; error: PlainError }
+
+export type ToDestinationThread = { type: 'proceed' } | { type: 'close' }
+export type FromDestinationThread =
+  | { type: 'connected' }
+  | { type: 'ended'; round: number; bytes: number }
+  | { type: 'failed'; error: PlainError }
