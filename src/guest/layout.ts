@@ -1,7 +1,8 @@
 // Where everything lies in a guest's two shared memories. Pure arithmetic; every thread computes the same layout.
 //
 //   pages    │ page 0 │ page 1 │ … │ page N-1 │                       exactly the guest
-//   control  │ header │ cards A │ cards B │ presence │ hashes │ bitmaps │ vCPU blocks │ thread blocks │ staging │
+//   control  │ header │ cards A │ cards B │ presence │ hashes │ bitmaps │ scan hashes │ vCPU blocks │ thread blocks │
+//            │ staging │
 //
 // Offsets are byte offsets into the control memory, 64-byte aligned so that no two regions share a cache line.
 
@@ -30,8 +31,22 @@ export const HEADER = {
   abort: 4,
   /** Steps the locked vCPUs have used of their grants; notified (Atomics) by vCPUs. */
   grantsDone: 5,
+  /** Counts acknowledgements, parks and deaths of vCPUs; notified, so that a coordinator can await them all. */
+  arrivals: 6,
+  /** The part of a step, in millionths, that the grants so far left over. */
+  grantFraction: 7,
 } as const
 export const HEADER_BYTES = 4096
+
+/** What the transfer threads of the source share, in the same header. */
+export const TRANSFER_HEADER = {
+  /** BigInt64 index: bandwidth limit of all channels together, bytes per second; 0: none. */
+  bytesPerSecond: 128,
+  /** BigInt64 index: process.hrtime up to which the link is paid for. */
+  paidUntil: 129,
+  /** Int32 index: page records the locked vCPUs have got steps for, since the migration began. */
+  grantedRecords: 260,
+} as const
 
 /** One vCPU's block: words first, registers behind. Offsets in bytes from the block's start. */
 export const VCPU_BLOCK = {
@@ -44,9 +59,9 @@ export const VCPU_BLOCK = {
   wake: 8,
   /** Int32: duty-cycle throttle, share of time taken away in 1/1000. */
   throttle: 12,
-  /** Float64: steps done since the guest was created. */
+  /** BigInt64 (Atomics): steps done since the guest was created. */
   steps: 16,
-  /** Float64: the step count at which a locked or budgeted vCPU must park; +Infinity when free. */
+  /** BigInt64 (Atomics): the step count at which a locked vCPU must park; means nothing at a free pace. */
   stepLimit: 24,
   /** BigInt64: process.hrtime.bigint() at the last park for a pause. */
   parkedAt: 32,
@@ -64,6 +79,11 @@ export const THREAD_BLOCK = {
   bytes: 256 * 1024,
   /** BigInt64: this thread's part of the running digest (R15). */
   digest: 0,
+  /** Float64 each: page records handled, bytes of page frames, other bytes sent, bytes received. */
+  workPages: 64,
+  pageFrameBytes: 72,
+  controlBytes: 80,
+  receivedBytes: 88,
   /** Uint32[]: page list of the batch in hand; 64 Ki entries at most. */
   list: 4096,
   /** Uint8[]: one class per page of the list (0 raw, 1 zero). */
@@ -84,6 +104,8 @@ export interface Layout {
   readonly toSend: number
   /** One bit a page: harvested but not yet put into a round. */
   readonly dirty: number
+  /** 8 bytes a page: the hash of each page at the last look of the scan tracker; untouched when cards are used. */
+  readonly scanHashes: number
   readonly vcpuBlocks: number
   /** MAX_CHANNELS + 1 blocks; the last belongs to the main thread. */
   readonly threadBlocks: number
@@ -115,7 +137,8 @@ export function layoutOf(memoryBytes: number, vcpus: number): Layout {
   const hashes = align(presence + pageCount)
   const toSend = align(hashes + 8 * pageCount)
   const dirty = align(toSend + pageCount / 8)
-  const vcpuBlocks = align(dirty + pageCount / 8, 4096)
+  const scanHashes = align(dirty + pageCount / 8)
+  const vcpuBlocks = align(scanHashes + 8 * pageCount, 4096)
   const threadBlocks = vcpuBlocks + vcpus * VCPU_BLOCK.bytes
   const staging = threadBlocks + (MAX_CHANNELS + 1) * THREAD_BLOCK.bytes
   const controlBytes = align(staging + MAX_CHANNELS * STAGING_BYTES, WASM_PAGE_BYTES)
@@ -129,6 +152,7 @@ export function layoutOf(memoryBytes: number, vcpus: number): Layout {
     hashes,
     toSend,
     dirty,
+    scanHashes,
     vcpuBlocks,
     threadBlocks,
     staging,

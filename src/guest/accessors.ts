@@ -1,0 +1,126 @@
+// How a program reads and writes the guest: every store marks its page's card. One object a vCPU, handed to `step`.
+
+import { PAGE_BYTES, PAGE_SHIFT } from '../limits.ts'
+import type { GuestMemory } from './memory.ts'
+import type { Table } from './safepoint-machine.ts'
+
+/**
+ * The guest's memory as a program sees it: addresses are bytes from 0, values little-endian. An access lies within one
+ * page (R6): u16, u32, i32 and f64 at multiples of their size, byte ranges not across a page's end; anything else and
+ * any address outside the guest throws RangeError. Values outside a type's range wrap, as in typed arrays.
+ */
+export class Accessors {
+  readonly memoryBytes: number
+  /** 256 words that belong to this vCPU and move along with it; zero when the guest is created. */
+  readonly registers: Uint32Array<SharedArrayBuffer>
+  readonly #bytes: Uint8Array<SharedArrayBuffer>
+  readonly #halves: Uint16Array<SharedArrayBuffer>
+  readonly #words: Uint32Array<SharedArrayBuffer>
+  readonly #floats: Float64Array<SharedArrayBuffer>
+  readonly #tables: readonly [Uint8Array<SharedArrayBuffer>, Uint8Array<SharedArrayBuffer>]
+  #cards: Uint8Array<SharedArrayBuffer>
+
+  constructor(memory: GuestMemory, registers: Uint32Array<SharedArrayBuffer>) {
+    const { layout, bytes, controlBytes } = memory
+    this.memoryBytes = layout.memoryBytes
+    this.registers = registers
+    this.#bytes = bytes
+    this.#halves = new Uint16Array(bytes.buffer)
+    this.#words = new Uint32Array(bytes.buffer)
+    this.#floats = new Float64Array(bytes.buffer)
+    const table = (offset: number) => new Uint8Array(controlBytes.buffer, offset, layout.pageCount)
+    this.#tables = [table(layout.cards[0]), table(layout.cards[1])]
+    this.#cards = this.#tables[0]
+  }
+
+  /** Marks go to this card table from now on; called by the vCPU's thread between two steps. */
+  useTable(table: Table): void {
+    this.#cards = this.#tables[table]
+  }
+
+  loadU8(address: number): number {
+    const value = this.#bytes[address]
+    if (value === undefined) throw outside(address)
+    return value
+  }
+
+  loadU16(address: number): number {
+    const value = this.#halves[address / 2]
+    if (value === undefined) throw outside(address)
+    return value
+  }
+
+  loadU32(address: number): number {
+    const value = (address & 3) === 0 ? this.#words[address >>> 2] : undefined
+    if (value === undefined || !(address >= 0 && address < this.memoryBytes)) throw outside(address)
+    return value
+  }
+
+  loadI32(address: number): number {
+    return this.loadU32(address) | 0
+  }
+
+  loadF64(address: number): number {
+    const value = this.#floats[address / 8]
+    if (value === undefined) throw outside(address)
+    return value
+  }
+
+  storeU8(address: number, value: number): void {
+    if (!(address >= 0 && address < this.memoryBytes)) throw outside(address)
+    this.#bytes[address] = value
+    const card = address >>> PAGE_SHIFT // R1: data first, then the mark
+    if (this.#cards[card] === 0) this.#cards[card] = 1
+  }
+
+  storeU16(address: number, value: number): void {
+    if ((address & 1) !== 0 || !(address >= 0 && address < this.memoryBytes)) throw outside(address)
+    this.#halves[address >>> 1] = value
+    const card = address >>> PAGE_SHIFT // R1
+    if (this.#cards[card] === 0) this.#cards[card] = 1
+  }
+
+  storeU32(address: number, value: number): void {
+    if ((address & 3) !== 0 || !(address >= 0 && address < this.memoryBytes)) throw outside(address)
+    this.#words[address >>> 2] = value
+    const card = address >>> PAGE_SHIFT // R1
+    if (this.#cards[card] === 0) this.#cards[card] = 1
+  }
+
+  storeI32(address: number, value: number): void {
+    this.storeU32(address, value)
+  }
+
+  storeF64(address: number, value: number): void {
+    if ((address & 7) !== 0 || !(address >= 0 && address < this.memoryBytes)) throw outside(address)
+    this.#floats[address >>> 3] = value
+    const card = address >>> PAGE_SHIFT // R1
+    if (this.#cards[card] === 0) this.#cards[card] = 1
+  }
+
+  /** Copies `target.length` bytes of the guest from `address` on into `target`. */
+  loadBytes(address: number, target: Uint8Array): void {
+    this.#checkRange(address, target.length)
+    target.set(this.#bytes.subarray(address, address + target.length))
+  }
+
+  /** Copies `source` into the guest. */
+  storeBytes(address: number, source: Uint8Array): void {
+    this.#checkRange(address, source.length)
+    if (source.length === 0) return
+    this.#bytes.set(source, address)
+    const card = address >>> PAGE_SHIFT // R1
+    if (this.#cards[card] === 0) this.#cards[card] = 1
+  }
+
+  #checkRange(address: number, length: number): void {
+    if (!Number.isInteger(address) || address < 0 || address + length > this.memoryBytes) throw outside(address)
+    if ((address % PAGE_BYTES) + length > PAGE_BYTES) {
+      throw new RangeError(`${length} bytes at address ${address} cross the end of a page; split the access there`)
+    }
+  }
+}
+
+function outside(address: number): RangeError {
+  return new RangeError(`address ${address} is outside the guest or no multiple of the value's size`)
+}

@@ -1,0 +1,82 @@
+// The safepoint as pure functions (R2–R5, R7): the one word, what a vCPU does when it meets it, and when a coordinator
+// may take a vCPU as acknowledged. The vCPU threads, GuestVcpus and the explorer all use these.
+//
+//   STARTING ──leave──► RUNNING ──pause, throttle, pace, idle──► PARKED_BOUNDARY ──leave──► RUNNING
+//                          │ └───────fault, inside a step──────► PARKED_INSIDE ───leave──► RUNNING
+//                          └──throw, exit──► DEAD (for good)
+//
+//   word   │ epoch, 24 bits │ mode bits, reserved │ pause │ table │
+
+/** States of a vCPU, as stored in its block. */
+export const VCPU = { starting: 0, running: 1, parkedBoundary: 2, parkedInside: 3, dead: 4 } as const
+export type VcpuPhase = (typeof VCPU)[keyof typeof VCPU]
+export type Table = 0 | 1
+/** What a handshake is for: a round (card tables), a page taken away, or a pause. */
+export type HandshakeKind = 'round' | 'revocation' | 'pause'
+
+const TABLE_BIT = 1
+const PAUSE_BIT = 2
+const EPOCH_SHIFT = 8
+const EPOCH_MASK = 0xff_ffff
+
+/** Index of the card table in use. */
+export const tableOf = (word: number): Table => (word & TABLE_BIT) as Table
+export const isPause = (word: number): boolean => (word & PAUSE_BIT) !== 0
+export const epochOf = (word: number): number => word >>> EPOCH_SHIFT
+
+/** Builds a word (an Int32). The epoch wraps at 2^24. */
+export function wordOf(epoch: number, pause: boolean, table: Table): number {
+  return ((epoch & EPOCH_MASK) << EPOCH_SHIFT) | (pause ? PAUSE_BIT : 0) | table
+}
+
+/** The word one epoch later, changed as asked; everything else stays. */
+export function nextWord(word: number, change: { pause?: boolean; table?: Table }): number {
+  return wordOf(epochOf(word) + 1, change.pause ?? isPause(word), change.table ?? tableOf(word))
+}
+
+/** True when `word` is of the epoch of `target` or of a later one; right across the wrap. */
+export function reached(word: number, target: number): boolean {
+  return ((epochOf(word) - epochOf(target)) & EPOCH_MASK) <= EPOCH_MASK >>> 1
+}
+
+/** What a vCPU must do before it touches the guest again. */
+export interface Obedience {
+  /** Store `word` as acknowledged and use `table` from now on. */
+  readonly acknowledge: boolean
+  readonly table: Table
+  /** The state to store next. */
+  readonly phase: VcpuPhase
+}
+
+/**
+ * A running vCPU meets `word`; `seen` is the last one it obeyed. At a step boundary a pause is obeyed, whether the word
+ * is new or not; inside a step (back from a fault) it waits for the boundary. A paused vCPU acknowledges first and
+ * parks then.
+ */
+export function obey(place: 'boundary' | 'inside', seen: number, word: number): Obedience {
+  const phase = place === 'boundary' && isPause(word) ? VCPU.parkedBoundary : VCPU.running
+  return { acknowledge: word !== seen, table: tableOf(word), phase }
+}
+
+/** The state a vCPU parks in. R4: only a park at a step boundary may cross to the other host. */
+export const parkPhase = (place: 'boundary' | 'inside'): VcpuPhase =>
+  place === 'boundary' ? VCPU.parkedBoundary : VCPU.parkedInside
+
+/**
+ * May the coordinator that published `target` take this vCPU as having obeyed it? It publishes first and loads the
+ * state then (R5). R4: a park at a boundary counts for everything, one inside a step for all but a pause. R7: the dead
+ * obey.
+ */
+export function acknowledged(phase: number, ackWord: number, target: number, kind: HandshakeKind): boolean {
+  switch (phase) {
+    case VCPU.dead:
+    case VCPU.parkedBoundary:
+      return true
+    case VCPU.parkedInside:
+      return kind !== 'pause'
+    case VCPU.running:
+      return kind !== 'pause' && reached(ackWord, target)
+    default:
+      return false
+  }
+}

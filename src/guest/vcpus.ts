@@ -1,0 +1,294 @@
+// All vCPUs of a guest, from its main thread: starts and ends their threads, publishes the safepoint word (R2) and
+// awaits handshakes. The host of a guest and the migration sessions use it through vcpus-port.ts.
+
+import { Worker } from 'node:worker_threads'
+import { assert, GodwitError } from '../errors.ts'
+import { HANDSHAKE_TIMEOUT_MS } from '../limits.ts'
+import { workerUrl } from '../worker-url.ts'
+import type { GuestConfig } from './config.ts'
+import { fillGuest } from './fill.ts'
+import { grantSteps } from './grants.ts'
+import { HEADER } from './layout.ts'
+import type { GuestMemory } from './memory.ts'
+import type { ProgramSource } from './program.ts'
+import { arrive, loadWord, publishWord, registersOf, type VcpuWords, vcpuWords, wake } from './safepoint.ts'
+import { acknowledged, type HandshakeKind, isPause, nextWord, reached, tableOf, VCPU } from './safepoint-machine.ts'
+import type { VcpuThreadData, VcpuThreadMessage } from './vcpu-thread.ts'
+import type { HandshakeTime, VcpuState, Vcpus } from './vcpus-port.ts'
+
+/** A handshake with running vCPUs takes 4–6 µs: worth spinning for before giving the event loop a turn. */
+const SPIN_MS = 0.02
+/** A waiting handshake looks again this often, whatever was notified. */
+const LOOK_AGAIN_MS = 20
+const SAMPLE_MS = 100
+const MAX_THROTTLE = 0.99
+
+export interface GuestVcpusOptions {
+  readonly memory: GuestMemory
+  readonly config: GuestConfig
+  readonly programs: ProgramSource
+  /** True at a destination: memory stays as it is, and nothing steps before `resume`. */
+  readonly startPaused: boolean
+  /** Called once, with `guest-crashed`, when a vCPU throws or its thread ends (R7). */
+  readonly onCrash: (error: GodwitError) => void
+}
+
+export class GuestVcpus implements Vcpus {
+  /** Handshakes so far, for the report. */
+  readonly handshakes = { count: 0, totalMs: 0, maxMs: 0 }
+  readonly #memory: GuestMemory
+  readonly #words: readonly VcpuWords[]
+  readonly #onCrash: (error: GodwitError) => void
+  readonly #workers: Worker[] = []
+  #turn: Promise<unknown> = Promise.resolve()
+  #resumeWord: number
+  #pausedAtNs = 0n
+  #resumedAtNs = 0n
+  #closed = false
+  #crashed = false
+  #sample = { at: performance.now(), steps: 0, perSecond: 0 }
+
+  private constructor({ memory, onCrash }: GuestVcpusOptions) {
+    this.#memory = memory
+    this.#words = Array.from({ length: memory.layout.vcpus }, (_, vcpu) => vcpuWords(memory, vcpu))
+    this.#onCrash = onCrash
+    this.#resumeWord = nextWord(loadWord(memory), { pause: true })
+    this.#pausedAtNs = process.hrtime.bigint()
+    publishWord(memory, this.#resumeWord)
+  }
+
+  /**
+   * Starts the threads of a guest; a fresh one is filled and runs when this resolves. Throws `program-missing`,
+   * `program-differs` or `program-invalid`.
+   */
+  static async create(options: GuestVcpusOptions): Promise<GuestVcpus> {
+    const { memory, config, programs, startPaused } = options
+    const programUrl = await programs.locate(config.program, config.programHash)
+    const vcpus = new GuestVcpus(options)
+    try {
+      const ready = vcpus.#words.map((_, vcpu) => vcpus.#start({ memory: memory.shared, config, vcpu, programUrl }))
+      if (!startPaused) ready.push(fillGuest(memory, config, programUrl))
+      await Promise.all(ready)
+      await vcpus.pause()
+    } catch (thrown) {
+      await vcpus.close()
+      throw thrown
+    }
+    if (!startPaused) vcpus.resume()
+    return vcpus
+  }
+
+  swapCards(): Promise<HandshakeTime & { retired: 0 | 1 }> {
+    return this.#serialised(async () => {
+      const word = loadWord(this.#memory)
+      const retired = tableOf(word)
+      // A table published with marks in it is sound: they are harvested when it retires (R2 asks for zeroes).
+      const { ms } = await this.#publishAndAwait(nextWord(word, { table: retired === 0 ? 1 : 0 }), 'round')
+      return { ms, retired }
+    })
+  }
+
+  /** Throws `vcpu-stuck`, after which the guest runs on, or `cancelled` when `resume` came first. */
+  pause(): Promise<HandshakeTime> {
+    return this.#serialised(async () => {
+      const word = loadWord(this.#memory)
+      if (isPause(word)) return await this.#await(word, 'pause')
+      this.#pausedAtNs = process.hrtime.bigint()
+      return await this.#publishAndAwait(nextWord(word, { pause: true }), 'pause')
+    })
+  }
+
+  resume(): void {
+    const word = loadWord(this.#memory)
+    if (!isPause(word) || this.#crashed) return
+    this.#resumeWord = nextWord(word, { pause: false })
+    this.#resumedAtNs = process.hrtime.bigint()
+    this.#sample = { ...this.#sample, at: performance.now(), steps: this.steps() }
+    this.#publish(this.#resumeWord)
+  }
+
+  throttle(share: number): void {
+    const thousandths = Math.round(Math.min(Math.max(share, 0), MAX_THROTTLE) * 1000)
+    for (const words of this.#words) Atomics.store(this.#memory.controlWords, words.throttle, thousandths)
+    this.#publish(nextWord(loadWord(this.#memory), {}))
+  }
+
+  /** Grants steps to a locked guest (see grants.ts, which transfer threads call themselves). */
+  grant(steps: number): void {
+    grantSteps(this.#memory, steps)
+  }
+
+  save(): VcpuState[] {
+    assert(this.#allObeyed(loadWord(this.#memory), 'pause'), 'registers are read only while the guest is paused')
+    return this.#words.map((_, vcpu) => {
+      const registers = new Uint8Array(1024)
+      const shared = registersOf(this.#memory, vcpu)
+      registers.set(new Uint8Array(shared.buffer, shared.byteOffset, registers.length))
+      return { steps: this.stepCounts()[vcpu] as number, registers }
+    })
+  }
+
+  load(states: readonly VcpuState[]): void {
+    assert(states.length === this.#words.length, 'as many states as vCPUs')
+    assert(isPause(loadWord(this.#memory)), 'registers are written only while the guest is paused')
+    states.forEach(({ steps, registers }, vcpu) => {
+      const words = this.#words[vcpu] as VcpuWords
+      const shared = registersOf(this.#memory, vcpu)
+      new Uint8Array(shared.buffer, shared.byteOffset, 1024).set(registers)
+      Atomics.store(this.#memory.controlLongs, words.steps, BigInt(steps))
+      Atomics.store(this.#memory.controlLongs, words.stepLimit, BigInt(steps))
+    })
+  }
+
+  /** Steps of each vCPU since the guest was created; exact while paused, up to 1 ms old while running. */
+  stepCounts(): number[] {
+    return this.#words.map((words) => Number(Atomics.load(this.#memory.controlLongs, words.steps)))
+  }
+
+  steps(): number {
+    return this.stepCounts().reduce((sum, steps) => sum + steps, 0)
+  }
+
+  /** Steps of all vCPUs a second, over the time since the last sample, at least 100 ms. */
+  stepsPerSecond(): number {
+    const now = performance.now()
+    const { at, steps } = this.#sample
+    if (now - at < SAMPLE_MS) return this.#sample.perSecond
+    const current = this.steps()
+    this.#sample = { at: now, steps: current, perSecond: ((current - steps) / (now - at)) * 1000 }
+    return this.#sample.perSecond
+  }
+
+  parkedAt(): bigint[] {
+    // A vCPU that was parked for another reason when the pause came stood still since then at the latest.
+    return this.#words.map((words) => later(Atomics.load(this.#memory.controlLongs, words.parkedAt), this.#pausedAtNs))
+  }
+
+  leftAt(): bigint[] {
+    return this.#words.map((words) => later(Atomics.load(this.#memory.controlLongs, words.leftAt), this.#resumedAtNs))
+  }
+
+  async running(): Promise<void> {
+    const { controlWords } = this.#memory
+    const left = (words: VcpuWords): boolean =>
+      Atomics.load(controlWords, words.state) === VCPU.dead ||
+      reached(Atomics.load(controlWords, words.acknowledged), this.#resumeWord)
+    while (!this.#closed) {
+      const seen = Atomics.load(controlWords, HEADER.arrivals)
+      if (this.#words.every(left)) return
+      await this.#arrival(seen)
+    }
+  }
+
+  /** Ends all threads at once, wherever they are; idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true
+    await Promise.all(this.#workers.map((worker) => worker.terminate()))
+  }
+
+  #start(data: VcpuThreadData): Promise<void> {
+    const worker = new Worker(workerUrl(import.meta.url, './vcpu-thread'), {
+      workerData: data,
+      name: `vcpu-${data.vcpu}`,
+    })
+    this.#workers.push(worker)
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const invalid = (message: string): void =>
+      reject(new GodwitError('program-invalid', `program ${data.config.program}: ${message}`))
+    worker.on('message', (message: VcpuThreadMessage) => {
+      if (message.type === 'ready') resolve()
+      else if (message.type === 'invalid') invalid(message.message)
+      else this.#died(data.vcpu, message.message, message.stack)
+    })
+    worker.on('error', (error) => {
+      invalid(String(error))
+      this.#died(data.vcpu, String(error), error instanceof Error ? error.stack : undefined)
+    })
+    worker.on('exit', () => {
+      invalid('its thread ended while it was loaded')
+      this.#died(data.vcpu, 'its thread ended', undefined)
+    })
+    return promise
+  }
+
+  /** R7: the dead count as acknowledged; the others stop where they are. */
+  #died(vcpu: number, reason: string, stack: string | undefined): void {
+    if (this.#closed) return
+    Atomics.store(this.#memory.controlWords, (this.#words[vcpu] as VcpuWords).state, VCPU.dead)
+    if (!this.#crashed) {
+      this.#crashed = true
+      this.#publish(nextWord(loadWord(this.#memory), { pause: true }))
+      const cause = stack === undefined ? undefined : new Error(stack)
+      this.#onCrash(new GodwitError('guest-crashed', `vCPU ${vcpu} crashed: ${reason}`, { cause }))
+    }
+    arrive(this.#memory)
+  }
+
+  #serialised<T>(wish: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(wish)
+    this.#turn = result.catch(() => {})
+    return result
+  }
+
+  #publish(word: number): void {
+    publishWord(this.#memory, word)
+    for (const words of this.#words) wake(this.#memory, words)
+  }
+
+  #publishAndAwait(word: number, kind: HandshakeKind): Promise<HandshakeTime> {
+    if (kind === 'pause') this.#publish(word)
+    else publishWord(this.#memory, word)
+    return this.#await(word, kind)
+  }
+
+  #obeyed(words: VcpuWords, target: number, kind: HandshakeKind): boolean {
+    const { controlWords } = this.#memory
+    const state = Atomics.load(controlWords, words.state)
+    return acknowledged(state, Atomics.load(controlWords, words.acknowledged), target, kind)
+  }
+
+  #allObeyed(target: number, kind: HandshakeKind): boolean {
+    return this.#words.every((words) => this.#obeyed(words, target, kind))
+  }
+
+  async #await(target: number, kind: HandshakeKind): Promise<HandshakeTime> {
+    const { controlWords } = this.#memory
+    const startedAt = performance.now()
+    let ms = 0
+    for (;;) {
+      const seen = Atomics.load(controlWords, HEADER.arrivals)
+      const done = this.#allObeyed(target, kind)
+      ms = performance.now() - startedAt
+      if (done) break
+      if (this.#closed) throw new GodwitError('guest-not-running', 'the guest was closed')
+      if (kind === 'pause' && !isPause(loadWord(this.#memory))) {
+        throw new GodwitError('cancelled', 'the pause was withdrawn')
+      }
+      if (ms > HANDSHAKE_TIMEOUT_MS) this.#giveUp(target, kind, ms)
+      if (ms > SPIN_MS) await this.#arrival(seen)
+    }
+    this.handshakes.count++
+    this.handshakes.totalMs += ms
+    this.handshakes.maxMs = Math.max(this.handshakes.maxMs, ms)
+    return { ms }
+  }
+
+  /** R7: names the vCPU; a guest that was to pause runs on. A swap stays published: its marks are harvested later. */
+  #giveUp(target: number, kind: HandshakeKind, ms: number): never {
+    const vcpu = this.#words.findIndex((words) => !this.#obeyed(words, target, kind))
+    const micros = this.#memory.controlWords[(this.#words[vcpu] as VcpuWords).stepMicros] as number
+    if (kind === 'pause' && !this.#crashed) this.resume()
+    throw new GodwitError('vcpu-stuck', `vCPU ${vcpu} reached no safepoint in ${ms.toFixed(0)} ms`, {
+      hint: `its earlier steps took about ${micros} µs; a step of a program should take well under a millisecond`,
+    })
+  }
+
+  /** Resolves when a vCPU arrives somewhere after `seen` was read, and at the latest soon. */
+  async #arrival(seen: number): Promise<void> {
+    const { controlWords } = this.#memory
+    const waiting = Atomics.waitAsync(controlWords, HEADER.arrivals, seen, LOOK_AGAIN_MS)
+    if (waiting.async) await waiting.value
+  }
+}
+
+const later = (a: bigint, b: bigint): bigint => (a > b ? a : b)

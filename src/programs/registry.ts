@@ -1,0 +1,84 @@
+// Where programs come from: built in by name, or one self-contained file from the agent's programs directory.
+
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { basename, extname, isAbsolute, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { GodwitError } from '../errors.ts'
+import type { GuestConfig } from '../guest/config.ts'
+import type { ProgramSource } from '../guest/program.ts'
+import { workerUrl } from '../worker-url.ts'
+import { mutatorOptions } from './mutator.ts'
+import { LAMBDA } from './workloads.ts'
+
+export const BUILT_IN_PROGRAMS: readonly string[] = ['mutator', 'counter']
+const EXTENSIONS = ['.ts', '.mts', '.js', '.mjs']
+/** λ of a locked guest whose program says nothing of its own. */
+const DEFAULT_LAMBDA = 1
+
+/** Programs of one host. */
+export interface Programs extends ProgramSource {
+  /** SHA-256 of the program's file, hex; null for a built-in one. Throws `program-missing` or `program-invalid`. */
+  hashOf(program: string): Promise<string | null>
+}
+
+/** The programs a host knows: the built-in ones and the files of `directory` (absolute), if there is one. */
+export function programSource(directory: string | null): Programs {
+  if (directory !== null && !isAbsolute(directory)) {
+    throw new GodwitError('usage', `programs directory '${directory}' is not an absolute path`)
+  }
+  const hashOf = async (program: string): Promise<string | null> =>
+    BUILT_IN_PROGRAMS.includes(program) ? null : hash(await readProgram(directory, program))
+  const locate = async (program: string, programHash: string | null): Promise<string> => {
+    const found = await hashOf(program)
+    if (programHash !== null && found !== programHash) {
+      throw new GodwitError('program-differs', `program ${program} has another content here`, {
+        hint: `copy ${program} to the other agent's --programs directory`,
+      })
+    }
+    if (found === null) return workerUrl(import.meta.url, `./${program}`).href
+    return pathToFileURL(join(directory as string, program)).href
+  }
+  return { hashOf, locate }
+}
+
+const hash = (content: Buffer): string => createHash('sha256').update(content).digest('hex')
+
+async function readProgram(directory: string | null, program: string): Promise<Buffer> {
+  if (program !== basename(program) || program.includes('\\') || program.startsWith('.')) {
+    throw new GodwitError('program-missing', `'${program}' is a path, not the name of a program`, {
+      hint: "give a file name from the agent's --programs directory",
+    })
+  }
+  const missing = (cause?: unknown): GodwitError =>
+    new GodwitError('program-missing', `no program '${program}' here`, {
+      cause,
+      hint:
+        directory === null
+          ? `built in are ${BUILT_IN_PROGRAMS.join(', ')}; for your own start the agent with --programs DIR`
+          : `copy ${program} to this agent's --programs directory`,
+    })
+  if (directory === null) throw missing()
+  if (!EXTENSIONS.includes(extname(program))) {
+    throw new GodwitError('program-invalid', `program '${program}' is no module`, {
+      hint: `its name ends in ${EXTENSIONS.join(', ')}`,
+    })
+  }
+  const content = await readFile(join(directory, program)).catch((cause: unknown) => {
+    throw missing(cause)
+  })
+  // A relative import would not be covered by the hash. Type imports are erased.
+  if (/^\s*(import|export)\s(?!type\b)[^'"]*['"]\.{1,2}\//m.test(content.toString('utf8'))) {
+    throw new GodwitError('program-invalid', `program '${program}' imports other files`, {
+      hint: 'a program is one self-contained file',
+    })
+  }
+  return content
+}
+
+/** Steps granted per page record to a locked guest: what it asks for, else its workload's own λ; null at a free pace. */
+export function lockedLambda(config: GuestConfig): number | null {
+  if (config.pace.kind !== 'locked') return null
+  if (config.pace.lambda !== null) return config.pace.lambda
+  return config.program === 'mutator' ? LAMBDA[mutatorOptions(config.options).workload] : DEFAULT_LAMBDA
+}
