@@ -81,7 +81,10 @@ export function openSource(options: SourceOptions): { world: SourceWorld; close(
       const answer = await reserve(request.to, reservation, signal)
       names.destination = answer.agent
       const control = await listener.next(signal)
-      await pages.connected(signal)
+      await pages.connected(signal).catch((error) => {
+        control.close()
+        throw error
+      })
       return { control, pages, sameHost: answer.bootId === bootId() }
     },
     redialled: (signal) => (listener as ControlListener).next(signal),

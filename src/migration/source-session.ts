@@ -105,7 +105,12 @@ export class SourceSession {
     resetDigest(world.memory)
     await this.#orInterrupt(world.prepare())
     this.#report.enter('reserve')
-    const { control, pages, sameHost } = await this.#orInterrupt(world.reserve(this.#interrupt.signal))
+    const reserving = world.reserve(this.#interrupt.signal)
+    const { control, pages, sameHost } = await this.#orInterrupt(reserving).catch((error) => {
+      // Links that arrive after the interruption must not outlive it.
+      reserving.then((late) => Promise.all([late.control.close(), late.pages.close()])).catch(() => {})
+      throw error
+    })
     this.#control = control
     this.#ownership.control = control
     this.#pages = pages

@@ -1,0 +1,172 @@
+// Page transfer on the virtual clock: the real batch sender and the real stream reader, with a simulated line for each
+// channel between them. Channels overtake each other; bytes can be cut, stalled and corrupted.
+
+import { GodwitError } from '../../src/errors.ts'
+import type { GuestMemory } from '../../src/guest/memory.ts'
+import type { Kernels } from '../../src/kernels/kernels.ts'
+import type { PageDestination, PageSource, RoundOrder, RoundSent } from '../../src/migration/ports.ts'
+import { BatchSender, beginRound } from '../../src/migration/transfer/batch.ts'
+import { encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from '../../src/wire/frame.ts'
+import { StreamReader } from '../../src/wire/stream-reader.ts'
+import type { Random } from './random.ts'
+import type { VirtualClock } from './virtual-clock.ts'
+
+interface Channel {
+  readonly sender: BatchSender
+  readonly reader: StreamReader
+  /** Arrived, but not yet read: the channel waits for the others to end the round (R12). */
+  readonly waiting: Uint8Array[]
+  readonly jitterMs: number
+  lastDelivery: number
+  paused: boolean
+}
+
+export interface PagesOptions {
+  readonly clock: VirtualClock
+  readonly random: Random
+  readonly from: { memory: GuestMemory; kernels: Kernels }
+  readonly to: { memory: GuestMemory; kernels: Kernels }
+  readonly channels: number
+  readonly bytesPerMs: number
+  readonly latencyMs: number
+  readonly hash: boolean
+}
+
+export class SimulatedPages implements PageSource, PageDestination {
+  readonly bytes = { sent: 0, received: 0, control: 0 }
+  readonly #options: PagesOptions
+  readonly #channels: Channel[]
+  readonly #lost: Promise<never>
+  readonly #waiting = new Map<number, { resolve(placed: { bytes: number }): void; reject(error: unknown): void }>()
+  #fail: (error: GodwitError) => void = () => {}
+  #failure: GodwitError | null = null
+  #corruptNext = false
+  #stalledUntil = 0
+  #placedRound = -1
+  #placedBytes = 0
+
+  constructor(options: PagesOptions) {
+    this.#options = options
+    const { from, to, hash, random } = options
+    this.#lost = new Promise((_, reject) => {
+      this.#fail = reject
+    })
+    this.#lost.catch(() => {})
+    this.#channels = Array.from({ length: options.channels }, (_, channel) => ({
+      sender: new BatchSender({ memory: from.memory, kernels: from.kernels, channel }),
+      reader: new StreamReader({ memory: to.memory, kernels: to.kernels, channel, hash }),
+      waiting: [],
+      jitterMs: random.share() * 4,
+      lastDelivery: 0,
+      paused: false,
+    }))
+  }
+
+  async sendRound(order: RoundOrder): Promise<RoundSent> {
+    const sent = { sent: 0, skipped: 0, bytes: 0, zeroPages: 0, rawPages: 0 }
+    beginRound(this.#options.from.memory)
+    const drain = async (channel: Channel): Promise<void> => {
+      for (let slot = 0; ; slot = 1 - slot) {
+        const { count, skipped, last } = { ...channel.sender.select(order.skip) }
+        sent.skipped += skipped
+        if (count > 0) {
+          const batch = channel.sender.prepare(count, slot, order)
+          sent.sent += batch.pages
+          sent.bytes += batch.bytes
+          sent.zeroPages += batch.zeroPages
+          sent.rawPages += batch.rawPages
+          // What a socket takes is what the pages are at some moment of the sending: here, halfway through.
+          await this.#options.clock.sleep(batch.bytes / this.#options.bytesPerMs / 2)
+          this.#send(channel, Buffer.concat(batch.buffers))
+          await this.#options.clock.sleep(batch.bytes / this.#options.bytesPerMs / 2)
+        }
+        if (last) break
+      }
+      const end = new Uint8Array(FRAME_HEADER_BYTES)
+      encodeHeader(end, 0, { type: FRAME_TYPE.roundEnd, length: 0, round: order.round })
+      this.#send(channel, end)
+    }
+    await Promise.race([Promise.all(this.#channels.map(drain)), this.#lost])
+    return sent
+  }
+
+  placed(round: number): Promise<{ bytes: number }> {
+    if (this.#failure !== null) return Promise.reject(this.#failure)
+    if (this.#placedRound >= round) return Promise.resolve({ bytes: this.#placedBytes })
+    return new Promise((resolve, reject) => this.#waiting.set(round, { resolve, reject }))
+  }
+
+  setBandwidth(): void {}
+
+  progress(): { pages: number; bytes: number } {
+    return { pages: 0, bytes: this.bytes.sent }
+  }
+
+  /** Either side closing its channels ends them for both. */
+  async close(): Promise<void> {
+    this.#options.clock.after(this.#options.latencyMs, () => this.cut())
+  }
+
+  cut(): void {
+    this.#break(new GodwitError('link-lost', 'a simulated channel was cut'))
+  }
+
+  corrupt(): void {
+    this.#corruptNext = true
+  }
+
+  stall(ms: number): void {
+    this.#stalledUntil = Math.max(this.#stalledUntil, this.#options.clock.now() + ms)
+  }
+
+  #break(error: GodwitError): void {
+    if (this.#failure !== null) return
+    this.#failure = error
+    this.#fail(error)
+    for (const { reject } of this.#waiting.values()) reject(error)
+  }
+
+  #send(channel: Channel, bytes: Uint8Array): void {
+    if (this.#failure !== null) return
+    this.bytes.sent += bytes.length
+    const { clock, latencyMs, random } = this.#options
+    if (this.#corruptNext) {
+      this.#corruptNext = false
+      const at = random.below(bytes.length)
+      bytes[at] = (bytes[at] as number) ^ (1 << random.below(8))
+    }
+    const arrival = Math.max(clock.now(), this.#stalledUntil) + latencyMs + channel.jitterMs
+    channel.lastDelivery = Math.max(channel.lastDelivery, arrival)
+    clock.after(channel.lastDelivery - clock.now(), () => {
+      if (this.#failure !== null) return
+      channel.waiting.push(bytes)
+      this.#read(channel)
+    })
+  }
+
+  #read(channel: Channel): void {
+    try {
+      while (!channel.paused && channel.waiting.length > 0 && this.#failure === null) {
+        const bytes = channel.waiting[0] as Uint8Array
+        const room = channel.reader.next()
+        const size = Math.min(room.length, bytes.length, 1 + this.#options.random.below(9000))
+        room.set(bytes.subarray(0, size))
+        if (size === bytes.length) channel.waiting.shift()
+        else channel.waiting[0] = bytes.subarray(size)
+        if (channel.reader.advance(size) === 'round-end') this.#endRound(channel)
+      }
+    } catch (thrown) {
+      const { code, message } = GodwitError.from(thrown)
+      this.#break(new GodwitError(code, message, { side: 'destination' }))
+    }
+  }
+
+  #endRound(channel: Channel): void {
+    channel.paused = true
+    if (!this.#channels.every(({ paused }) => paused)) return
+    this.#placedRound++
+    for (const each of this.#channels) each.paused = false
+    this.#waiting.get(this.#placedRound)?.resolve({ bytes: this.#placedBytes })
+    for (const each of this.#channels) this.#options.clock.after(0, () => this.#read(each))
+  }
+}
