@@ -1,0 +1,235 @@
+// The one table of the command line: every command, its arguments and its options. Parsing, help and the errors for
+// unknown options are drawn from it; command-line.ts loads the module of the command that was asked for.
+
+import {
+  API_PORT,
+  DATA_PORT_FIRST,
+  DATA_PORT_LAST,
+  DEFAULT_CONCURRENT_MIGRATIONS,
+  DEFAULT_DOWNTIME_TARGET_MS,
+  DEFAULT_MAX_ROUNDS,
+  MAX_CHANNELS,
+  MAX_VCPUS,
+} from '../limits.ts'
+import { MOVEMENTS, SELECTIONS, STOP_RULES } from '../migration/settings.ts'
+import type { Arguments, OptionTable } from './arguments.ts'
+import type { Terminal } from './terminal.ts'
+
+/** Runs a command; resolves with the exit status. */
+export type Run = (args: Arguments, terminal: Terminal) => Promise<number>
+
+export interface Command {
+  readonly summary: string
+  /** Names of the words it needs, such as GUEST. */
+  readonly operands: readonly string[]
+  readonly options: OptionTable
+  /** More for `--help`, whole lines. */
+  readonly notes?: string
+  readonly load: () => Promise<{ run: Run }>
+}
+
+const JSON_OPTION: OptionTable = {
+  json: { type: 'flag', help: 'print one JSON document and nothing else on standard output' },
+}
+const AGENT_OPTION: OptionTable = {
+  agent: {
+    type: 'text',
+    placeholder: 'URL',
+    help: `the agent to talk to; default: $GODWIT_AGENT or http://127.0.0.1:${API_PORT}`,
+  },
+}
+const COMMON = { ...AGENT_OPTION, ...JSON_OPTION }
+
+const MOVING: OptionTable = {
+  movement: { type: 'choice', choices: MOVEMENTS, default: 'pre-copy', help: 'when the guest is stopped' },
+  channels: { type: 'integer', least: 1, most: MAX_CHANNELS, default: '1', help: 'data connections, a thread each' },
+  bandwidth: { type: 'rate', default: 'none', help: 'limit of all channels together, such as 250MB/s; none: no limit' },
+  'downtime-target': {
+    type: 'duration',
+    default: `${DEFAULT_DOWNTIME_TARGET_MS}ms`,
+    help: 'stop the guest once the rest fits into this',
+  },
+  'max-rounds': {
+    type: 'integer',
+    most: 10_000,
+    default: String(DEFAULT_MAX_ROUNDS),
+    help: 'stop the guest after so many rounds at the latest',
+  },
+  selection: {
+    type: 'choice',
+    choices: SELECTIONS,
+    default: 'skip',
+    help: 'skip leaves out pages that are already dirty again',
+  },
+  stop: {
+    type: 'choice',
+    choices: STOP_RULES,
+    default: 'target',
+    help: 'stop by the downtime target, or by the rules of Xen',
+  },
+  verify: {
+    type: 'choice',
+    choices: ['digest', 'full'],
+    default: 'digest',
+    help: 'digest and audit; full hashes all memory during the pause',
+  },
+  'no-verify': { type: 'flag', help: 'neither digest nor audit' },
+}
+
+const GUEST: OptionTable = {
+  memory: { type: 'bytes', default: '512MiB', help: 'memory of the guest, 64KiB to 4GiB' },
+  vcpus: { type: 'integer', least: 1, most: MAX_VCPUS, default: '1', help: 'vCPUs, a thread each' },
+  workload: {
+    type: 'text',
+    placeholder: 'NAME',
+    help: 'which pages the mutator writes: idle, web, hot, diab, sparse, phased, local',
+  },
+  content: {
+    type: 'text',
+    placeholder: 'NAME',
+    help: 'what it fills pages with: zero, random, text, mix, dup',
+  },
+  seed: { type: 'integer', most: 2 ** 32 - 1, default: '1', help: 'what the guest does follows from it' },
+  pace: {
+    type: 'text',
+    placeholder: 'PACE',
+    default: 'free:20000/s',
+    help: 'free:N/s, free:max, or locked[:STEPS] per page record sent',
+  },
+}
+
+export const COMMANDS: Readonly<Record<string, Command>> = {
+  demo: {
+    summary: 'start two agents and a guest here, and migrate it while you watch',
+    operands: [],
+    options: {
+      ...GUEST,
+      workload: { ...GUEST.workload, default: 'web' } as OptionTable[string],
+      content: { ...GUEST.content, default: 'mix' } as OptionTable[string],
+      ...MOVING,
+      bandwidth: { ...MOVING.bandwidth, default: '250MB/s' } as OptionTable[string],
+      'downtime-target': { ...MOVING['downtime-target'], default: '20ms' } as OptionTable[string],
+      'no-oracle': { type: 'flag', help: 'do not replay the guest in a separate process at the end' },
+      hops: { type: 'integer', least: 1, most: 10_000, help: 'there and back again so many times' },
+      ...JSON_OPTION,
+    },
+    load: () => import('./commands/demo.ts'),
+  },
+  agent: {
+    summary: 'run the agent of this host, in the foreground',
+    operands: [],
+    options: {
+      listen: {
+        type: 'text',
+        placeholder: 'HOST:PORT',
+        default: `127.0.0.1:${API_PORT}`,
+        help: 'address of the API; port 0: the system chooses',
+      },
+      'data-dir': { type: 'text', placeholder: 'DIR', help: 'where guests, reports and records are kept' },
+      name: { type: 'text', placeholder: 'NAME', help: "the agent's name in reports; default: the host's name" },
+      'memory-limit': { type: 'bytes', help: 'most memory all guests here may have together' },
+      programs: { type: 'text', placeholder: 'DIR', help: "directory of users' own programs" },
+      insecure: { type: 'flag', help: 'allow to listen beyond loopback, without transport security' },
+      bandwidth: { type: 'rate', default: 'none', help: 'budget of all outgoing migrations together' },
+      migrations: {
+        type: 'integer',
+        least: 1,
+        most: 64,
+        default: String(DEFAULT_CONCURRENT_MIGRATIONS),
+        help: 'most migrations at once',
+      },
+      'data-ports': {
+        type: 'text',
+        placeholder: 'FIRST-LAST',
+        default: `${DATA_PORT_FIRST}-${DATA_PORT_LAST}`,
+        help: 'ports for migrations; 0-0: the system chooses',
+      },
+      'stop-guests': { type: 'flag', help: 'stop the guests, too, when the agent ends' },
+      ...JSON_OPTION,
+    },
+    notes: 'Ctrl-C ends the agent and leaves its guests running; the next agent with the same --data-dir finds them.',
+    load: () => import('./commands/agent.ts'),
+  },
+  start: {
+    summary: 'start a guest',
+    operands: [],
+    options: {
+      name: { type: 'text', placeholder: 'NAME', help: 'default: the agent chooses one' },
+      ...GUEST,
+      program: {
+        type: 'text',
+        placeholder: 'NAME',
+        default: 'mutator',
+        help: "mutator, or a file in the agent's --programs directory",
+      },
+      option: { type: 'pair', placeholder: 'KEY=VALUE', help: 'an option of the program; may be repeated' },
+      ...COMMON,
+    },
+    load: () => import('./commands/start.ts'),
+  },
+  migrate: {
+    summary: 'move a guest to another host while it runs',
+    operands: ['GUEST'],
+    options: {
+      to: { type: 'text', placeholder: 'HOST[:PORT]', help: "the destination's agent, also as URL" },
+      check: { type: 'flag', help: 'ask whether it would work; changes nothing' },
+      ...MOVING,
+      'adaptive-bandwidth': { type: 'flag', help: 'start slow and follow the dirty rate' },
+      timeout: { type: 'duration', help: 'give up after this, if the guest has not moved' },
+      'switchover-timeout': { type: 'duration', help: 'longest pause; default: 10 × target, at least 1s' },
+      advertise: { type: 'text', placeholder: 'HOST', help: 'address at which the destination dials this host' },
+      ...COMMON,
+    },
+    notes:
+      'Ctrl-C detaches: the migration goes on. Exit status: 0 completed and consistent, 1 failed or cancelled and the\n' +
+      'guest still at the source, 2 usage, 3 unreconciled, 4 lost, 5 inconsistent.',
+    load: () => import('./commands/migrate.ts'),
+  },
+  ps: { summary: 'list guests', operands: [], options: COMMON, load: () => import('./commands/ps.ts') },
+  show: {
+    summary: 'show a guest and what it is doing',
+    operands: ['GUEST'],
+    options: COMMON,
+    load: () => import('./commands/show.ts'),
+  },
+  logs: {
+    summary: "print the end of a guest's log",
+    operands: ['GUEST'],
+    options: COMMON,
+    load: () => import('./commands/logs.ts'),
+  },
+  pause: {
+    summary: 'stop the vCPUs of a guest at their next step',
+    operands: ['GUEST'],
+    options: COMMON,
+    load: () => import('./commands/pause.ts'),
+  },
+  resume: {
+    summary: 'let a paused guest go on',
+    operands: ['GUEST'],
+    options: COMMON,
+    load: () => import('./commands/resume.ts'),
+  },
+  cancel: {
+    summary: 'cancel the migration of a guest; it goes on where it is',
+    operands: ['GUEST'],
+    options: COMMON,
+    load: () => import('./commands/cancel.ts'),
+  },
+  resolve: {
+    summary: 'decide who may run a guest after a host was lost during the switchover',
+    operands: ['GUEST'],
+    options: {
+      take: { type: 'flag', help: 'let the guest run here' },
+      'peer-is-dead': { type: 'flag', help: 'you know that the other host will not come back with the guest' },
+      ...COMMON,
+    },
+    load: () => import('./commands/resolve.ts'),
+  },
+  stop: {
+    summary: 'end a guest; its memory is gone',
+    operands: ['GUEST'],
+    options: COMMON,
+    load: () => import('./commands/stop.ts'),
+  },
+}

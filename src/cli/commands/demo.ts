@@ -1,0 +1,133 @@
+// `godwit demo`: two agents, a guest, a migration or many, the oracle, and nothing left behind. The report it prints
+// is the agent's, with the oracle's verdict added.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { GodwitError } from '../../errors.ts'
+import type { MigrationReport } from '../../migration/report.ts'
+import { formatBytes, formatMs, formatRate } from '../../quantities.ts'
+import { parseAddress } from '../agent-client.ts'
+import type { Arguments } from '../arguments.ts'
+import { DemoAgent } from '../demo-agents.ts'
+import { follow } from '../follow.ts'
+import { guestOf, settingsOf } from '../moving.ts'
+import { consistentOf, exitStatus, summarize, summarizeShortly, withoutOracle } from '../summary.ts'
+import type { Terminal } from '../terminal.ts'
+
+const GUEST = 'demo'
+const RUN_FIRST_MS = 500
+const SETTLE_TIMEOUT_MS = 10_000
+const SETTLE_POLL_MS = 20
+
+export async function run(args: Arguments, terminal: Terminal): Promise<number> {
+  // Checked before anything is started.
+  const settings = settingsOf(args)
+  const guest = guestOf(args, GUEST)
+  const json = args.flag('json')
+  const watched = json ? null : terminal
+  const hops = args.number('hops')
+  const interrupted = new AbortController()
+  const interrupt = (): void => interrupted.abort()
+  process.on('SIGINT', interrupt)
+  process.on('SIGTERM', interrupt)
+  const agents: DemoAgent[] = []
+  try {
+    const started = await Promise.allSettled(['alpha', 'beta'].map((name) => DemoAgent.start(name)))
+    for (const one of started) if (one.status === 'fulfilled') agents.push(one.value)
+    for (const one of started) if (one.status === 'rejected') throw one.reason
+    interrupted.signal.throwIfAborted()
+    const [alpha, beta] = agents as [DemoAgent, DemoAgent]
+    watched?.error(`${introduction(args, alpha, beta)}\n`)
+    await alpha.client.startGuest(guest)
+    await sleep(RUN_FIRST_MS, undefined, { signal: interrupted.signal })
+
+    const reports: MigrationReport[] = []
+    for (let i = 0; i < (hops === undefined ? 1 : 2 * hops); i++) {
+      const [from, to] = i % 2 === 0 ? [alpha, beta] : [beta, alpha]
+      if (i > 0) await settle(from, to, interrupted.signal)
+      const id = await from.client.migrate(GUEST, { to: parseAddress(to.client.url), settings })
+      const report = await follow(from.client, id, hops === undefined ? watched : null, interrupted.signal)
+      reports.push(report)
+      if (hops !== undefined) watched?.out(`hop ${i + 1}: ${summarizeShortly(report)}`)
+      if (report.outcome !== 'completed') break
+    }
+    if (!args.flag('no-oracle')) await addOracle(reports, agents, watched, interrupted.signal)
+    return printResult(reports, hops !== undefined, json, terminal)
+  } catch (error) {
+    if (!interrupted.signal.aborted) throw error
+    watched?.error('\n')
+    throw new GodwitError('cancelled', 'the demo was interrupted; its guest and agents have been ended')
+  } finally {
+    await Promise.all(agents.map((agent) => agent.close()))
+    process.off('SIGINT', interrupt)
+    process.off('SIGTERM', interrupt)
+  }
+}
+
+/** Says what is about to happen, with the limits that are set so that there is something to watch. */
+function introduction(args: Arguments, alpha: DemoAgent, beta: DemoAgent): string {
+  const bandwidth = args.number('bandwidth')
+  const vcpus = args.number('vcpus') ?? 1
+  const limit = bandwidth === undefined ? 'without a bandwidth limit' : `held to ${formatRate(bandwidth)}`
+  return [
+    `Two agents run on this machine: alpha (${alpha.client.url}) and beta (${beta.client.url}).`,
+    `A guest of ${formatBytes(args.number('memory') ?? 0)} with ${vcpus} vCPU${vcpus === 1 ? '' : 's'} starts at alpha ` +
+      `(workload ${args.text('workload')}, content ${args.text('content')}) and moves to beta:`,
+    `${args.text('movement')}, ${limit}, downtime target ${formatMs(args.number('downtime-target') ?? 0)}.`,
+    ...(bandwidth === undefined ? [] : ['(The limit makes rounds to watch; --bandwidth none lifts it.)']),
+    '',
+  ].join('\n')
+}
+
+/** Waits until the guest is at home at `here` and its process at `before` has gone, before it is sent back. */
+async function settle(here: DemoAgent, before: DemoAgent, signal: AbortSignal): Promise<void> {
+  const deadline = performance.now() + SETTLE_TIMEOUT_MS
+  for (;;) {
+    signal.throwIfAborted()
+    const arrived = (await here.client.guests()).some((guest) => guest.state === 'running' && guest.migration === null)
+    const left = (await before.client.guests()).length === 0
+    if (arrived && left) return
+    if (performance.now() > deadline) {
+      const why = arrived ? `its process at ${before.name} stays` : `it does not run at ${here.name}`
+      throw new GodwitError('guest-busy', `the guest cannot be sent back: ${why}`)
+    }
+    await sleep(SETTLE_POLL_MS)
+  }
+}
+
+/** Replays the guest where it lives now and puts the verdict into the last report. */
+async function addOracle(
+  reports: MigrationReport[],
+  agents: DemoAgent[],
+  watched: Terminal | null,
+  signal: AbortSignal,
+): Promise<void> {
+  const last = reports.at(-1)
+  if (last === undefined || last.owner === 'nobody') return
+  const home = agents.find((agent) => agent.name === (last.owner === 'source' ? last.source : last.destination))
+  if (watched?.interactive) watched.error('  replaying the guest in a separate process to compare every byte …')
+  try {
+    if (home === undefined) throw new GodwitError('no-such-guest', `no agent of the demo is called ${last.destination}`)
+    const { equal, differing } = await home.client.oracle(GUEST, signal)
+    const checks = { ...last.checks, oracle: equal }
+    const named: MigrationReport = { ...last, checks, consistent: consistentOf(checks) }
+    if (!equal) {
+      const pages = `${differing.slice(0, 8).join(', ')}${differing.length > 8 ? ', …' : ''}`
+      const message = `${differing.length} pages differ from the replayed guest: ${pages}`
+      named.error = { code: 'oracle-failed', message, side: last.owner }
+    }
+    reports[reports.length - 1] = named
+  } catch (error) {
+    signal.throwIfAborted()
+    reports[reports.length - 1] = withoutOracle(last, error)
+  }
+  if (watched?.interactive) watched.error('\r\x1b[K')
+}
+
+function printResult(reports: MigrationReport[], many: boolean, json: boolean, terminal: Terminal): number {
+  const last = reports.at(-1) as MigrationReport
+  const consistent = reports.every((report) => report.outcome === 'completed' && report.consistent !== false)
+  if (json) terminal.out(JSON.stringify(many ? { version: 1, hops: reports, consistent } : last))
+  else if (!many) terminal.out(summarize(last))
+  else terminal.out(`\nThe last hop:\n\n${summarize(last)}`)
+  return Math.max(...reports.map(exitStatus))
+}

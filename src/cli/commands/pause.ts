@@ -1,0 +1,12 @@
+// `godwit pause`: stops the vCPUs of a guest.
+
+import type { Arguments } from '../arguments.ts'
+import { agentOf, guestNameOf } from '../moving.ts'
+import type { Terminal } from '../terminal.ts'
+
+export async function run(args: Arguments, terminal: Terminal): Promise<number> {
+  const name = guestNameOf(args)
+  await agentOf(args).pause(name)
+  terminal.out(args.flag('json') ? JSON.stringify({ guest: name, done: 'pause' }) : `guest ${name} is paused`)
+  return 0
+}

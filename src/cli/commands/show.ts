@@ -1,0 +1,39 @@
+// `godwit show`: one guest in full.
+
+import type { Progress } from '../../events.ts'
+import { formatBytes, formatCount } from '../../quantities.ts'
+import type { Arguments } from '../arguments.ts'
+import { agentOf, guestNameOf } from '../moving.ts'
+import { progressText } from '../progress-line.ts'
+import type { Terminal } from '../terminal.ts'
+
+export async function run(args: Arguments, terminal: Terminal): Promise<number> {
+  const guest = await agentOf(args).guest(guestNameOf(args))
+  if (args.flag('json')) {
+    terminal.out(JSON.stringify(guest))
+    return 0
+  }
+  const { config, migration, crash } = guest
+  const options = Object.entries(config.options).map(([key, value]) => `${key}=${value}`)
+  const lines: [string, string][] = [
+    ['guest', `${config.name} (${config.id})`],
+    [
+      'state',
+      `${guest.state}; may run ${guest.owner === 'undecided' ? 'nowhere yet' : guest.owner}; epoch ${guest.epoch}`,
+    ],
+    [
+      'memory',
+      `${formatBytes(config.memoryBytes)}, ${formatBytes(guest.residentBytes)} resident in process ${guest.pid}`,
+    ],
+    ['program', [config.program, ...options, `seed=${config.seed}`].join(' ')],
+    ['steps', `${guest.steps.join(' + ')} on ${config.vcpus} vCPU(s), ${formatCount(guest.stepsPerSecond)}/s`],
+  ]
+  if (migration !== null) {
+    lines.push(['migration', `${migration.id} ${migration.role === 'source' ? 'to' : 'from'} ${migration.peer}`])
+    if (migration.progress !== null) lines.push(['', progressText(migration.progress as unknown as Progress)])
+  }
+  if (crash !== undefined) lines.push(['crash', `${crash.message} (${crash.code})`])
+  if (crash?.hint !== undefined) lines.push(['', crash.hint])
+  terminal.out(lines.map(([name, text]) => `${name.padEnd(10)} ${text}`).join('\n'))
+  return 0
+}

@@ -1,0 +1,80 @@
+// Shows a migration while it runs: one redrawn line on a terminal, plain lines elsewhere. follow.ts feeds it.
+
+import type { MigrationEvent, Progress } from '../events.ts'
+import type { RoundReport } from '../migration/report.ts'
+import { formatBytes, formatCount, formatMs, formatRate } from '../quantities.ts'
+import type { Terminal } from './terminal.ts'
+
+const REDRAW_MS = 80
+const PLAIN_LINE_MS = 1000
+const BAR_CELLS = 20
+
+const STAGES: Record<string, string> = {
+  prepare: 'preparing',
+  reserve: 'reserving memory at the destination',
+  iterate: 'sending memory while the guest runs',
+  stop: 'guest stopped, sending the rest',
+  commit: 'comparing digests and handing over',
+  activate: 'starting the guest at the destination',
+}
+
+/** Draws events of one migration on a terminal. */
+export class ProgressLine {
+  readonly #terminal: Terminal
+  #drawn = false
+  #lastMs = Number.NEGATIVE_INFINITY
+
+  constructor(terminal: Terminal) {
+    this.#terminal = terminal
+  }
+
+  show(event: MigrationEvent): void {
+    if (event.type === 'progress') return this.#progress(event.progress)
+    if (event.type === 'round') return this.#line(roundText(event.round))
+    // On a terminal the redrawn line names the stage; the short stages at the end would only flicker by.
+    if (event.type === 'stage' && !this.#terminal.interactive) this.#line(STAGES[event.stage] ?? event.stage)
+  }
+
+  /** Takes the redrawn line away. */
+  clear(): void {
+    if (this.#drawn) this.#terminal.error('\r\x1b[K')
+    this.#drawn = false
+  }
+
+  #progress(progress: Progress): void {
+    const now = performance.now()
+    if (now - this.#lastMs < (this.#terminal.interactive ? REDRAW_MS : PLAIN_LINE_MS)) return
+    this.#lastMs = now
+    const text = progressText(progress)
+    if (!this.#terminal.interactive) return this.#line(text)
+    this.#terminal.error(`\r\x1b[K${text.slice(0, Math.max(20, this.#terminal.columns - 1))}`)
+    this.#drawn = true
+  }
+
+  #line(text: string): void {
+    this.clear()
+    this.#terminal.error(`  ${text}\n`)
+  }
+}
+
+/** One finished round in a line. */
+export function roundText(round: RoundReport): string {
+  const name = round.decision === 'final' ? 'final round' : `round ${round.index}`
+  return `${name}: ${formatCount(round.sent)} pages, ${formatBytes(round.bytes)} in ${formatMs(round.ms)}; ${round.decision}`
+}
+
+/** Stage, share, rate, dirty rate, predicted downtime, trend and the reason in one line. */
+export function progressText(progress: Progress): string {
+  const share = progress.totalPages === 0 ? 0 : progress.cleanPages / progress.totalPages
+  const cells = Math.round(share * BAR_CELLS)
+  const parts = [
+    `${'█'.repeat(cells)}${'░'.repeat(BAR_CELLS - cells)} ${Math.floor(share * 100)}%`,
+    progress.stage === 'iterate' ? `round ${progress.round}` : (STAGES[progress.stage] ?? progress.stage),
+    `${formatBytes(progress.bytesSent)} at ${formatRate(progress.bytesPerSecond)}`,
+    `guest writes ${formatCount(progress.dirtyPagesPerSecond)} pages/s`,
+  ]
+  if (progress.predictedDowntimeMs !== null) parts.push(`downtime ~${formatMs(progress.predictedDowntimeMs)}`)
+  if (progress.trend !== 'unknown') parts.push(progress.trend)
+  if (progress.reason !== '') parts.push(progress.reason)
+  return parts.join(' · ')
+}
