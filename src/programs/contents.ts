@@ -60,31 +60,30 @@ function duplicableKind(seed: number, key: number): PageKind {
   return kind === 'zero' ? 'integers' : kind
 }
 
+/** Sizes that give the ratio its narrow range. */
+const VOCABULARY = 150
+const PHRASES = 22
+const PHRASE_WORDS = 8
 const CONSONANTS = 'bcdfghjklmnprstvwz'
 const VOWELS = 'aeiou'
 
 let textPool: Uint8Array | undefined
 
-/** Prose of a small vocabulary: lz4 shrinks 4 KiB of it about threefold. Depends on nothing. */
+/** Log-like prose, phrases of a small vocabulary: lz4 shrinks 4 KiB of it about threefold. Depends on nothing. */
 function textPoolOf(): Uint8Array {
   if (textPool !== undefined) return textPool
   const state = new Uint32Array(RANDOM_WORDS)
   seedRandom(state, 0, 0x7e87, 0)
-  const pick = (from: string): string => from[below(nextRandom(state, 0), from.length)] as string
-  const word = (): string => {
-    const syllables = 1 + below(nextRandom(state, 0), 3)
-    return Array.from({ length: syllables }, () => pick(CONSONANTS) + pick(VOWELS) + pick(CONSONANTS)).join('')
-  }
-  const vocabulary = Array.from({ length: 400 }, word)
-  const pool = new Uint8Array(TEXT_POOL_BYTES)
-  const encoder = new TextEncoder()
-  for (let at = 0; at < pool.length; ) {
-    // Common words are common: the square of a uniform number favours the first ones.
-    const uniform = nextRandom(state, 0) / 2 ** 32
-    const next = `${vocabulary[Math.floor(uniform ** 3 * vocabulary.length)]} `
-    at += encoder.encodeInto(next, pool.subarray(at)).written
-    if (pool.length - at < 16) pool.fill(0x20, at)
-    if (pool.length - at < 16) break
+  const draw = (limit: number): number => below(nextRandom(state, 0), limit)
+  const syllable = (): string =>
+    `${CONSONANTS[draw(CONSONANTS.length)]}${VOWELS[draw(VOWELS.length)]}${CONSONANTS[draw(CONSONANTS.length)]}`
+  const times = (count: number, make: () => string): string[] => Array.from({ length: count }, make)
+  const vocabulary = times(VOCABULARY, () => times(1 + draw(3), syllable).join(''))
+  const word = (): string => vocabulary[draw(VOCABULARY)] as string
+  const phrases = times(PHRASES, () => `${times(PHRASE_WORDS, word).join(' ')} `)
+  const pool = Buffer.alloc(TEXT_POOL_BYTES, ' ')
+  for (let at = 0, index = 0; at < pool.length; index++) {
+    at += pool.write(index % 2 === 0 ? (phrases[draw(PHRASES)] as string) : `${word()} `, at)
   }
   textPool = pool
   return pool
