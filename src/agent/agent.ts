@@ -1,0 +1,320 @@
+// The agent: supervises the guest processes of one host, admits guests that others offer, starts migrations and keeps
+// their reports. It touches no page data. http.ts puts it on the network, src/cli/commands/agent.ts runs it.
+
+import { randomBytes } from 'node:crypto'
+import { hostname, totalmem } from 'node:os'
+import { resolve } from 'node:path'
+import { GodwitError } from '../errors.ts'
+import { type GuestConfig, guestConfigSchema } from '../guest/config.ts'
+import { layoutOf } from '../guest/layout.ts'
+import { bootId } from '../guest-process/boot-id.ts'
+import type { GuestStatus, Reservation } from '../guest-process/host-port.ts'
+import { logPathOf, tailOf } from '../guest-process/supervise.ts'
+import { DATA_PORT_FIRST, DATA_PORT_LAST, DEFAULT_CONCURRENT_MIGRATIONS, LOG_TAIL_BYTES } from '../limits.ts'
+import type { MigrationReport } from '../migration/report.ts'
+import type { MigrationSettings } from '../migration/settings.ts'
+import { type Programs, programSource } from '../programs/registry.ts'
+import { CAPABILITIES, PROTOCOL_VERSION } from '../wire/messages.ts'
+import { workerUrl } from '../worker-url.ts'
+import { type AgentAddress, AgentClient, addressText } from './client.ts'
+import { DataDirectory } from './data-directory.ts'
+import { Departures } from './departures.ts'
+import { type AgentEvent, EventHub } from './event-hub.ts'
+import { type GuestEntry, GuestTable } from './guest-table.ts'
+import { requireProgram } from './programs.ts'
+import type { AgentInfo, GuestView, MigrationView, StartRequest } from './schemas.ts'
+import { startSchema } from './schemas.ts'
+
+export interface AgentOptions {
+  readonly dataDirectory: string
+  readonly name?: string | undefined
+  /** Bytes of guest memory; nine tenths of the host's when not given. */
+  readonly memoryLimit?: number | undefined
+  readonly programsDirectory?: string | null | undefined
+  /** Budget of all outgoing migrations, bytes per second. */
+  readonly bandwidth?: number | null | undefined
+  readonly maxMigrations?: number | undefined
+  /** [0, 0]: the system chooses. */
+  readonly dataPortRange?: [number, number] | undefined
+  /** Version shown to clients. */
+  readonly version?: string | undefined
+  /** Module that exports GuestHost; tests give a fake one. */
+  readonly hostModule?: string | undefined
+}
+
+export class Agent {
+  readonly name: string
+  readonly events = new EventHub()
+  readonly #options: AgentOptions
+  readonly #data: DataDirectory
+  readonly #guests: GuestTable
+  readonly #departures: Departures
+  readonly #memoryLimit: number
+  readonly #programs: Programs
+  /** Where the HTTP API answers; http.ts sets it before the first request. */
+  address: AgentAddress = { host: '127.0.0.1', port: 0 }
+
+  private constructor(options: AgentOptions) {
+    this.#options = options
+    this.name = options.name ?? hostname()
+    const hostBytes = Math.min(totalmem(), process.constrainedMemory() || totalmem())
+    this.#memoryLimit = options.memoryLimit ?? Math.floor(hostBytes * 0.9)
+    const programsDirectory = options.programsDirectory == null ? null : resolve(options.programsDirectory)
+    this.#programs = programSource(programsDirectory)
+    this.#data = DataDirectory.open(options.dataDirectory)
+    this.#guests = new GuestTable({
+      data: this.#data,
+      agentName: this.name,
+      programsDirectory,
+      hostModule: options.hostModule ?? hostModuleUrl(),
+      memoryLimit: this.#memoryLimit,
+      onEvent: (entry, event) => this.#onGuestEvent(entry, event as AgentEvent),
+      onChange: (entry, what) => this.events.publish({ type: 'guest', guest: entry.config.name, what }),
+    })
+    this.#departures = new Departures({
+      data: this.#data,
+      agentName: this.name,
+      limit: options.maxMigrations ?? DEFAULT_CONCURRENT_MIGRATIONS,
+      bandwidth: options.bandwidth ?? null,
+      dataPortRange: options.dataPortRange ?? [DATA_PORT_FIRST, DATA_PORT_LAST],
+      onReport: ({ entry }, report) =>
+        this.events.publish({ type: 'report', migration: report.id, guest: entry.config.name, report }),
+    })
+  }
+
+  /** Locks the data directory and adopts the guests found there. Throws `data-dir-locked`, `data-dir-bad`. */
+  static async open(options: AgentOptions): Promise<Agent> {
+    const agent = new Agent(options)
+    for (const entry of await agent.#guests.adopt()) agent.#departures.adopt(entry)
+    return agent
+  }
+
+  info(): AgentInfo {
+    return {
+      name: this.name,
+      version: this.#options.version ?? '0',
+      protocol: PROTOCOL_VERSION,
+      capabilities: [...CAPABILITIES],
+      pid: process.pid,
+      address: addressText(this.address),
+      memory: { limit: this.#memoryLimit, used: this.#guests.usedBytes },
+      residentBytes: process.memoryUsage.rss(),
+      bandwidth: this.#options.bandwidth ?? null,
+      guests: this.#guests.list().length,
+      migrations: {
+        running: this.#departures.running.length,
+        limit: this.#options.maxMigrations ?? DEFAULT_CONCURRENT_MIGRATIONS,
+      },
+    }
+  }
+
+  /** Names of guests whose processes live. */
+  livingGuests(): string[] {
+    return this.#guests
+      .list()
+      .filter(({ process }) => process.alive)
+      .map(({ config }) => config.name)
+  }
+
+  async listGuests(): Promise<GuestView[]> {
+    return await Promise.all(this.#guests.list().map((entry) => this.#view(entry)))
+  }
+
+  async guest(name: string): Promise<GuestView> {
+    return await this.#view(this.#guests.byName(name))
+  }
+
+  /** Starts a guest. Throws `guest-exists`, `memory-limit`, `bad-size`, `program-missing`, `program-invalid`. */
+  async start(request: StartRequest): Promise<GuestView> {
+    const wanted = startSchema.parse(request)
+    layoutOf(wanted.memoryBytes, wanted.vcpus)
+    const config: GuestConfig = guestConfigSchema.parse({
+      ...wanted,
+      id: randomBytes(16).toString('hex'),
+      programHash: await this.#programs.hashOf(wanted.program),
+    })
+    return await this.#view(await this.#guests.start(config))
+  }
+
+  async stop(name: string, force: boolean): Promise<void> {
+    const entry = this.#guests.byName(name)
+    await this.#guests.stop(entry, force)
+    this.events.publish({ type: 'guest', guest: name, what: 'stopped' })
+  }
+
+  async pause(name: string): Promise<GuestView> {
+    return await this.#ask(name, 'pause')
+  }
+
+  async resume(name: string): Promise<GuestView> {
+    return await this.#ask(name, 'resume')
+  }
+
+  async cancel(name: string): Promise<GuestView> {
+    return await this.#ask(name, 'cancel')
+  }
+
+  async resolve(name: string, how: { take: boolean; peerIsDead: boolean }): Promise<GuestView> {
+    const entry = this.#guests.byName(name)
+    await entry.process.call<GuestStatus>('resolve', how, 15_000)
+    return await this.#view(entry)
+  }
+
+  async oracle(name: string): Promise<{ equal: boolean; differing: number[] }> {
+    return await this.#guests.byName(name).process.call('oracle', null, null)
+  }
+
+  logs(name: string): string {
+    return tailOf(logPathOf(this.#guests.byName(name).process.directory), LOG_TAIL_BYTES)
+  }
+
+  /** Begins a migration; its id leads to progress and report. Throws `guest-busy`, `guest-not-running` and limits. */
+  async migrate(name: string, to: AgentAddress, settings: MigrationSettings): Promise<{ id: string }> {
+    const entry = await this.#movable(name)
+    const { id } = this.#departures.begin(entry, to, settings, {
+      agentPort: this.address.port,
+      listenHost: this.address.host,
+    })
+    return { id }
+  }
+
+  /** Asks the destination whether it would take the guest; changes nothing anywhere. */
+  async check(name: string, to: AgentAddress, settings: MigrationSettings): Promise<{ ok: true; agent: string }> {
+    const entry = await this.#movable(name)
+    const reservation: Reservation = {
+      migration: randomBytes(16).toString('hex'),
+      token: randomBytes(16).toString('hex'),
+      generation: 0,
+      epoch: (entry.status?.epoch ?? 0) + 1,
+      guest: entry.config,
+      source: {
+        agent: this.name,
+        agentPort: this.address.port,
+        host: settings.advertise,
+        controlPort: 1,
+        dataPorts: [1],
+      },
+      settings,
+      protocol: PROTOCOL_VERSION,
+      capabilities: [...CAPABILITIES],
+    }
+    const client = new AgentClient(to)
+    const answer = await client.call<{ agent: string }>('POST', '/v1/reservations?check=true', reservation)
+    return { ok: true, agent: answer.agent }
+  }
+
+  /** What a source asks of its destination. With `checkOnly` nothing changes. Throws the reason of a refusal. */
+  async reserve(
+    reservation: Reservation,
+    from: string,
+    checkOnly: boolean,
+  ): Promise<{ agent: string; guestPid: number | null; bootId: string }> {
+    if (reservation.protocol !== PROTOCOL_VERSION) {
+      const ours = `agent ${this.name} speaks protocol ${PROTOCOL_VERSION}, the source ${reservation.protocol}`
+      throw new GodwitError('wrong-version', ours, { hint: 'run the same version of Godwit on both hosts' })
+    }
+    const missing = reservation.capabilities.filter((name) => !(CAPABILITIES as readonly string[]).includes(name))
+    if (missing.length > 0) {
+      throw new GodwitError('missing-capability', `agent ${this.name} cannot: ${missing.join(', ')}`, {
+        hint: 'run the same version of Godwit on both hosts',
+      })
+    }
+    layoutOf(reservation.guest.memoryBytes, reservation.guest.vcpus)
+    await requireProgram(reservation.guest, this.#programs, this.name)
+    await this.#guests.awaitLeaving(reservation.guest.id)
+    this.#guests.admit(reservation.guest)
+    if (checkOnly) return { agent: this.name, guestPid: null, bootId: bootId() }
+    const entry = await this.#guests.receive(reservation, reservation.source.host ?? from)
+    return { agent: this.name, guestPid: entry.status?.pid ?? null, bootId: bootId() }
+  }
+
+  verdict(migration: string, epoch: number): Promise<string> {
+    return this.#guests.verdict(migration, epoch)
+  }
+
+  /** Migrations under way here, in either direction, then the kept ones, newest first. */
+  async migrations(): Promise<MigrationView[]> {
+    const running = this.#departures.running.map(({ id }) => id)
+    const arriving = (await this.listGuests()).flatMap(({ migration }) =>
+      migration?.role === 'destination' && !running.includes(migration.id) ? [migration.id] : [],
+    )
+    const kept = this.#data.keptReports().reverse()
+    const ids = [...new Set([...running, ...arriving, ...kept])]
+    const views = await Promise.all(ids.map((id) => this.migration(id).catch(() => null)))
+    return views.filter((view) => view !== null)
+  }
+
+  /** Throws `no-such-migration`. */
+  async migration(id: string): Promise<MigrationView> {
+    const departure = this.#departures.byId(id)
+    if (departure !== undefined) {
+      const { entry, peer, progress } = departure
+      return { id, guest: entry.config.name, role: 'source', peer, state: 'running', progress, report: null }
+    }
+    const report = this.#data.readReport(id)
+    if (report !== null) {
+      const { guest, destination } = report
+      return { id, guest: guest.name, role: 'source', peer: destination, state: 'ended', progress: null, report }
+    }
+    for (const { name, state, migration } of await this.listGuests()) {
+      if (migration?.id !== id) continue
+      const running = state === 'incoming' || state === 'migrating'
+      return { ...migration, guest: name, state: running ? 'running' : 'ended', report: null }
+    }
+    throw new GodwitError('no-such-migration', `agent ${this.name} knows no migration ${id}`, {
+      hint: 'the last 100 are kept by the agent of the source',
+    })
+  }
+
+  /** Lets go of the guests (or stops them), and of the data directory. */
+  async close(how: { stopGuests: boolean }): Promise<void> {
+    this.events.close()
+    await this.#guests.close(how.stopGuests)
+    this.#data.close()
+  }
+
+  async #movable(name: string): Promise<GuestEntry> {
+    const entry = this.#guests.byName(name)
+    const { state } = await this.#guests.refresh(entry)
+    if (state === 'migrating' || state === 'incoming') {
+      throw new GodwitError('guest-busy', `guest ${name} is already migrating`, {
+        hint: `wait for it, or: godwit cancel ${name}`,
+      })
+    }
+    if (state !== 'running' && state !== 'paused') {
+      throw new GodwitError('guest-not-running', `guest ${name} is ${state}`, { hint: `see: godwit show ${name}` })
+    }
+    return entry
+  }
+
+  async #ask(name: string, method: 'pause' | 'resume' | 'cancel'): Promise<GuestView> {
+    const entry = this.#guests.byName(name)
+    await entry.process.call(method)
+    return await this.#view(entry)
+  }
+
+  async #view(entry: GuestEntry): Promise<GuestView> {
+    const { config, migration, ...status } = await this.#guests.statusOf(entry)
+    const progress = migration?.progress ?? null
+    return {
+      ...status,
+      name: config.name,
+      id: config.id,
+      config,
+      migration: migration === null ? null : { ...migration, progress: progress === null ? null : { ...progress } },
+    }
+  }
+
+  #onGuestEvent(entry: GuestEntry, event: AgentEvent): void {
+    const { migration } = event
+    if (event.type === 'report' && migration !== undefined) {
+      return this.#departures.ended(migration, event.report as MigrationReport)
+    }
+    if (event.type === 'progress' && migration !== undefined) {
+      this.#departures.noteProgress(migration, event.progress as Record<string, unknown>)
+    }
+    this.events.publish({ ...event, guest: entry.config.name })
+  }
+}
+
+const hostModuleUrl = (): string => workerUrl(import.meta.url, '../guest-process/host').href
