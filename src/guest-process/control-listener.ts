@@ -2,11 +2,10 @@
 // show the migration's token first is closed before it costs memory (R14). Used by source-world.ts.
 
 import { createServer, type Server, type Socket } from 'node:net'
-import { GodwitError } from '../errors.ts'
-import { HELLO_TIMEOUT_MS, MAX_STRANGERS } from '../limits.ts'
+import { MAX_STRANGERS } from '../limits.ts'
 import { SocketControlLink } from '../wire/control-link.ts'
+import { greet } from '../wire/greeting.ts'
 import { listenInRange } from '../wire/listen.ts'
-import { CAPABILITIES, type MessageOf, PROTOCOL_VERSION } from '../wire/messages.ts'
 
 export interface ControlListenerOptions {
   readonly host: string
@@ -61,33 +60,13 @@ export class ControlListener {
       return
     }
     this.#strangers.add(socket)
-    const tooLate = setTimeout(() => socket.destroy(), HELLO_TIMEOUT_MS)
     try {
-      const link = new SocketControlLink(socket, { side: 'source' })
-      const hello = await link.receive()
-      if (hello.type !== 'hello') throw new GodwitError('unexpected-message', `'${hello.type}' before hello`)
-      this.#admit(hello)
-      link.send({ type: 'welcome', capabilities: [...CAPABILITIES] })
-      this.#hand(link)
-    } catch (thrown) {
-      const { code, message } = GodwitError.from(thrown, 'bad-frame')
-      // A stranger learns nothing but the name of its mistake.
-      void message
-      socket.destroySoon()
-      void code
+      socket.write(await greet(socket, { ...this.#options, channel: 'control' }))
+      this.#hand(new SocketControlLink(socket, { side: 'source' }))
+    } catch {
+      // A stranger has been told the name of its mistake.
     } finally {
-      clearTimeout(tooLate)
       this.#strangers.delete(socket)
-    }
-  }
-
-  #admit(hello: MessageOf<'hello'>): void {
-    const { migration, token } = this.#options
-    if (hello.version !== PROTOCOL_VERSION) {
-      throw new GodwitError('wrong-version', `the peer speaks protocol ${hello.version}, not ${PROTOCOL_VERSION}`)
-    }
-    if (hello.migration !== migration || hello.token !== token || hello.channel !== 'control') {
-      throw new GodwitError('bad-token', 'a connection without the token of this migration')
     }
   }
 

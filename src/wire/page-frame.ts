@@ -4,37 +4,16 @@
 //   │ runCount u32 │ tableBytes u32 │ run 0 │ run 1 │ … │ payload of run 0 │ payload of run 1 │ …
 //   run: │ firstPage u32 │ count u32 │ encoding u8, 0, 0, 0 │ payloadBytes u32 │
 
+import { checkRun } from '../encoding/registry.ts'
+import type { RunTable } from '../encoding/runs.ts'
 import { GodwitError } from '../errors.ts'
-import { BATCH_PAGES, PAGE_BYTES } from '../limits.ts'
+import { BATCH_PAGES } from '../limits.ts'
 import { encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from './frame.ts'
-
-/** Encoding ids of runs; 0 is reserved as invalid. */
-export const RUN_ENCODING = { zero: 1, raw: 2 } as const
 
 export const TABLE_HEAD_BYTES = 8
 export const RUN_BYTES = 16
 /** Header and largest run table of a PAGES frame: everything in front of the payloads. */
 export const PAGE_FRAME_HEAD_BYTES = FRAME_HEADER_BYTES + TABLE_HEAD_BYTES + BATCH_PAGES * RUN_BYTES
-
-/** Runs of one frame, as reused arrays: no allocation per page. */
-export interface RunTable {
-  /** Runs in use; at most BATCH_PAGES. */
-  length: number
-  readonly firstPage: Uint32Array
-  readonly count: Uint32Array
-  readonly encoding: Uint8Array
-  readonly payloadBytes: Uint32Array
-}
-
-export function createRunTable(): RunTable {
-  return {
-    length: 0,
-    firstPage: new Uint32Array(BATCH_PAGES),
-    count: new Uint32Array(BATCH_PAGES),
-    encoding: new Uint8Array(BATCH_PAGES),
-    payloadBytes: new Uint32Array(BATCH_PAGES),
-  }
-}
 
 /** Bytes of frame header, table head and table for `runs` runs. */
 export const pageFrameHeadBytes = (runs: number): number => FRAME_HEADER_BYTES + TABLE_HEAD_BYTES + runs * RUN_BYTES
@@ -47,16 +26,14 @@ export function encodePageFrameHead(target: Uint8Array, offset: number, runs: Ru
   view.setUint32(at, runs.length, true)
   view.setUint32(at + 4, tableBytes, true)
   at += TABLE_HEAD_BYTES
-  let payload = 0
   for (let run = 0; run < runs.length; run++, at += RUN_BYTES) {
-    const bytes = runs.payloadBytes[run] as number
     view.setUint32(at, runs.firstPage[run] as number, true)
     view.setUint32(at + 4, runs.count[run] as number, true)
     view.setUint32(at + 8, runs.encoding[run] as number, true)
-    view.setUint32(at + 12, bytes, true)
-    payload += bytes
+    view.setUint32(at + 12, runs.payloadBytes[run] as number, true)
   }
-  encodeHeader(target, offset, { type: FRAME_TYPE.pages, length: TABLE_HEAD_BYTES + tableBytes + payload, round })
+  const length = TABLE_HEAD_BYTES + tableBytes + runs.totalPayloadBytes
+  encodeHeader(target, offset, { type: FRAME_TYPE.pages, length, round })
   return at - offset
 }
 
@@ -66,7 +43,8 @@ export function decodeTableHead(bytes: Uint8Array, frameLength: number): number 
   const runCount = view.getUint32(0, true)
   const tableBytes = view.getUint32(4, true)
   if (runCount === 0) throw new GodwitError('bad-frame', 'a page frame without runs')
-  if (runCount > BATCH_PAGES) throw new GodwitError('frame-too-long', `${runCount} runs in one frame, cap ${BATCH_PAGES}`)
+  if (runCount > BATCH_PAGES)
+    throw new GodwitError('frame-too-long', `${runCount} runs in one frame, cap ${BATCH_PAGES}`)
   if (tableBytes !== runCount * RUN_BYTES) {
     throw new GodwitError('bad-frame', `a run table of ${tableBytes} bytes for ${runCount} runs`)
   }
@@ -91,36 +69,34 @@ export function decodeRuns(
   let at = TABLE_HEAD_BYTES
   let nextPage = 0
   let pages = 0
-  let payload = 0
+  into.length = 0
+  into.rawPages = into.rawRuns = into.zeroPages = into.totalPayloadBytes = 0
   for (let run = 0; run < runCount; run++, at += RUN_BYTES) {
     const firstPage = view.getUint32(at, true)
     const count = view.getUint32(at + 4, true)
-    const encoding = view.getUint8(at + 8)
+    const encodingId = view.getUint8(at + 8)
     const payloadBytes = view.getUint32(at + 12, true)
-    if (view.getUint32(at + 8, true) !== encoding) {
+    if (view.getUint32(at + 8, true) !== encodingId) {
       throw new GodwitError('bad-frame', 'reserved bytes of a run are not zero')
     }
-    if (count === 0 || count > BATCH_PAGES || firstPage < nextPage || firstPage + count > pageCount) {
-      throw new GodwitError('bad-run', `a run of ${count} pages at page ${firstPage} of ${pageCount}`)
-    }
-    if (encoding !== RUN_ENCODING.zero && encoding !== RUN_ENCODING.raw) {
-      throw new GodwitError('bad-encoding', `encoding ${encoding} is unknown`)
-    }
-    const expected = encoding === RUN_ENCODING.raw ? count * PAGE_BYTES : 0
-    if (payloadBytes !== expected) {
-      throw new GodwitError('bad-payload', `${payloadBytes} payload bytes for ${count} pages in encoding ${encoding}`)
-    }
+    const encoding = checkRun(pageCount, firstPage, count, encodingId, payloadBytes)
+    if (firstPage < nextPage) throw new GodwitError('bad-run', `runs overlap or descend at page ${firstPage}`)
     nextPage = firstPage + count
     pages += count
-    payload += payloadBytes
+    if (pages > BATCH_PAGES) throw new GodwitError('frame-too-long', `over ${BATCH_PAGES} pages in one frame`)
     into.firstPage[run] = firstPage
     into.count[run] = count
-    into.encoding[run] = encoding
+    into.encoding[run] = encodingId
     into.payloadBytes[run] = payloadBytes
+    into.totalPayloadBytes += payloadBytes
+    if (encoding.place === 'none') into.zeroPages += count
+    else {
+      into.rawPages += count
+      into.rawRuns++
+    }
   }
-  if (pages > BATCH_PAGES) throw new GodwitError('frame-too-long', `${pages} pages in one frame, cap ${BATCH_PAGES}`)
-  if (TABLE_HEAD_BYTES + runCount * RUN_BYTES + payload !== frameLength) {
-    throw new GodwitError('bad-frame', `runs of ${payload} payload bytes in a frame of ${frameLength}`)
+  if (TABLE_HEAD_BYTES + runCount * RUN_BYTES + into.totalPayloadBytes !== frameLength) {
+    throw new GodwitError('bad-frame', `runs of ${into.totalPayloadBytes} payload bytes in a frame of ${frameLength}`)
   }
   into.length = runCount
 }

@@ -97,7 +97,13 @@ export class BatchSender {
     if (!directPays(runs)) {
       const listed = listRunPages(runs, raw.id, this.#memory, list)
       this.#kernels.gather(list, listed, payload)
-      return { buffers: [this.#memory.controlBytes.subarray(head, head + bytes)], bytes, pages: count, zeroPages, rawPages }
+      return {
+        buffers: [this.#memory.controlBytes.subarray(head, head + bytes)],
+        bytes,
+        pages: count,
+        zeroPages,
+        rawPages,
+      }
     }
     const buffers: Uint8Array[] = [this.#memory.controlBytes.subarray(head, payload)]
     for (let run = 0; run < runs.length; run++) {

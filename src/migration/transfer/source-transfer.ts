@@ -1,0 +1,182 @@
+// The sending half of a migration: one thread and one port for each channel, driven by the source session through the
+// PageSource port.
+
+import { Worker } from 'node:worker_threads'
+import { GodwitError } from '../../errors.ts'
+import { HEADER } from '../../guest/layout.ts'
+import type { GuestMemory } from '../../guest/memory.ts'
+import { workerUrl } from '../../worker-url.ts'
+import type { PageSource, RoundOrder, RoundSent } from '../ports.ts'
+import { beginRound } from './batch.ts'
+import { setRate } from './pacer.ts'
+import { resetCounters, totals } from './thread-counters.ts'
+import type {
+  ChannelIdentity,
+  ChannelRound,
+  FromSourceThread,
+  SourceThreadData,
+  ToSourceThread,
+} from './thread-messages.ts'
+
+export interface ListenOptions extends ChannelIdentity {
+  readonly memory: GuestMemory
+  readonly channels: number
+  readonly host: string
+  /** First and last port to try; [0, 0]: the system chooses. */
+  readonly portRange: readonly [number, number]
+  /** Steps per page record of a locked guest; null: the guest steps by itself. */
+  readonly locked: { readonly lambda: number } | null
+}
+
+/** A thread that does not end by itself in this time is ended. */
+const CLOSE_MS = 500
+
+export class ThreadedPageSource implements PageSource {
+  /** One a channel, in channel order. */
+  readonly ports: readonly number[]
+  readonly #memory: GuestMemory
+  readonly #workers: readonly Worker[]
+  readonly #failed: Promise<never>
+  readonly #connected: Promise<unknown>
+  #shares: { resolve(share: ChannelRound): void }[] = []
+  #closed: Promise<void> | null = null
+  #last = { sent: 0, received: 0, control: 0 }
+
+  private constructor(memory: GuestMemory, workers: readonly Worker[], ports: readonly number[]) {
+    this.#memory = memory
+    this.#workers = workers
+    this.ports = ports
+    const { promise, reject } = Promise.withResolvers<never>()
+    this.#failed = promise
+    this.#failed.catch(() => {})
+    const connections = workers.map((worker, channel) => {
+      const connected = Promise.withResolvers<void>()
+      worker.on('message', (message: FromSourceThread) => {
+        if (message.type === 'connected') connected.resolve()
+        else if (message.type === 'failed') reject(GodwitError.from(message.error))
+        else if (message.type === 'sent') this.#shares[channel]?.resolve(message.share)
+      })
+      worker.on('error', (cause) =>
+        reject(new GodwitError('internal', `transfer thread ${channel}: ${cause}`, { cause })),
+      )
+      return connected.promise
+    })
+    this.#connected = Promise.all(connections)
+  }
+
+  /** Starts the threads; resolves when every one listens. Throws `no-port`. */
+  static async listen(options: ListenOptions): Promise<ThreadedPageSource> {
+    const { memory, channels, host, portRange, locked, migration, token, generation } = options
+    Atomics.store(memory.controlWords, HEADER.abort, 0)
+    Atomics.store(memory.controlWords, HEADER.selectLock, 0)
+    resetCounters(memory, channels)
+    const workers: Worker[] = []
+    try {
+      const ports: number[] = []
+      for (let channel = 0; channel < channels; channel++) {
+        const identity = { migration, token, generation }
+        const workerData: SourceThreadData = { ...identity, memory: memory.shared, channel, host, portRange, locked }
+        const worker = new Worker(workerUrl(import.meta.url, './source-thread'), { workerData })
+        workers.push(worker)
+        ports.push(await listening(worker))
+      }
+      return new ThreadedPageSource(memory, workers, ports)
+    } catch (thrown) {
+      await Promise.all(workers.map((worker) => worker.terminate()))
+      throw thrown
+    }
+  }
+
+  /** Resolves when the destination has dialled every channel. */
+  async connected(signal: AbortSignal): Promise<void> {
+    const { promise, reject } = Promise.withResolvers<never>()
+    const onAbort = (): void => reject(signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    if (signal.aborted) onAbort()
+    try {
+      await Promise.race([this.#connected, this.#failed, promise])
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+    }
+  }
+
+  async sendRound(order: RoundOrder): Promise<RoundSent> {
+    beginRound(this.#memory)
+    const shares = this.#workers.map(() => Promise.withResolvers<ChannelRound>())
+    this.#shares = shares
+    this.#post({ type: 'round', order })
+    const all = await Promise.race([Promise.all(shares.map(({ promise }) => promise)), this.#failed])
+    const sum: ChannelRound = { sent: 0, bytes: 0, zeroPages: 0, rawPages: 0 }
+    for (const share of all) {
+      sum.sent += share.sent
+      sum.bytes += share.bytes
+      sum.zeroPages += share.zeroPages
+      sum.rawPages += share.rawPages
+    }
+    return { ...sum, skipped: Atomics.load(this.#memory.controlWords, HEADER.skipped) }
+  }
+
+  setBandwidth(bytesPerSecond: number | null): void {
+    setRate(this.#memory, bytesPerSecond)
+  }
+
+  progress(): { pages: number; bytes: number } {
+    const { workPages, pageFrameBytes } = totals(this.#memory, this.#workers.length)
+    return { pages: workPages, bytes: pageFrameBytes }
+  }
+
+  get bytes(): { sent: number; received: number; control: number } {
+    if (this.#closed !== null) return this.#last
+    const { pageFrameBytes, controlBytes, receivedBytes } = totals(this.#memory, this.#workers.length)
+    return { sent: pageFrameBytes + controlBytes, received: receivedBytes, control: controlBytes }
+  }
+
+  close(): Promise<void> {
+    if (this.#closed === null) {
+      this.#last = this.bytes
+      this.#closed = this.#end()
+    }
+    return this.#closed
+  }
+
+  async #end(): Promise<void> {
+    Atomics.store(this.#memory.controlWords, HEADER.abort, 1)
+    await endThreads(this.#workers, { type: 'close' }, CLOSE_MS)
+  }
+
+  #post(message: ToSourceThread): void {
+    for (const worker of this.#workers) worker.postMessage(message)
+  }
+}
+
+/** Asks threads to end and ends those that do not. */
+export async function endThreads(workers: readonly Worker[], message: unknown, withinMs: number): Promise<void> {
+  const end = (worker: Worker): Promise<void> =>
+    new Promise((resolve) => {
+      const timer = setTimeout(() => worker.terminate(), withinMs)
+      worker.once('exit', () => {
+        clearTimeout(timer)
+        resolve()
+      })
+      // A thread that has gone already says nothing any more.
+      if (worker.threadId === -1) {
+        clearTimeout(timer)
+        resolve()
+      }
+      worker.postMessage(message)
+    })
+  await Promise.all(workers.map(end))
+}
+
+function listening(worker: Worker): Promise<number> {
+  const { promise, resolve, reject } = Promise.withResolvers<number>()
+  const onMessage = (message: FromSourceThread): void => {
+    if (message.type === 'listening') resolve(message.port)
+    else if (message.type === 'failed') reject(GodwitError.from(message.error))
+    worker.off('message', onMessage)
+    worker.off('error', reject)
+  }
+  worker.on('message', onMessage)
+  worker.on('error', reject)
+  return promise
+}
