@@ -4,9 +4,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { type MigrationReport, reportSchema } from '../src/migration/report.ts'
@@ -23,15 +23,6 @@ export interface Agent {
   readonly dataDir: string
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as { port: number }
-  server.close()
-  await once(server, 'close')
-  return port
-}
-
 /** Runs a command of the command line that must succeed; returns its one JSON document. */
 async function command(...args: string[]): Promise<unknown> {
   const { stdout, stderr, status } = await godwit([...args, '--json'])
@@ -39,30 +30,24 @@ async function command(...args: string[]): Promise<unknown> {
   return stdout.trim() === '' ? null : JSON.parse(stdout)
 }
 
-/** Starts an agent on loopback and waits until it answers. */
+/** Starts an agent on loopback at a port the system chooses; resolves when it says where it is. */
 export async function startAgent(name: string): Promise<Agent> {
   const dataDir = mkdtempSync(join(tmpdir(), 'godwit-bench-'))
-  const listen = `127.0.0.1:${await freePort()}`
-  const args = [COMMAND_LINE, 'agent', '--listen', listen, '--data-dir', dataDir, '--name', name]
-  const child = spawn(process.execPath, args, { stdio: 'ignore' })
-  const agent = { url: `http://${listen}`, process: child, dataDir }
-  const deadline = performance.now() + START_TIMEOUT_MS
-  for (;;) {
-    if ((await godwit(['ps', '--agent', agent.url, '--json'])).status === 0) return agent
-    if (child.exitCode !== null || performance.now() > deadline) throw new Error(`the agent ${name} did not start`)
-    await sleep(100)
-  }
+  const args = [COMMAND_LINE, 'agent', '--listen', '127.0.0.1:0', '--data-dir', dataDir, '--name', name]
+  const child = spawn(process.execPath, [...args, '--stop-guests', '--json'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const lines = createInterface({ input: child.stdout })
+  const [line] = await once(lines, 'line', { signal: AbortSignal.timeout(START_TIMEOUT_MS) })
+  return { url: (JSON.parse(line as string) as { url: string }).url, process: child, dataDir }
 }
 
 /** Ends an agent and its guests, and removes its data. */
 export async function stopAgent(agent: Agent): Promise<void> {
-  for (const pid of childrenOf(agent)) process.kill(pid, 'SIGTERM')
-  if (agent.process.exitCode === null) {
+  if (agent.process.exitCode === null && agent.process.signalCode === null) {
     const exit = once(agent.process, 'exit')
     agent.process.kill('SIGTERM')
     await exit
   }
-  rmSync(agent.dataDir, { recursive: true, force: true })
+  rmSync(agent.dataDir, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })
 }
 
 export async function startGuest(agent: Agent, name: string, memory: string): Promise<void> {
@@ -79,10 +64,6 @@ export async function startGuest(agent: Agent, name: string, memory: string): Pr
     '--content',
     'mix',
   )
-}
-
-export async function stopGuest(agent: Agent, name: string): Promise<void> {
-  await command('stop', name, '--agent', agent.url)
 }
 
 /** Migrates a guest; throws unless it completed with consistent memory. */

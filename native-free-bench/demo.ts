@@ -59,7 +59,7 @@ export async function demo(options: DemoOptions): Promise<MigrationReport[]> {
   return reports
 }
 
-/** The last hop of a demo: its destination gets memory that the hop before gave back, so it is warm. */
+/** The last hop of a demo; with `hops: 1` the way back, whose memory the way there has just given back: warm. */
 export async function lastHop(options: DemoOptions): Promise<MigrationReport> {
   const reports = await demo(options)
   return reports[reports.length - 1] as MigrationReport

@@ -17,7 +17,7 @@ function migration(name: string, mebibytes: number, seed: number, options: DemoO
     name,
     warmBytes: 2 * mebibytes * MIB,
     async run() {
-      const report = await lastHop({ ...common, memory: `${mebibytes}MiB`, seed, hops: 2, ...options })
+      const report = await lastHop({ ...common, memory: `${mebibytes}MiB`, seed, hops: 1, ...options })
       return { downtime: report.timeMs.downtime, rounds: report.rounds.length }
     },
   }
