@@ -34,6 +34,20 @@ export const HANDSHAKE_TIMEOUT_MS = 1000
 export const POLL_STEPS = 64
 /** Connections that have not shown their token after this long are closed (R14). */
 export const HELLO_TIMEOUT_MS = 3000
+/** Largest first frame of a connection: a hello, before its token is known (R14). */
+export const HELLO_FRAME_BYTES = 8192
+/** Control messages received and not yet taken; a healthy peer never has more than a few under way. */
+export const MAX_QUEUED_MESSAGES = 1024
+/** What a limited link may send at once after a pause, nanoseconds worth of its rate: timers are a millisecond late. */
+export const BURST_NS = 2_000_000n
+/** A limited link is paid in pieces of about this much time, within the two sizes below. */
+export const PACING_PIECE_MS = 4
+export const PACING_PIECE_MIN_BYTES = 16 * 1024
+export const PACING_PIECE_MAX_BYTES = 256 * 1024
+/** Batches of one channel between selection and the kernel's acceptance. */
+export const BATCHES_IN_FLIGHT = 2
+/** A thread that waits for a lock, a grant or its turn on the link looks for a cancel this often. */
+export const ABORT_POLL_MS = 20
 /** Connections that may wait at a channel's port without having shown a token. */
 export const MAX_STRANGERS = 8
 export const DEFAULT_DOWNTIME_TARGET_MS = 50
