@@ -2,6 +2,7 @@
 // that it costs an agent nothing.
 
 import { type IncomingMessage, request } from 'node:http'
+import { isIPv6 } from 'node:net'
 import { GodwitError } from '../errors.ts'
 import { API_PORT } from '../limits.ts'
 import type { AgentEvent } from './event-hub.ts'
@@ -24,7 +25,7 @@ export function parseAddress(text: string, defaultPort: number = API_PORT): Agen
   const bare = text.replace(/^http:\/\//i, '').replace(/\/+$/, '')
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([a-zA-Z0-9._-]+))(?::(\d{1,5}))?$/.exec(bare)
   if (match === null) {
-    if (/^[0-9a-fA-F:]+:[0-9a-fA-F:]*$/.test(bare)) return { host: bare, port: defaultPort }
+    if (isIPv6(bare)) return { host: bare, port: defaultPort }
     throw bad()
   }
   const port = match[3] === undefined ? defaultPort : Number(match[3])

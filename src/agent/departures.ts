@@ -102,6 +102,9 @@ export class Departures {
     const { id, peer } = migration
     const departure = { id, entry, to: null, peer, settings: null, startedAt: Date.now(), progress: null }
     this.#running.set(id, departure)
+    // It may have ended between the question and now; the report is written before it is announced.
+    const report = this.#options.data.readReport(id)
+    if (report !== null) return this.ended(id, report)
     void entry.process.exited.then(() => {
       const error = new GodwitError('guest-crashed', `the source's guest process is gone: ${entry.process.cause}`)
       if (this.#running.has(id)) void this.#failed(departure, error)
