@@ -10,7 +10,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { type MigrationReport, reportSchema } from '../src/migration/report.ts'
-import { godwit } from './demo.ts'
+import { godwit, reason } from './demo.ts'
 import { ROOT } from './machine.ts'
 
 const COMMAND_LINE = fileURLToPath(new URL('src/cli/main.ts', ROOT))
@@ -25,8 +25,9 @@ export interface Agent {
 
 /** Runs a command of the command line that must succeed; returns its one JSON document. */
 async function command(...args: string[]): Promise<unknown> {
-  const { stdout, stderr, status } = await godwit([...args, '--json'])
-  if (status !== 0) throw new Error(`godwit ${args.join(' ')}: exit status ${status}. ${stderr.trim()}`)
+  const completed = await godwit([...args, '--json'])
+  if (completed.status !== 0) throw new Error(`godwit ${args.join(' ')}: ${reason(completed)}`)
+  const { stdout } = completed
   return stdout.trim() === '' ? null : JSON.parse(stdout)
 }
 
@@ -34,7 +35,7 @@ async function command(...args: string[]): Promise<unknown> {
 export async function startAgent(name: string): Promise<Agent> {
   const dataDir = mkdtempSync(join(tmpdir(), 'godwit-bench-'))
   const args = [COMMAND_LINE, 'agent', '--listen', '127.0.0.1:0', '--data-dir', dataDir, '--name', name]
-  const child = spawn(process.execPath, [...args, '--stop-guests', '--json'], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [...args, '--stop-guests', '--json'], { stdio: ['ignore', 'pipe', 'ignore'] })
   const lines = createInterface({ input: child.stdout })
   const [line] = await once(lines, 'line', { signal: AbortSignal.timeout(START_TIMEOUT_MS) })
   return { url: (JSON.parse(line as string) as { url: string }).url, process: child, dataDir }

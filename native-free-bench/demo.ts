@@ -42,19 +42,31 @@ export function godwit(args: readonly string[]): Promise<Completed> {
   })
 }
 
+/** Why a command failed: what it says on standard error, else the error in the document it printed. */
+export function reason({ stdout, stderr, status }: Completed): string {
+  const said = stderr.slice(-ERROR_TAIL).trim()
+  if (said !== '') return `exit status ${status}: ${said}`
+  try {
+    const document = JSON.parse(stdout) as { error?: unknown; hops?: { error?: unknown }[] }
+    return `exit status ${status}: ${JSON.stringify(document.error ?? document.hops?.at(-1)?.error)}`
+  } catch {
+    return `exit status ${status}`
+  }
+}
+
 /** The reports of one demo, one a hop, every one completed and not inconsistent. Throws with what the demo said. */
 export async function demo(options: DemoOptions): Promise<MigrationReport[]> {
   const args = Object.entries(options).flatMap(([name, value]) =>
     value === true ? [`--${name}`] : [`--${name}`, String(value)],
   )
-  const { stdout, stderr, status } = await godwit(['demo', '--json', ...args])
-  const failed = (why: string): Error => new Error(`demo ${args.join(' ')}: ${why} ${stderr.slice(-ERROR_TAIL).trim()}`)
-  if (status !== 0) throw failed(`exit status ${status}.`)
-  const document = JSON.parse(stdout) as { hops?: unknown[] }
+  const completed = await godwit(['demo', '--json', ...args])
+  const failed = (why: string): Error => new Error(`demo ${args.join(' ')}: ${why}`)
+  if (completed.status !== 0) throw failed(reason(completed))
+  const document = JSON.parse(completed.stdout) as { hops?: unknown[] }
   const reports = (document.hops ?? [document]).map((hop) => reportSchema.parse(hop))
   for (const report of reports) {
-    if (report.outcome !== 'completed') throw failed(`outcome ${report.outcome}.`)
-    if (report.consistent === false) throw failed('inconsistent memory.')
+    if (report.outcome !== 'completed') throw failed(`outcome ${report.outcome}`)
+    if (report.consistent === false) throw failed('inconsistent memory')
   }
   return reports
 }
