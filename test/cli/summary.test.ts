@@ -1,0 +1,123 @@
+// What is printed from a report, and the exit status that follows from it.
+
+import { describe, expect, it } from 'vitest'
+import { ProgressLine, progressText } from '../../src/cli/progress-line.ts'
+import { consistentOf, exitStatus, summarize, summarizeShortly, withoutOracle } from '../../src/cli/summary.ts'
+import { GodwitError } from '../../src/errors.ts'
+import type { Progress } from '../../src/events.ts'
+import { reportSchema } from '../../src/migration/report.ts'
+import { BufferTerminal } from './buffer-terminal.ts'
+import { sampleReport } from './sample-report.ts'
+
+const PROGRESS: Progress = {
+  stage: 'iterate',
+  round: 1,
+  workDone: 17_000,
+  cleanPages: 12_288,
+  totalPages: 16_384,
+  bytesSent: 70_000_000,
+  bytesPerSecond: 2.5e8,
+  dirtyPagesPerSecond: 9000,
+  predictedDowntimeMs: 31,
+  trend: 'converging',
+  etaMs: [40, 80],
+  reason: 'the rest does not fit yet',
+}
+
+describe('summary', () => {
+  it('says what moved, how long it stood still, what was sent and what proves it', () => {
+    const text = summarize(sampleReport())
+    for (const part of [
+      'Guest web1 moved from alpha to beta and stood still for 12.5 ms.',
+      '64 MiB, 2 vCPUs, mutator web mix',
+      'target 20 ms, predicted 14 ms',
+      'held to 250 MB/s',
+      'the rest fitted into the downtime target',
+      '76.3 MiB sent, 1.19 times the memory',
+      'guest stood still',
+      'both hosts have the same digest',
+    ]) {
+      expect(text).toContain(part)
+    }
+    expect(text).toMatch(/consistent +yes/)
+    expect(text).not.toMatch(/undefined|NaN|\[object/)
+  })
+
+  it('does not call a broken migration a good one', () => {
+    const broken = sampleReport({ checks: { digest: true, audit: false }, consistent: false })
+    expect(summarize(broken)).toMatch(/did NOT pass[\s\S]*✘[\s\S]*consistent +NO/)
+    const error = {
+      code: 'link-lost',
+      message: 'the connection was lost',
+      hint: 'look at the cable',
+      side: 'source',
+    } as const
+    const failed = summarize(sampleReport({ outcome: 'failed', owner: 'source', consistent: null, checks: {}, error }))
+    expect(failed).toMatch(/failed: the connection was lost \(link-lost\); the guest is at alpha/)
+    expect(failed).toContain('look at the cable')
+    expect(failed).not.toContain('downtime')
+  })
+
+  it('shortens a long table of rounds', () => {
+    const [round] = sampleReport().rounds
+    if (round === undefined) throw new Error('the sample has rounds')
+    const rounds = Array.from({ length: 40 }, (_, index) => ({ ...round, index }))
+    expect(summarize(sampleReport({ rounds }))).toContain('28 more rounds')
+  })
+
+  it('has a short form for hops', () => {
+    expect(summarizeShortly(sampleReport())).toMatch(/^alpha → beta · completed · downtime 12.5 ms .* consistent$/)
+  })
+})
+
+describe('exit status', () => {
+  it.each([
+    [{}, 0],
+    [{ consistent: null, checks: {} }, 0],
+    [{ consistent: false }, 5],
+    [{ outcome: 'failed', owner: 'source' }, 1],
+    [{ outcome: 'cancelled', owner: 'source' }, 1],
+    [{ outcome: 'unreconciled', owner: 'nobody' }, 3],
+    [{ outcome: 'lost', owner: 'nobody' }, 4],
+  ] as const)('%j → %i', (changes, status) => expect(exitStatus(sampleReport(changes))).toBe(status))
+
+  it('is 1 when the oracle could not run', () => {
+    const report = withoutOracle(sampleReport(), new GodwitError('program-missing', 'no program', { hint: 'copy it' }))
+    expect(reportSchema.parse(report)).toMatchObject({
+      outcome: 'failed',
+      error: { side: 'destination', hint: 'copy it' },
+    })
+    expect(exitStatus(report)).toBe(1)
+  })
+
+  it('counts only checks that ran', () => {
+    expect(consistentOf({})).toBe(null)
+    expect(consistentOf({ digest: true, audit: true })).toBe(true)
+    expect(consistentOf({ digest: true, oracle: false })).toBe(false)
+  })
+})
+
+describe('progress', () => {
+  it('has everything in one line', () => {
+    const text = progressText(PROGRESS)
+    for (const part of ['75%', 'round 1', '250 MB/s', '9,000 pages/s', '31 ms', 'converging', 'does not fit yet']) {
+      expect(text).toContain(part)
+    }
+  })
+
+  it('is plain lines without a terminal and one redrawn line with one', () => {
+    const event = { type: 'progress', migration: 'a', progress: PROGRESS } as const
+    const plain = new BufferTerminal()
+    new ProgressLine(plain).show(event)
+    expect(plain.errors).toMatch(/^ {2}[^\r\n]+\n$/)
+
+    const terminal = new BufferTerminal(true)
+    const line = new ProgressLine(terminal)
+    line.show(event)
+    line.clear()
+    expect(terminal.errors.startsWith('\r\x1b[K')).toBe(true)
+    expect(terminal.errors.endsWith('\r\x1b[K')).toBe(true)
+    expect(terminal.errors).not.toContain('\n')
+    expect(terminal.errors.length).toBeLessThan(100 + 8)
+  })
+})
