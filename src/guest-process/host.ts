@@ -223,12 +223,13 @@ export class GuestHost implements GuestHostPort {
     const wasRunning = this.#state === 'running'
     await this.pause()
     try {
-      return await runOracle({
+      const { equal, differing } = await runOracle({
         memory: this.#memory,
         config: this.#config,
         states: this.#vcpus.save(),
         programsDirectory: this.#programsDirectory,
       })
+      return { equal, differing }
     } finally {
       if (wasRunning) await this.resume()
     }

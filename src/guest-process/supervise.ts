@@ -19,6 +19,16 @@ const ADOPT_TIMEOUT_MS = 5000
 
 const wait = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
+/** Waits for `done`, but not longer than `ms`; leaves no timer behind that would keep the agent from ending. */
+async function waitAtMost(done: Promise<void>, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms)
+  })
+  await Promise.race([done, late])
+  clearTimeout(timer)
+}
+
 /** True while a process of that id exists. */
 export function isAlive(pid: number): boolean {
   try {
@@ -128,7 +138,7 @@ export class GuestProcess {
     } catch (error) {
       const coded = GodwitError.from(error)
       if (coded.code !== 'link-lost') throw coded
-      await Promise.race([this.exited, wait(500)])
+      await waitAtMost(this.exited, 500)
       throw this.cause === null ? coded : this.#gone()
     }
   }
@@ -137,9 +147,9 @@ export class GuestProcess {
   async stop(): Promise<void> {
     if (!this.alive) return
     await this.call('stop', null, 1000).catch(() => this.#signal('SIGTERM'))
-    await Promise.race([this.exited, wait(GUEST_STOP_TIMEOUT_MS)])
+    await waitAtMost(this.exited, GUEST_STOP_TIMEOUT_MS)
     if (this.alive) this.#signal('SIGKILL')
-    await Promise.race([this.exited, wait(GUEST_STOP_TIMEOUT_MS)])
+    await waitAtMost(this.exited, GUEST_STOP_TIMEOUT_MS)
     this.#client?.close()
   }
 

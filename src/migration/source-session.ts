@@ -363,7 +363,8 @@ export class SourceSession {
     if (this.#ownership.state === 'done') bytes.inDowntime = bytes.sent - this.#inDowntimeFrom
     const { count, totalMs, maxMs } = this.#world.vcpus.handshakes
     const before = this.#handshakesBefore
-    this.#report.facts.handshakes = { count: count - before.count, totalMs: totalMs - before.totalMs, maxMs }
+    const spentMs = totalMs - before.totalMs
+    this.#report.facts.handshakes = { count: count - before.count, totalMs: spentMs, maxMs: Math.min(maxMs, spentMs) }
     const { cpuMs, rssPeak } = this.#world.usage()
     this.#report.facts.resources.sourceCpuMs = cpuMs
     this.#report.facts.resources.sourceRssPeak = rssPeak

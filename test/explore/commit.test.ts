@@ -3,6 +3,7 @@
 
 import { expect, test } from 'vitest'
 import {
+  type DestinationEvent,
   type DestinationState,
   destinationMayRun,
   destinationTransition,
@@ -113,7 +114,7 @@ function successors(world: World, maxFaults: number): Step<World>[] {
   if (forDestination !== undefined && d !== 'dead') {
     const next = structuredClone(world)
     next.toDestination.shift()
-    const event = forDestination === 'state' ? 'proven' : (forDestination as 'commit')
+    const event = (forDestination === 'state' ? 'proven' : forDestination) as DestinationEvent
     if (event === 'proven' && d !== 'receiving') add('destination ignores state', next)
     else if (event === 'done' && d !== 'owner' && d !== 'settled') add('destination ignores done', next)
     else if (event === 'abort' && (d === 'owner' || d === 'settled')) add('destination ignores abort', next)

@@ -18,11 +18,14 @@ export class Journey {
   readonly agent: SmallAgent
   readonly source: GuestHost
   readonly #directory: string
+  /** Whether the guest steps by itself: a locked one does so only while it moves. */
+  readonly #steps: boolean
 
-  private constructor(agent: SmallAgent, source: GuestHost, directory: string) {
+  private constructor(agent: SmallAgent, source: GuestHost, directory: string, steps: boolean) {
     this.agent = agent
     this.source = source
     this.#directory = directory
+    this.#steps = steps
   }
 
   /** Starts a guest and lets it run for a moment. */
@@ -32,7 +35,7 @@ export class Journey {
     const config = guestConfig(over)
     const source = await GuestHost.create({ config, directory, programsDirectory: null, agentName: 'here' })
     await wait(50)
-    return new Journey(agent, source, directory)
+    return new Journey(agent, source, directory, config.pace.kind !== 'locked')
   }
 
   /** The id the next migration will have. */
@@ -78,7 +81,7 @@ export class Journey {
     expect(host.status()).toMatchObject({ state: 'running', owner: 'here' })
     const before = host.vcpus.steps()
     await wait(30)
-    expect(host.vcpus.steps()).toBeGreaterThan(before)
+    if (this.#steps) expect(host.vcpus.steps()).toBeGreaterThan(before)
     expect(await host.oracle()).toEqual({ equal: true, differing: [] })
   }
 }

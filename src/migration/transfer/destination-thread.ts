@@ -7,19 +7,25 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { GodwitError } from '../../errors.ts'
 import { GuestMemory } from '../../guest/memory.ts'
 import { loadKernels } from '../../kernels/kernels.ts'
+import { HELLO_TIMEOUT_MS } from '../../limits.ts'
 import { encodeControl } from '../../wire/control-codec.ts'
 import { CAPABILITIES, PROTOCOL_VERSION } from '../../wire/messages.ts'
 import { StreamReader } from '../../wire/stream-reader.ts'
 import { count } from './thread-counters.ts'
 import type { DestinationThreadData, FromDestinationThread, ToDestinationThread } from './thread-messages.ts'
 
+/** How long a source that broke a rule may take to read why. */
+const DRAIN_MS = 1000
+const OPEN = "the destination dials the source: open the source's data ports, or set --advertise"
+
 const data = workerData as DestinationThreadData
 const { channel, host, port, migration, token, generation } = data
 const memory = new GuestMemory(data.memory)
-const reader = new StreamReader({ memory, kernels: loadKernels(memory), channel, hash: data.hash })
-let received = 0
+const reader = new StreamReader({ memory, kernels: loadKernels(memory), channel, hash: data.hash, awaitWelcome: true })
 let closing = false
 let failed = false
+let connected = false
+let pageBytesTold = 0
 
 const tell = (message: FromDestinationThread): void => parentPort?.postMessage(message)
 
@@ -27,33 +33,54 @@ const tell = (message: FromDestinationThread): void => parentPort?.postMessage(m
 function fail(thrown: unknown): void {
   if (closing || failed) return
   failed = true
+  clearTimeout(tooLate)
   const error = GodwitError.from(thrown)
   const { code, message } = error
-  if (code !== 'link-lost' && code !== 'unreachable' && error.side !== 'source') {
-    socket.write(
-      encodeControl({ type: 'abort', error: { code, message: message.slice(0, 1000), side: 'destination' } }),
-    )
-  }
-  socket.destroySoon()
   tell({ type: 'failed', error: { ...error.toJSON(), side: error.side ?? 'destination' } })
+  if (code === 'link-lost' || code === 'unreachable' || error.side === 'source') {
+    socket.destroy()
+    return
+  }
+  // What the source still sends is read and dropped for a while: closing on unread bytes resets the connection, and a
+  // reset could overtake the reason.
+  socket.end(encodeControl({ type: 'abort', error: { code, message: message.slice(0, 1000), side: 'destination' } }))
+  setTimeout(() => socket.destroy(), DRAIN_MS).unref()
 }
 
 /** Takes note of bytes that lie where `reader.next()` said. False pauses the socket. */
 function take(bytes: number): boolean {
-  if (failed) return false
-  received += bytes
   count(memory, channel, 'receivedBytes', bytes)
+  if (failed) return true
   try {
-    if (reader.advance(bytes) === 'more') return true
-    tell({ type: 'ended', round: reader.round - 1, bytes: received })
+    const result = reader.advance(bytes)
+    if (!connected && reader.welcomed) {
+      connected = true
+      clearTimeout(tooLate)
+      tell({ type: 'connected' })
+    }
+    if (result === 'more') return true
+    tell({ type: 'ended', round: reader.round - 1, bytes: reader.pageFrameBytes - pageBytesTold })
+    pageBytesTold = reader.pageFrameBytes
+    // R12: nothing of the next round is read before every channel has ended this one.
     return false
   } catch (thrown) {
     fail(thrown)
-    return false
+    return true
   }
 }
 
-const socket: Socket = connect({ host, port, noDelay: true, onread: { buffer: () => reader.next(), callback: take } })
+const tooLate = setTimeout(
+  () =>
+    fail(new GodwitError('unreachable', `no welcome from ${host}:${port} in ${HELLO_TIMEOUT_MS} ms`, { hint: OPEN })),
+  HELLO_TIMEOUT_MS,
+)
+const socket: Socket = connect({
+  host,
+  port,
+  noDelay: true,
+  keepAlive: true,
+  onread: { buffer: () => reader.next(), callback: take },
+})
 socket.on('connect', () => {
   const capabilities = [...CAPABILITIES]
   const hello = {
@@ -68,11 +95,10 @@ socket.on('connect', () => {
   const frame = encodeControl(hello)
   count(memory, channel, 'controlBytes', frame.length)
   socket.write(frame)
-  tell({ type: 'connected' })
 })
 socket.on('error', (cause) => {
-  const lost = (cause as NodeJS.ErrnoException).code === 'ECONNREFUSED' ? 'unreachable' : 'link-lost'
-  fail(new GodwitError(lost, `data channel to ${host}:${port}: ${cause.message}`, { cause }))
+  const lost = connected ? 'link-lost' : 'unreachable'
+  fail(new GodwitError(lost, `data channel to ${host}:${port}: ${cause.message}`, { cause, hint: OPEN }))
 })
 socket.on('close', () => fail(new GodwitError('link-lost', 'the source closed a data channel')))
 
@@ -82,6 +108,7 @@ parentPort?.on('message', (message: ToDestinationThread) => {
     return
   }
   closing = true
+  clearTimeout(tooLate)
   socket.destroy()
   parentPort?.close()
 })

@@ -70,7 +70,10 @@ export class ThreadedPageDestination implements PageDestination {
     return pages
   }
 
-  /** Resolves when every channel has ended the round and its pages are placed. */
+  /**
+   * Resolves with the bytes of the round's page frames when every channel has ended it and its pages are placed; also
+   * when that was before a failure. Rejects with the first failure otherwise.
+   */
   placed(round: number): Promise<{ bytes: number }> {
     return Promise.race([this.#round(round).promise, this.#failed])
   }

@@ -7,6 +7,7 @@ import { GodwitError } from '../../errors.ts'
 import { grantSteps, grantsUsed } from '../../guest/grants.ts'
 import { GuestMemory } from '../../guest/memory.ts'
 import { loadKernels } from '../../kernels/kernels.ts'
+import { BATCHES_IN_FLIGHT, MAX_STRANGERS } from '../../limits.ts'
 import { encodeControl } from '../../wire/control-codec.ts'
 import { encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from '../../wire/frame.ts'
 import { ControlFrameReader } from '../../wire/frame-reader.ts'
@@ -19,10 +20,14 @@ import { acquireSelectLock, releaseSelectLock, throwIfAborted } from './select-l
 import { count } from './thread-counters.ts'
 import type { ChannelRound, FromSourceThread, SourceThreadData, ToSourceThread } from './thread-messages.ts'
 
+/** An idle data channel is normal; the kernel looks whether its peer is still there. */
+const KEEP_ALIVE_MS = 1000
+
 const data = workerData as SourceThreadData
 const memory = new GuestMemory(data.memory)
 const sender = new BatchSender({ memory, kernels: loadKernels(memory), channel: data.channel })
 const server = createServer()
+const strangers = new Set<Socket>()
 let socket: Socket | null = null
 let closing = false
 let failure: GodwitError | null = null
@@ -113,10 +118,10 @@ async function nextBatch(order: RoundOrder, slot: number): Promise<{ batch: Batc
 
 async function sendRound(order: RoundOrder): Promise<ChannelRound> {
   const share: ChannelRound = { sent: 0, bytes: 0, zeroPages: 0, rawPages: 0 }
-  // Two staging halves: one is in the socket while the other is filled.
-  const inFlight: Promise<void>[] = [Promise.resolve(), Promise.resolve()]
+  // A staging half each: one is in the socket while the other is filled. This is the back-pressure.
+  const inFlight: Promise<void>[] = Array.from({ length: BATCHES_IN_FLIGHT }, () => Promise.resolve())
   let tail: Promise<void> = Promise.resolve()
-  for (let slot = 0; ; slot = 1 - slot) {
+  for (let slot = 0; ; slot = (slot + 1) % BATCHES_IN_FLIGHT) {
     await inFlight[slot]
     throwIfAborted(memory)
     const { batch, last } = await nextBatch(order, slot)
@@ -132,10 +137,12 @@ async function sendRound(order: RoundOrder): Promise<ChannelRound> {
     }
     if (last) break
   }
+  // R12: every channel says that it has no more of this round; the source does not wait for the others.
   await tail
   const end = Buffer.alloc(FRAME_HEADER_BYTES)
   encodeHeader(end, 0, { type: FRAME_TYPE.roundEnd, length: 0, round: order.round })
   count(memory, data.channel, 'controlBytes', end.length)
+  await pay(memory, end.length)
   await write(end)
   return share
 }
@@ -144,6 +151,7 @@ parentPort?.on('message', (message: ToSourceThread) => {
   if (message.type === 'close') {
     closing = true
     server.close()
+    for (const stranger of strangers) stranger.destroy()
     socket?.destroySoon()
     socket?.unref()
     parentPort?.close()
@@ -152,23 +160,32 @@ parentPort?.on('message', (message: ToSourceThread) => {
   sendRound(message.order).then((share) => tell({ type: 'sent', round: message.order.round, share }), fail)
 })
 
-server.on('connection', (stranger) => {
-  if (socket !== null) stranger.destroy()
-  else
-    greet(stranger, { ...data, channel: data.channel }).then(
-      (welcome) => {
-        if (socket !== null) {
-          stranger.destroy()
-          return
-        }
-        stranger.setNoDelay(true)
-        stranger.write(welcome)
-        count(memory, data.channel, 'controlBytes', welcome.length)
-        adopt(stranger)
-      },
-      () => {},
-    )
-})
+/** R14: few may wait, and none costs more than a hello's worth of memory before it has shown the token. */
+async function meet(stranger: Socket): Promise<void> {
+  if (socket !== null || strangers.size >= MAX_STRANGERS) {
+    stranger.destroy()
+    return
+  }
+  strangers.add(stranger)
+  try {
+    const welcome = await greet(stranger, data)
+    if (socket !== null) {
+      stranger.destroy()
+      return
+    }
+    stranger.setNoDelay(true)
+    stranger.setKeepAlive(true, KEEP_ALIVE_MS)
+    stranger.write(welcome)
+    count(memory, data.channel, 'controlBytes', welcome.length)
+    adopt(stranger)
+  } catch {
+    // A stranger has been told the name of its mistake.
+  } finally {
+    strangers.delete(stranger)
+  }
+}
+
+server.on('connection', (stranger) => void meet(stranger))
 
 try {
   tell({ type: 'listening', port: await listenInRange(server, data.host, data.portRange) })

@@ -72,14 +72,12 @@ export class ThreadedPageSource implements PageSource {
     resetCounters(memory, channels)
     const workers: Worker[] = []
     try {
-      const ports: number[] = []
       for (let channel = 0; channel < channels; channel++) {
         const identity = { migration, token, generation }
         const workerData: SourceThreadData = { ...identity, memory: memory.shared, channel, host, portRange, locked }
-        const worker = new Worker(workerUrl(import.meta.url, './source-thread'), { workerData })
-        workers.push(worker)
-        ports.push(await listening(worker))
+        workers.push(new Worker(workerUrl(import.meta.url, './source-thread'), { workerData }))
       }
+      const ports = await Promise.all(workers.map(listening))
       return new ThreadedPageSource(memory, workers, ports)
     } catch (thrown) {
       await Promise.all(workers.map((worker) => worker.terminate()))
