@@ -41,16 +41,18 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
     await sleep(RUN_FIRST_MS, undefined, { signal: interrupted.signal })
 
     const reports: MigrationReport[] = []
+    let home = alpha
     for (let i = 0; i < (hops === undefined ? 1 : 2 * hops); i++) {
       const [from, to] = i % 2 === 0 ? [alpha, beta] : [beta, alpha]
       if (i > 0) await settle(from, to, interrupted.signal)
       const id = await from.client.migrate(GUEST, { to: parseAddress(to.client.url), settings })
       const report = await follow(from.client, id, hops === undefined ? watched : null, interrupted.signal)
       reports.push(report)
+      home = report.owner === 'destination' ? to : from
       if (hops !== undefined) watched?.out(`hop ${i + 1}: ${summarizeShortly(report)}`)
       if (report.outcome !== 'completed') break
     }
-    if (!args.flag('no-oracle')) await addOracle(reports, agents, watched, interrupted.signal)
+    if (!args.flag('no-oracle')) await addOracle(reports, home, watched, interrupted.signal)
     return printResult(reports, hops !== undefined, json, terminal)
   } catch (error) {
     if (!interrupted.signal.aborted) throw error
@@ -97,16 +99,14 @@ async function settle(here: DemoAgent, before: DemoAgent, signal: AbortSignal): 
 /** Replays the guest where it lives now and puts the verdict into the last report. */
 async function addOracle(
   reports: MigrationReport[],
-  agents: DemoAgent[],
+  home: DemoAgent,
   watched: Terminal | null,
   signal: AbortSignal,
 ): Promise<void> {
   const last = reports.at(-1)
   if (last === undefined || last.owner === 'nobody') return
-  const home = agents.find((agent) => agent.name === (last.owner === 'source' ? last.source : last.destination))
   if (watched?.interactive) watched.error('  replaying the guest in a separate process to compare every byte …')
   try {
-    if (home === undefined) throw new GodwitError('no-such-guest', `no agent of the demo is called ${last.destination}`)
     const { equal, differing } = await home.client.oracle(GUEST, signal)
     const checks = { ...last.checks, oracle: equal }
     const named: MigrationReport = { ...last, checks, consistent: consistentOf(checks) }
