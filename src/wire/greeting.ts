@@ -4,24 +4,23 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { GodwitError } from '../errors.ts'
-import { HELLO_TIMEOUT_MS } from '../limits.ts'
+import { HELLO_FRAME_BYTES, HELLO_TIMEOUT_MS } from '../limits.ts'
 import { encodeControl } from './control-codec.ts'
 import { ControlFrameReader } from './frame-reader.ts'
 import { CAPABILITIES, type ControlMessage, type MessageOf, PROTOCOL_VERSION } from './messages.ts'
-
-/** A hello is far smaller; a stranger gets no more of our memory than this. */
-const HELLO_CAP_BYTES = 4096
 
 export interface Expected {
   readonly migration: string
   readonly token: string
   readonly channel: 'control' | number
+  /** The link generation; left out where any is right (a control connection that was dialled again). */
+  readonly generation?: number
 }
 
 /** Resolves with the welcome frame to answer with; otherwise closes the socket and rejects with the named error. */
 export async function greet(socket: Socket, expected: Expected): Promise<Buffer> {
   const { promise, resolve, reject } = Promise.withResolvers<ControlMessage>()
-  const reader = new ControlFrameReader(HELLO_CAP_BYTES)
+  const reader = new ControlFrameReader(HELLO_FRAME_BYTES)
   const onData = (bytes: Buffer): void => {
     try {
       reader.push(bytes, resolve)
@@ -57,8 +56,9 @@ function check(message: ControlMessage, expected: Expected): asserts message is 
     throw new GodwitError('wrong-version', `the peer speaks protocol ${message.version}, not ${PROTOCOL_VERSION}`)
   }
   const same = (a: string, b: string): boolean => timingSafeEqual(Buffer.from(a), Buffer.from(b))
-  const { migration, token, channel } = expected
-  if (!same(message.migration, migration) || !same(message.token, token) || message.channel !== channel) {
+  const { migration, token, channel, generation = message.generation } = expected
+  const known = same(message.migration, migration) && same(message.token, token)
+  if (!known || message.channel !== channel || message.generation !== generation) {
     throw new GodwitError('bad-token', 'a connection without the token of this migration')
   }
 }

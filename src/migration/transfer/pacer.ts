@@ -53,6 +53,7 @@ function reserve(memory: GuestMemory, costNs: bigint): bigint {
   for (;;) {
     const before = Atomics.load(longs, TRANSFER_HEADER.paidUntil)
     const earliest = process.hrtime.bigint() - BURST_NS
+    // biome-ignore lint/complexity/useMathMinMax: Math.max takes no bigints
     const after = (before > earliest ? before : earliest) + costNs
     if (Atomics.compareExchange(longs, TRANSFER_HEADER.paidUntil, before, after) === before) return after
   }
