@@ -39,7 +39,7 @@ export const HELLO_FRAME_BYTES = 8192
 /** Control messages received and not yet taken; a healthy peer never has more than a few under way. */
 export const MAX_QUEUED_MESSAGES = 1024
 /** What a limited link may send at once after a pause, nanoseconds worth of its rate: timers are a millisecond late. */
-export const BURST_NS = 2_000_000n
+export const BURST_NS = 5_000_000n
 /** A limited link is paid in pieces of about this much time, within the two sizes below. */
 export const PACING_PIECE_MS = 4
 export const PACING_PIECE_MIN_BYTES = 16 * 1024

@@ -53,9 +53,13 @@ describe.each(STAGES)('at stage %s', (stage) => {
 })
 
 function strike(fault: Fault, relay: Relay | undefined, going: Journey): void {
-  if (fault === 'cut') relay?.cut()
-  else if (fault === 'stall') relay?.stall()
-  else going.source.cancel().catch(() => {})
+  // The line comes back after a while: behind the commit point both sides redial until they have spoken.
+  if (fault === 'cut') {
+    relay?.cut()
+    setTimeout(() => relay?.heal(), 500)
+  }
+  if (fault === 'stall') relay?.stall()
+  if (fault === 'cancel') going.source.cancel().catch(() => {})
 }
 
 async function expectOneOwner(
