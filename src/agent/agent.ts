@@ -270,6 +270,7 @@ export class Agent {
   /** Lets go of the guests (or stops them), and of the data directory. */
   async close(how: { stopGuests: boolean }): Promise<void> {
     this.events.close()
+    this.#departures.close()
     await this.#guests.close(how.stopGuests)
     this.#data.close()
   }

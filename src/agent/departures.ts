@@ -36,6 +36,7 @@ const TAKEOVER_WAIT_MS = 3000
 export class Departures {
   readonly #options: DeparturesOptions
   readonly #running = new Map<string, Departure>()
+  #closed = false
 
   constructor(options: DeparturesOptions) {
     this.#options = options
@@ -111,6 +112,11 @@ export class Departures {
     })
   }
 
+  /** The agent ends: migrations go on without it, and the guest processes write their reports. */
+  close(): void {
+    this.#closed = true
+  }
+
   noteProgress(id: string, progress: Record<string, unknown>): void {
     const departure = this.#running.get(id)
     if (departure !== undefined) departure.progress = progress
@@ -128,10 +134,13 @@ export class Departures {
   async #failed(departure: Departure, error: GodwitError): Promise<void> {
     const { data, agentName } = this.#options
     const { id, entry } = departure
+    // An agent that lets go of its guests knows nothing of how their migrations end.
+    if (this.#closed) return
     const kept = data.readReport(id)
     if (kept !== null) return this.ended(id, kept)
     const died = !entry.process.alive
     const taken = died && departure.to !== null && (await takenOver(departure.to, id))
+    if (this.#closed) return
     const report = stubReport({
       id,
       guest: entry.config,
