@@ -85,7 +85,7 @@ async function settle(here: DemoAgent, before: DemoAgent, signal: AbortSignal): 
   const deadline = performance.now() + SETTLE_TIMEOUT_MS
   for (;;) {
     signal.throwIfAborted()
-    const arrived = (await here.client.guests()).some((guest) => guest.state === 'running' && guest.migration === null)
+    const arrived = (await here.client.guests()).some((guest) => guest.state === 'running')
     const left = (await before.client.guests()).length === 0
     if (arrived && left) return
     if (performance.now() > deadline) {

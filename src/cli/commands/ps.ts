@@ -24,7 +24,9 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
     guest.config.program,
     `${formatCount(guest.stepsPerSecond)}/s`,
     formatBytes(guest.residentBytes),
-    guest.migration === null ? '' : `${guest.migration.role === 'source' ? 'to' : 'from'} ${guest.migration.peer}`,
+    guest.migration === null || guest.state === 'running' || guest.state === 'paused'
+      ? ''
+      : `${guest.migration.role === 'source' ? 'to' : 'from'} ${guest.migration.peer}`,
   ])
   const table = [['GUEST', 'STATE', 'MEMORY', 'VCPUS', 'PROGRAM', 'STEPS', 'RESIDENT', 'MIGRATION'], ...rows]
   const widths = table[0]?.map((_, i) => Math.max(...table.map((cells) => cells[i]?.length ?? 0))) ?? []

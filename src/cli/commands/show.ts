@@ -29,8 +29,10 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
     ['steps', `${guest.steps.join(' + ')} on ${config.vcpus} vCPU(s), ${formatCount(guest.stepsPerSecond)}/s`],
   ]
   if (migration !== null) {
-    lines.push(['migration', `${migration.id} ${migration.role === 'source' ? 'to' : 'from'} ${migration.peer}`])
-    if (migration.progress !== null) lines.push(['', progressText(migration.progress as unknown as Progress)])
+    const when = guest.state === 'running' || guest.state === 'paused' ? 'the last one, ' : ''
+    lines.push(['migration', `${when}${migration.id} ${migration.role === 'source' ? 'to' : 'from'} ${migration.peer}`])
+    if (migration.progress !== null && when === '')
+      lines.push(['', progressText(migration.progress as unknown as Progress)])
   }
   if (crash !== undefined) lines.push(['crash', `${crash.message} (${crash.code})`])
   if (crash?.hint !== undefined) lines.push(['', crash.hint])
