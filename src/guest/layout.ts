@@ -44,8 +44,6 @@ export const TRANSFER_HEADER = {
   bytesPerSecond: 128,
   /** BigInt64 index: process.hrtime up to which the link is paid for. */
   paidUntil: 129,
-  /** Int32 index: page records the locked vCPUs have got steps for, since the migration began. */
-  grantedRecords: 260,
 } as const
 
 /** One vCPU's block: words first, registers behind. Offsets in bytes from the block's start. */
