@@ -10,7 +10,7 @@ import { TECHNIQUES } from './techniques/index.ts'
 const USAGE = `usage: npm run bench -- [NAMES…] [options]
 
   --quick            small sizes, few repetitions, within two minutes; only exact figures decide the exit status
-  --repetitions N    timed runs of each figure (default 5, with --quick 3)
+  --repetitions N    timed runs of each figure (default 5, with --quick 2)
   --seed N           order of the runs and content of memory (default 1)
   --json FILE        writes every figure with its samples
   --compare FILE     prints the figures of an older --json FILE beside the new ones
@@ -77,7 +77,7 @@ async function main(): Promise<number> {
   if (unknown.length > 0) misused(`no technique is called ${unknown.join(', ')}; --list names them`)
   const chosen = TECHNIQUES.filter((technique) => positionals.length === 0 || positionals.includes(technique.name))
   const { quick } = values
-  const repetitions = wholeNumber(values.repetitions ?? (quick ? '3' : '5'), 'repetitions', 1)
+  const repetitions = wholeNumber(values.repetitions ?? (quick ? '2' : '5'), 'repetitions', 1)
   const seed = wholeNumber(values.seed, 'seed', 0)
   const older = readOlder(values.compare)
   const machine = describeMachine()

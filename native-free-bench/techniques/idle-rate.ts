@@ -39,7 +39,7 @@ export const idleRate: Technique = {
   about: 'an idle guest of random content over one channel, as a share of the ceiling',
   async run(context: Context): Promise<Row[]> {
     const bytes = context.quick ? 128 * MIB : GIB
-    const migrations = MODES.map((mode) => migration(mode, bytes, context.seed))
+    const migrations = MODES.map((mode) => migration(mode, bytes, context.seed, !context.quick))
     const samples = await context.repeat([...ceilingCompetitors(bytes, context.seed), ...migrations])
     const best = bestCeiling(samples)
     const rows: Row[] = [{ name: `ceiling (${best.name})`, unit: 'GB/s', higherIsBetter: true, samples: best.rates }]

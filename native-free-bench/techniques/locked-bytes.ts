@@ -16,6 +16,7 @@ async function locked(context: Context, options: DemoOptions): Promise<Migration
     pace: 'locked',
     movement: 'pre-copy',
     bandwidth: 'none',
+    'no-oracle': true,
     seed: context.seed,
     ...options,
   })

@@ -49,7 +49,7 @@ export const memory: Technique = {
   name: 'memory',
   about: 'resident memory of guest processes and agents over many hops, and how fast it returns',
   async run(context: Context): Promise<Row[]> {
-    const [early, late] = context.quick ? [3, 10] : [10, 50]
+    const [early, late] = context.quick ? [2, 6] : [10, 50]
     const agents: Agent[] = []
     try {
       agents.push(await startAgent('alpha'), await startAgent('beta'))

@@ -11,13 +11,21 @@ const MAX_GROWTH_MS = 1
 /** Longest silence of a guest that dirties 20,000 pages a second, QEMU 10 pre-copy with KVM. */
 const QEMU_STALL = { value: 63, by: 'QEMU pre-copy' }
 
-function migration(name: string, mebibytes: number, seed: number, options: DemoOptions): Competitor {
-  const common = { movement: 'pre-copy', bandwidth: 'none', channels: 1, vcpus: 1, 'no-oracle': true } as const
+function migration(name: string, mebibytes: number, context: Context, options: DemoOptions): Competitor {
+  const common: DemoOptions = {
+    movement: 'pre-copy',
+    bandwidth: 'none',
+    channels: 1,
+    vcpus: 1,
+    seed: context.seed,
+    'no-oracle': true,
+    ...(context.quick ? {} : { hops: 1 }),
+  }
   return {
     name,
     warmBytes: 2 * mebibytes * MIB,
     async run() {
-      const report = await lastHop({ ...common, memory: `${mebibytes}MiB`, seed, hops: 1, ...options })
+      const report = await lastHop({ ...common, memory: `${mebibytes}MiB`, ...options })
       return { downtime: report.timeMs.downtime, rounds: report.rounds.length }
     },
   }
@@ -30,7 +38,7 @@ export const switchover: Technique = {
     const sizes = context.quick ? [64, 256] : [64, 512, 2048]
     const idle = { workload: 'idle', content: 'random' }
     const named = (size: number): string => `idle, ${size} MiB`
-    const samples = await context.repeat(sizes.map((size) => migration(named(size), size, context.seed, idle)))
+    const samples = await context.repeat(sizes.map((size) => migration(named(size), size, context, idle)))
     const rows: Row[] = sizes.map((size) => ({
       name: named(size),
       unit: 'ms',
@@ -54,7 +62,7 @@ export const switchover: Technique = {
     // Uniform writes over half of 128 MiB: the 64 MiB that the published guest writes to.
     const writing = { workload: 'diab', content: 'random', pace: 'free:20000/s', 'downtime-target': '20ms' }
     const name = 'writes 20,000 pages/s over 64 MiB'
-    const busy = await context.repeat([migration(name, 128, context.seed, writing)])
+    const busy = await context.repeat([migration(name, 128, context, writing)])
     const downtime = samplesOf(busy, name, 'downtime')
     rows.push({ name, unit: 'ms', higherIsBetter: false, samples: downtime, published: QEMU_STALL })
     return rows
