@@ -51,9 +51,9 @@ export class Accessors {
   }
 
   loadU32(address: number): number {
-    const value = (address & 3) === 0 ? this.#words[address >>> 2] : undefined
-    if (value === undefined || !(address >= 0 && address < this.memoryBytes)) throw outside(address)
-    return value
+    const index = address >>> 2
+    if (index * 4 !== address || index >= this.#words.length) throw outside(address)
+    return this.#words[index] as number
   }
 
   loadI32(address: number): number {
@@ -81,9 +81,11 @@ export class Accessors {
   }
 
   storeU32(address: number, value: number): void {
-    if ((address & 3) !== 0 || !(address >= 0 && address < this.memoryBytes)) throw outside(address)
-    this.#words[address >>> 2] = value
-    const card = address >>> PAGE_SHIFT // R1
+    const index = address >>> 2
+    // One comparison for negative, fractional, misaligned and 4 GiB or more; the other for the guest's end.
+    if (index * 4 !== address || index >= this.#words.length) throw outside(address)
+    this.#words[index] = value
+    const card = index >>> (PAGE_SHIFT - 2) // R1
     if (this.#cards[card] === 0) this.#cards[card] = 1
   }
 
