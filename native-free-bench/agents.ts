@@ -1,7 +1,7 @@
 // Two real agents for techniques that look at processes between migrations: started, driven and ended by the command
 // line, as an operator would. Reads resident memory from /proc, so Linux only.
 
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,11 +9,17 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { type MigrationReport, reportSchema } from '../src/migration/report.ts'
 import { godwit, reason } from './demo.ts'
 import { ROOT } from './machine.ts'
 
-const COMMAND_LINE = fileURLToPath(new URL('src/cli/main.ts', ROOT))
+/** What the agents and their guests run: the published form, or the sources, whose types Node.js strips as it loads them. */
+export type Form = 'build' | 'sources'
+const COMMAND_LINES: Record<Form, string> = {
+  build: fileURLToPath(new URL('dist/cli/main.js', ROOT)),
+  sources: fileURLToPath(new URL('src/cli/main.ts', ROOT)),
+}
 const START_TIMEOUT_MS = 15_000
 const POLL_MS = 5
 
@@ -31,10 +37,15 @@ async function command(...args: string[]): Promise<unknown> {
   return stdout.trim() === '' ? null : JSON.parse(stdout)
 }
 
+/** Makes the published form of the sources as they are. */
+export async function build(): Promise<void> {
+  await promisify(execFile)('npm', ['run', '--silent', 'build'], { cwd: ROOT })
+}
+
 /** Starts an agent on loopback at a port the system chooses; resolves when it says where it is. */
-export async function startAgent(name: string): Promise<Agent> {
+export async function startAgent(name: string, form: Form): Promise<Agent> {
   const dataDir = mkdtempSync(join(tmpdir(), 'godwit-bench-'))
-  const args = [COMMAND_LINE, 'agent', '--listen', '127.0.0.1:0', '--data-dir', dataDir, '--name', name]
+  const args = [COMMAND_LINES[form], 'agent', '--listen', '127.0.0.1:0', '--data-dir', dataDir, '--name', name]
   const child = spawn(process.execPath, [...args, '--stop-guests', '--json'], { stdio: ['ignore', 'pipe', 'ignore'] })
   const lines = createInterface({ input: child.stdout })
   const [line] = await once(lines, 'line', { signal: AbortSignal.timeout(START_TIMEOUT_MS) })
