@@ -12,8 +12,8 @@ import type { MigrationSettings } from './settings.ts'
 export interface ReportHead {
   readonly id: string
   readonly guest: GuestConfig
-  readonly source: string
-  readonly destination: string
+  /** The agents' names; the destination's is known once it has answered the reservation. */
+  readonly names: { readonly source: string; readonly destination: string }
   readonly settings: MigrationSettings
 }
 
@@ -131,8 +131,8 @@ export class ReportBuilder {
         pace: paceText(guest),
         seed: guest.seed,
       },
-      source: this.#head.source,
-      destination: this.#head.destination,
+      source: this.#head.names.source,
+      destination: this.#head.names.destination,
       movement: settings.movement,
       settings: { ...settings },
       outcome: facts.outcome,

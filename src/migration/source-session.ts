@@ -42,7 +42,7 @@ export class SourceSession {
     this.#world = world
     this.#ownership = new SourceOwnership(world)
     this.#handshakesBefore = { ...world.vcpus.handshakes }
-    const head = { id: world.id, guest: world.guest, ...world.names, settings: world.settings }
+    const head = { id: world.id, guest: world.guest, names: world.names, settings: world.settings }
     this.#report = new ReportBuilder(head, () => world.clock.now())
     this.#report.facts.slowdown.before = stepsPerSecondBefore
     this.#interrupted = new Promise((_, reject) => {
