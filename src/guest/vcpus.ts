@@ -43,6 +43,7 @@ export class GuestVcpus implements Vcpus {
   #turn: Promise<unknown> = Promise.resolve()
   #resumeWord: number
   #pausedAtNs = 0n
+  #obeyedAtNs = 0n
   #resumedAtNs = 0n
   #closed = false
   #crashed = false
@@ -98,6 +99,7 @@ export class GuestVcpus implements Vcpus {
       const time = isPause(word)
         ? await this.#await(word, 'pause')
         : await this.#publishAndAwait(nextWord(word, { pause: true }), 'pause')
+      if (!this.#stopped) this.#obeyedAtNs = process.hrtime.bigint()
       this.#stopped = true
       return time
     })
@@ -167,8 +169,10 @@ export class GuestVcpus implements Vcpus {
   }
 
   parkedAt(): bigint[] {
-    // A vCPU that was parked for another reason when the pause came stood still since then at the latest.
-    return this.#words.map((words) => later(Atomics.load(this.#memory.controlLongs, words.parkedAt), this.#pausedAtNs))
+    // A vCPU that was parked for another reason when the pause came stands still since then, however late its thread
+    // gets the processor to say so; none stood still later than the handshake's end.
+    const stamp = (words: VcpuWords): bigint => Atomics.load(this.#memory.controlLongs, words.parkedAt)
+    return this.#words.map((words) => earlier(later(stamp(words), this.#pausedAtNs), this.#obeyedAtNs))
   }
 
   leftAt(): bigint[] {
@@ -298,4 +302,5 @@ export class GuestVcpus implements Vcpus {
   }
 }
 
+const earlier = (a: bigint, b: bigint): bigint => (a < b ? a : b)
 const later = (a: bigint, b: bigint): bigint => (a > b ? a : b)
