@@ -9,6 +9,7 @@ import { PEER_SILENT_MS } from '../limits.ts'
 import type { DestinationWorld } from '../migration/destination-session.ts'
 import type { OwnershipStore } from '../migration/ownership-record.ts'
 import { ThreadedPageDestination } from '../migration/transfer/destination-transfer.ts'
+import { warmControlCodec } from '../wire/control-codec.ts'
 import { SocketControlLink } from '../wire/control-link.ts'
 import { CAPABILITIES, PROTOCOL_VERSION } from '../wire/messages.ts'
 import type { Reservation } from './host-port.ts'
@@ -57,6 +58,7 @@ export function destinationWorld(options: DestinationOptions): DestinationWorld 
     store: options.store,
     usage: usageSince(process.cpuUsage()),
     connect: async () => {
+      warmControlCodec(memory.layout.vcpus)
       const control = await dialControl()
       const ports = source.dataPorts
       const hash = settings.verify === 'digest'

@@ -11,6 +11,7 @@ import type { MigrationSettings } from '../migration/settings.ts'
 import type { SourceWorld } from '../migration/source-context.ts'
 import { ThreadedPageSource } from '../migration/transfer/source-transfer.ts'
 import { lockedLambda } from '../programs/registry.ts'
+import { warmControlCodec } from '../wire/control-codec.ts'
 import { CAPABILITIES, PROTOCOL_VERSION } from '../wire/messages.ts'
 import { bootId } from './boot-id.ts'
 import { ControlListener } from './control-listener.ts'
@@ -52,6 +53,7 @@ export function openSource(options: SourceOptions): { world: SourceWorld; close(
     usage: usageSince(process.cpuUsage()),
     breathe,
     prepare: async () => {
+      warmControlCodec(config.vcpus)
       const where = { host: request.listenHost, portRange: request.dataPortRange }
       const identity = { migration: request.id, token, generation: 0 }
       listener = await ControlListener.listen({ ...where, ...identity })

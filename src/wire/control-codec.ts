@@ -93,3 +93,21 @@ function walkMany(bytes: Uint8Array, at: number, count: number, depth: number, m
   }
   return next
 }
+
+/**
+ * Takes one message of each kind of the switchover through the codec, so that the first real ones, sent while the guest
+ * stands still, find everything compiled. Called by both sides while the guest still runs.
+ */
+export function warmControlCodec(vcpus: number): void {
+  const registers = new Uint8Array(1024)
+  const states = Array.from({ length: vcpus }, () => ({ steps: 0, registers }))
+  const digest = '0'.repeat(16)
+  const samples: ControlMessage[] = [
+    { type: 'placed', round: 0, bytes: 0 },
+    { type: 'state', round: 0, epoch: 0, vcpus: states, digest, verify: 'digest' },
+    { type: 'prepared', epoch: 0, digest, digestMs: 0, hashes: 0 },
+    { type: 'commit', epoch: 0 },
+    { type: 'active', epoch: 0, leftAt: [0n], activateMs: 0 },
+  ]
+  for (const sample of samples) decodeControl(encodeControl(sample).subarray(FRAME_HEADER_BYTES))
+}
