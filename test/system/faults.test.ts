@@ -3,6 +3,7 @@
 
 import { afterEach, describe, expect, test } from 'vitest'
 import { onMigrationEvent } from '../../src/events.ts'
+import { PEER_SILENT_MS } from '../../src/limits.ts'
 import type { MigrationReport, Stage } from '../../src/migration/report.ts'
 import { STAGES } from '../../src/migration/report.ts'
 import { Journey } from '../support/journey.ts'
@@ -58,7 +59,11 @@ function strike(fault: Fault, relay: Relay | undefined, going: Journey): void {
     relay?.cut()
     setTimeout(() => relay?.heal(), 500)
   }
-  if (fault === 'stall') relay?.stall()
+  // Long enough for both sides to take the peer for dead.
+  if (fault === 'stall') {
+    relay?.stall()
+    setTimeout(() => relay?.heal(), PEER_SILENT_MS + 1000)
+  }
   if (fault === 'cancel') going.source.cancel().catch(() => {})
 }
 
