@@ -1,0 +1,75 @@
+// A real agent in a process of its own, which tests may kill and start again on the same directory.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { AgentClient } from '../../src/cli/agent-client.ts'
+
+const MAIN = new URL('../../src/cli/main.ts', import.meta.url).pathname
+
+export class AgentProcess {
+  client: AgentClient
+  readonly directory: string
+  readonly name: string
+  #child: ChildProcess
+
+  private constructor(name: string, directory: string, child: ChildProcess, url: string) {
+    this.name = name
+    this.directory = directory
+    this.#child = child
+    this.client = new AgentClient(url)
+  }
+
+  static async start(name: string): Promise<AgentProcess> {
+    const directory = await mkdtemp(join(tmpdir(), 'godwit-test-'))
+    const { child, url } = await launch(name, directory, 0)
+    return new AgentProcess(name, directory, child, url)
+  }
+
+  get port(): number {
+    return Number(new URL(this.client.url).port)
+  }
+
+  /** Ends the agent as a power cut would; its guests are processes of their own and run on. */
+  async kill(): Promise<void> {
+    this.#child.kill('SIGKILL')
+    await once(this.#child, 'exit')
+  }
+
+  /** Starts it again on the same directory and port. */
+  async restart(): Promise<void> {
+    const { child, url } = await launch(this.name, this.directory, this.port)
+    this.#child = child
+    this.client = new AgentClient(url)
+  }
+
+  /** Stops every guest and the agent, and removes the directory. */
+  async close(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) await this.restart()
+    for (const { name } of await this.client.guests()) await this.client.stopGuest(name, true).catch(() => {})
+    this.#child.kill('SIGTERM')
+    if (this.#child.exitCode === null) await once(this.#child, 'exit')
+    await rm(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })
+  }
+}
+
+async function launch(name: string, directory: string, port: number): Promise<{ child: ChildProcess; url: string }> {
+  const listen = [
+    '--listen',
+    `127.0.0.1:${port}`,
+    '--data-dir',
+    directory,
+    '--name',
+    name,
+    '--data-ports',
+    '0-0',
+    '--json',
+  ]
+  const child = spawn(process.execPath, [MAIN, 'agent', ...listen], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const [line] = (await once(createInterface({ input: child.stdout as NodeJS.ReadableStream }), 'line')) as [string]
+  child.stdout?.resume()
+  return { child, url: (JSON.parse(line) as { url: string }).url }
+}
