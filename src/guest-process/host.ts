@@ -5,6 +5,7 @@ import { GodwitError } from '../errors.ts'
 import { onMigrationEvent, type Progress } from '../events.ts'
 import type { GuestConfig } from '../guest/config.ts'
 import { GuestMemory } from '../guest/memory.ts'
+import { touchPages } from '../guest/touch.ts'
 import { GuestVcpus } from '../guest/vcpus.ts'
 import { DestinationSession } from '../migration/destination-session.ts'
 import {
@@ -354,12 +355,16 @@ async function assemble(
 ): Promise<Omit<Parts, 'store'>> {
   const memory = GuestMemory.create(config.memoryBytes, config.vcpus)
   const { promise: crashed, resolve: onCrash } = Promise.withResolvers<GodwitError>()
-  const vcpus = await GuestVcpus.create({
-    memory,
-    config,
-    programs: programSource(options.programsDirectory),
-    startPaused: begin.state === 'incoming',
-    onCrash,
-  })
+  const incoming = begin.state === 'incoming'
+  const [vcpus] = await Promise.all([
+    GuestVcpus.create({
+      memory,
+      config,
+      programs: programSource(options.programsDirectory),
+      startPaused: incoming,
+      onCrash,
+    }),
+    incoming ? touchPages(memory) : null,
+  ])
   return { config, memory, vcpus, crashed, ...options, ...begin }
 }
