@@ -62,7 +62,9 @@ function endAsked(): Promise<void> {
   return new Promise((resolve) => {
     process.on('SIGINT', () => resolve())
     process.on('SIGTERM', () => resolve())
-    if (process.channel !== undefined) process.once('disconnect', () => resolve())
+    // A referenced channel would keep this process alive after its work is done.
+    process.channel?.unref()
+    process.once('disconnect', () => resolve())
   })
 }
 
