@@ -159,7 +159,8 @@ describe('streams that break a rule', () => {
         codes.add(code)
         expect(reader.next().length).toBeGreaterThan(0)
       }),
-      seeded(400),
+      // Pinned, because the count of different errors below must not depend on luck; GODWIT_SEED explores others.
+      { ...seeded(1200), seed: Number(process.env.GODWIT_SEED ?? 20_261_121) },
     )
     expect(codes.size).toBeGreaterThan(4)
   })
