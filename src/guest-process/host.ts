@@ -47,7 +47,6 @@ export class GuestHost implements GuestHostPort {
   readonly #memory: GuestMemory
   readonly #vcpus: GuestVcpus
   readonly #store: OwnershipStore
-  readonly #agentName: string
   readonly #programsDirectory: string | null
   readonly #crashed: Promise<never>
   #state: GuestState
@@ -62,7 +61,6 @@ export class GuestHost implements GuestHostPort {
     this.#memory = options.memory
     this.#vcpus = options.vcpus
     this.#store = options.store
-    this.#agentName = options.agentName
     this.#programsDirectory = options.programsDirectory
     this.#state = options.state
     this.#epoch = options.epoch
@@ -341,7 +339,6 @@ interface Parts {
   readonly memory: GuestMemory
   readonly vcpus: GuestVcpus
   readonly store: OwnershipStore
-  readonly agentName: string
   readonly programsDirectory: string | null
   readonly crashed: Promise<GodwitError>
   readonly state: GuestState
@@ -350,7 +347,7 @@ interface Parts {
 
 async function assemble(
   config: GuestConfig,
-  options: { agentName: string; programsDirectory: string | null },
+  options: { programsDirectory: string | null },
   begin: { state: 'running' | 'incoming'; epoch: number },
 ): Promise<Omit<Parts, 'store'>> {
   const memory = GuestMemory.create(config.memoryBytes, config.vcpus)
@@ -366,5 +363,5 @@ async function assemble(
     }),
     incoming ? touchPages(memory) : null,
   ])
-  return { config, memory, vcpus, crashed, ...options, ...begin }
+  return { config, memory, vcpus, crashed, programsDirectory: options.programsDirectory, ...begin }
 }

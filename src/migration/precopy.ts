@@ -47,7 +47,6 @@ export async function precopy(context: SourceContext): Promise<PrecopyResult> {
   const locked = context.guest.pace.kind === 'locked'
   const remainders: number[] = []
   let totalSentPages = 0
-  let stopNow = false
   await selectEverything(context)
   let dirtyBefore = layout.pageCount
   for (let index = 0; ; index++) {
@@ -98,8 +97,7 @@ export async function precopy(context: SourceContext): Promise<PrecopyResult> {
       sent,
     )
     publishRound(context, observation, decision, dirtyPagesPerSecond, remainders)
-    stopNow = decision.stop || context.stopRequested()
-    if (stopNow) {
+    if (decision.stop || context.stopRequested()) {
       const stopReason = decision.reason ?? 'requested'
       return { stopReason, predictedDowntimeMs: decision.predictedDowntimeMs, nextRound: index + 1 }
     }

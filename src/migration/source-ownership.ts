@@ -1,12 +1,6 @@
 // Carries out what commit-machine.ts decides for the source: records first, then messages, then the vCPUs (R21).
 
-import {
-  type SourceAction,
-  type SourceEvent,
-  type SourceState,
-  sourceMayRun,
-  sourceTransition,
-} from './commit-machine.ts'
+import { type SourceAction, type SourceEvent, type SourceState, sourceTransition } from './commit-machine.ts'
 import type { OwnershipRecord } from './ownership-record.ts'
 import type { ControlLink } from './ports.ts'
 import type { SourceWorld } from './source-context.ts'
@@ -29,10 +23,6 @@ export class SourceOwnership {
   /** True until *released* is written: the source may still give up (R19, R24). */
   get mayGiveUp(): boolean {
     return this.#state === 'running' || this.#state === 'paused'
-  }
-
-  get mayRun(): boolean {
-    return sourceMayRun(this.#state)
   }
 
   apply(event: SourceEvent): void {
