@@ -202,13 +202,10 @@ export class GuestHost implements GuestHostPort {
       })
     }
     const answer = await askVerdict(current.peer, current.id, current.epoch)
-    if (answer === 'owner' || answer === 'released') {
-      if (current.role === 'source') throw new GodwitError('owner-elsewhere', 'the guest runs at the destination')
-    } else if (answer === 'unreachable' && !how.peerIsDead) {
-      throw new GodwitError('unreachable', 'the other host does not answer and may run the guest', {
-        hint: 'when it is dead for good, add --peer-is-dead',
-      })
-    }
+    refuseWhilePeerMayRun(current.role, answer, how.peerIsDead)
+    // The peer may have spoken while we asked.
+    if (this.#current !== current || (this.#state !== 'unreconciled' && this.#state !== 'incoming'))
+      return this.status()
     if (current.role === 'destination' && current.session.state !== 'incoming') {
       throw new GodwitError('guest-not-running', 'the guest never arrived whole at this host')
     }
@@ -332,6 +329,27 @@ export class GuestHost implements GuestHostPort {
       hint: this.#crash?.message,
     })
   }
+}
+
+/**
+ * R21: the guest may be taken only when the peer has said that it never will run it, or when it is dead for good. A peer
+ * that answers but has not decided may still decide for itself, from what we told it a moment ago.
+ */
+function refuseWhilePeerMayRun(
+  role: Current['role'],
+  answer: Verdict | 'dropped' | 'unreachable',
+  dead: boolean,
+): void {
+  if (answer === (role === 'source' ? 'dropped' : 'released')) return
+  if (answer === 'unreachable') {
+    if (dead) return
+    throw new GodwitError('unreachable', 'the other host does not answer and may run the guest', {
+      hint: 'when it is dead for good, add --peer-is-dead',
+    })
+  }
+  throw new GodwitError('owner-elsewhere', 'the other host answers and may run the guest', {
+    hint: 'both hosts settle it by themselves as long as they reach each other',
+  })
 }
 
 interface Parts {
