@@ -6,8 +6,11 @@ import { publish } from '../events.ts'
 import { countBits, fillAll, mergeInto } from '../guest/page-set.ts'
 import { PAGE_BYTES, VIRTUAL_LINK_BYTES_PER_SECOND } from '../limits.ts'
 import { AdaptiveRate } from './adaptive-rate.ts'
+import { LinkRate, type PlacedRound } from './link-rate.ts'
+import type { RoundSent } from './ports.ts'
 import { etaOf, reasonOf, trendOf } from './progress.ts'
-import type { StopReason } from './report.ts'
+import type { RoundReport, StopReason } from './report.ts'
+import type { ReportBuilder } from './report-builder.ts'
 import type { SourceContext } from './source-context.ts'
 import { RAW_RECORD_BYTES, type RoundObservation, type StopDecision, stopRules } from './stop-rules.ts'
 
@@ -38,84 +41,94 @@ export async function harvest(context: SourceContext): Promise<number> {
   return countBits(memory, layout.dirty)
 }
 
-/** Runs rounds until the stop rule fires. */
+/**
+ * Runs rounds until the stop rule fires. R12: a round begins while the one before it is still on the link; only before
+ * the guest is paused the link is drained, so that the last round finds it free.
+ */
 export async function precopy(context: SourceContext): Promise<PrecopyResult> {
   const { settings, memory, pages, clock, report } = context
   const { layout } = memory
   const rule = stopRules[settings.stop]({ maxRounds: settings.maxRounds, downtimeTargetMs: settings.downtimeTarget })
   const rate = settings.adaptiveBandwidth ? new AdaptiveRate(settings.bandwidth) : null
   const locked = context.guest.pace.kind === 'locked'
+  const virtualRate = settings.bandwidth ?? VIRTUAL_LINK_BYTES_PER_SECOND
+  const link = new LinkRate(clock)
   const remainders: number[] = []
   let totalSentPages = 0
   await selectEverything(context)
-  let dirtyBefore = layout.pageCount
+  let [dirtyBefore, harvestedAt] = [layout.pageCount, clock.now()]
+  let placedBefore: Promise<unknown> = Promise.resolve()
   for (let index = 0; ; index++) {
     pages.setBandwidth(rate?.bytesPerSecond ?? settings.bandwidth)
-    const startedAt = clock.now()
+    const beganAt = clock.now()
     const placed = context.placed(index)
-    const ticker = context.watchProgress(index, totalSentPages)
-    const sent = await context
-      .orInterrupt(
-        pages.sendRound({ round: index, skip: settings.selection === 'skip', hash: context.hashing, final: false }),
-      )
-      .finally(ticker)
-    await context.orInterrupt(placed)
-    const realMs = Math.max(clock.now() - startedAt, 0.001)
-    const virtualRate = settings.bandwidth ?? VIRTUAL_LINK_BYTES_PER_SECOND
-    const ms = locked ? Math.max((sent.bytes / virtualRate) * 1000, 0.001) : realMs
+    const ended = context.watchProgress(index, totalSentPages)
+    const order = { round: index, skip: settings.selection === 'skip', hash: context.hashing, final: false }
+    const sent = await context.orInterrupt(pages.sendRound(order)).finally(ended)
+    const onLink = placed.then(() => link.placed(beganAt, sent.bytes))
+    onLink.catch(() => {})
     totalSentPages += sent.sent
-    const remaining = await harvest(context)
-    remainders.push(remaining)
-    const bytesPerSecond = locked ? virtualRate : linkRate(context, sent.bytes, ms)
-    const observation: RoundObservation = {
+
+    const observe = (remainingPages: number): RoundObservation => ({
       index,
       sentPages: sent.sent,
       skippedPages: sent.skipped,
-      remainingPages: remaining,
+      remainingPages,
       totalSentPages,
       pageCount: layout.pageCount,
-      bytesPerSecond,
+      bytesPerSecond: locked ? virtualRate : link.estimate(beganAt, sent.bytes),
       bytesPerPage: sent.sent === 0 ? RAW_RECORD_BYTES : sent.bytes / sent.sent,
       fixedMs: locked ? 0 : context.fixedMs(),
       atMaxRate: rate === null || rate.atMaximum,
+    })
+    let observation = observe(await harvest(context))
+    let decision = rule.decide(observation)
+    if (decision.stop || context.stopRequested()) {
+      await context.orInterrupt(onLink)
+      observation = observe(await harvest(context))
+      decision = rule.decide(observation)
     }
-    const decision = rule.decide(observation)
-    const dirtyPagesPerSecond = (remaining / ms) * 1000
-    report.round(
-      {
-        index,
-        dirty: dirtyBefore,
-        sent: sent.sent,
-        skipped: sent.skipped,
-        bytes: sent.bytes,
-        ms: realMs,
-        dirtyPagesPerSecond,
-        bytesPerSecond,
-        predictedDowntimeMs: decision.predictedDowntimeMs,
-        decision: decision.stop ? `stop: ${decision.text}` : `continue: ${decision.text}`,
-      },
-      sent,
-    )
+    rule.note(observation)
+    remainders.push(observation.remainingPages)
+    const now = clock.now()
+    const ms = Math.max(locked ? (sent.bytes / virtualRate) * 1000 : now - harvestedAt, 0.001)
+    const dirtyPagesPerSecond = (observation.remainingPages / ms) * 1000
+    harvestedAt = now
+    reportPlaced(report, onLink, locked ? virtualRate : null, sent, {
+      index,
+      dirty: dirtyBefore,
+      sent: sent.sent,
+      skipped: sent.skipped,
+      bytes: sent.bytes,
+      dirtyPagesPerSecond,
+      predictedDowntimeMs: decision.predictedDowntimeMs,
+      decision: `${decision.stop ? 'stop' : 'continue'}: ${decision.text}`,
+    })
     publishRound(context, observation, decision, dirtyPagesPerSecond, remainders)
     if (decision.stop || context.stopRequested()) {
       const stopReason = decision.reason ?? 'requested'
       return { stopReason, predictedDowntimeMs: decision.predictedDowntimeMs, nextRound: index + 1 }
     }
     rate?.observe(dirtyPagesPerSecond * PAGE_BYTES)
+    // No more than two rounds are under way: a third would only fill the kernel's buffers.
+    await context.orInterrupt(placedBefore)
+    placedBefore = onLink
     mergeInto(memory, layout.toSend, layout.dirty)
-    dirtyBefore = remaining
+    dirtyBefore = observation.remainingPages
   }
 }
 
-/**
- * The link's rate for the prediction, bytes per second. A round of a few pages measures latency, not the link: the
- * best estimate is then the rate of the last round that was long enough.
- */
-function linkRate(context: SourceContext, bytes: number, ms: number): number {
-  const measured = (bytes / ms) * 1000
-  if (ms >= 5 || context.linkBytesPerSecond === 0) context.linkBytesPerSecond = measured
-  else context.linkBytesPerSecond = Math.max(context.linkBytesPerSecond, measured)
-  return context.linkBytesPerSecond
+/** Reports the round once it is placed; rounds are placed in their order. */
+function reportPlaced(
+  report: ReportBuilder,
+  onLink: Promise<PlacedRound>,
+  virtualRate: number | null,
+  sent: RoundSent,
+  row: Omit<RoundReport, 'ms' | 'bytesPerSecond'>,
+): void {
+  onLink
+    .then(({ ms, bytesPerSecond }) => report.round({ ...row, ms, bytesPerSecond: virtualRate ?? bytesPerSecond }, sent))
+    .catch(() => {})
 }
 
 function publishRound(

@@ -44,7 +44,6 @@ export interface SourceContext extends SourceWorld {
   readonly pages: PageSource
   readonly control: ControlLink
   readonly hashing: boolean
-  linkBytesPerSecond: number
   slowestHandshakeMs: number
   /** Resolves when the destination says that a round is placed. */
   placed(round: number): Promise<MessageOf<'placed'>>

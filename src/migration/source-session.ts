@@ -130,7 +130,6 @@ export class SourceSession {
       pages,
       control,
       hashing: world.settings.verify === 'digest',
-      linkBytesPerSecond: 0,
       slowestHandshakeMs: 0,
       placed: (round) => inbox.next('placed', (message) => message.round === round),
       orInterrupt: (promise) => this.#orInterrupt(promise),

@@ -34,7 +34,10 @@ export interface StopDecision {
 }
 
 export interface StopRule {
+  /** What to do if the round ended like this. Changes nothing: it may be asked again with newer figures. */
   decide(round: RoundObservation): StopDecision
+  /** The round ended like this: once a round, after the decision that counts. */
+  note(round: RoundObservation): void
 }
 
 export interface StopLimits {
@@ -64,7 +67,6 @@ export class XenStopRule implements StopRule {
   decide(round: RoundObservation): StopDecision {
     const pages = round.sentPages + round.skippedPages
     const grew = pages > this.#lastPages && round.atMaxRate
-    this.#lastPages = pages
     const predictedDowntimeMs = predictDowntimeMs(round)
     const stop = (reason: StopReason, text: string): StopDecision => ({ stop: true, reason, text, predictedDowntimeMs })
     if (grew) return stop('no-progress', 'this round had more pages than the last one')
@@ -76,6 +78,10 @@ export class XenStopRule implements StopRule {
       return stop('max-factor', `more than ${MAX_FACTOR} times the memory was sent`)
     }
     return { stop: false, text: `${round.remainingPages} pages are left`, predictedDowntimeMs }
+  }
+
+  note(round: RoundObservation): void {
+    this.#lastPages = round.sentPages + round.skippedPages
   }
 }
 
@@ -96,22 +102,28 @@ export class TargetStopRule implements StopRule {
     const predictedDowntimeMs = predictDowntimeMs(round)
     const target = this.#limits.downtimeTargetMs
     const stop = (reason: StopReason, text: string): StopDecision => ({ stop: true, reason, text, predictedDowntimeMs })
-    if (round.remainingPages < this.#bestPages) {
-      this.#bestPages = round.remainingPages
-      this.#roundsSinceBest = 0
-    } else this.#roundsSinceBest++
+    const roundsSinceBest = this.#since(round)
     const predicted = `${predictedDowntimeMs.toFixed(1)} ms predicted for ${round.remainingPages} pages`
     if (round.remainingPages === 0) return stop('small-remainder', 'nothing is left')
     if (predictedDowntimeMs <= target) return stop('downtime-target', `${predicted}, target ${target} ms`)
     if (round.index + 1 >= this.#limits.maxRounds)
       return stop('max-rounds', `${round.index + 1} rounds done; ${predicted}`)
-    if (this.#roundsSinceBest >= PATIENCE_ROUNDS) {
+    if (roundsSinceBest >= PATIENCE_ROUNDS) {
       return stop('no-progress', `no smaller remainder for ${PATIENCE_ROUNDS} rounds; ${predicted}`)
     }
     if (round.totalSentPages > MAX_FACTOR * round.pageCount) {
       return stop('max-factor', `more than ${MAX_FACTOR} times the memory was sent; ${predicted}`)
     }
     return { stop: false, text: `${predicted}, target ${target} ms`, predictedDowntimeMs }
+  }
+
+  note(round: RoundObservation): void {
+    this.#roundsSinceBest = this.#since(round)
+    this.#bestPages = Math.min(this.#bestPages, round.remainingPages)
+  }
+
+  #since(round: RoundObservation): number {
+    return round.remainingPages < this.#bestPages ? 0 : this.#roundsSinceBest + 1
   }
 }
 

@@ -3,7 +3,13 @@
 import { describe, expect, test } from 'vitest'
 import { AdaptiveRate } from '../../src/migration/adaptive-rate.ts'
 import { etaOf, reasonOf, trendOf } from '../../src/migration/progress.ts'
-import { predictDowntimeMs, type RoundObservation, stopRules } from '../../src/migration/stop-rules.ts'
+import {
+  predictDowntimeMs,
+  type RoundObservation,
+  type StopDecision,
+  type StopRule,
+  stopRules,
+} from '../../src/migration/stop-rules.ts'
 
 const PAGES = 16_384
 const LIMITS = { maxRounds: 29, downtimeTargetMs: 50 }
@@ -21,6 +27,14 @@ const round = (over: Partial<RoundObservation>): RoundObservation => ({
   atMaxRate: true,
   ...over,
 })
+
+/** The decision at a round's end, after which the rule knows the round. */
+function ended(rule: StopRule, observation: RoundObservation): StopDecision {
+  const decision = rule.decide(observation)
+  expect(rule.decide(observation)).toEqual(decision) // asking again changes nothing
+  rule.note(observation)
+  return decision
+}
 
 describe('target', () => {
   test('stops exactly when remainder and fixed costs fit', () => {
@@ -40,7 +54,7 @@ describe('target', () => {
   test('gives up after five rounds without a smaller remainder', () => {
     const rule = stopRules.target(LIMITS)
     const decisions = Array.from({ length: 6 }, (_, index) =>
-      rule.decide(round({ index, remainingPages: 8000, totalSentPages: PAGES + index })),
+      ended(rule, round({ index, remainingPages: 8000, totalSentPages: PAGES + index })),
     )
     expect(decisions.map(({ stop }) => stop)).toEqual([false, false, false, false, false, true])
     expect(decisions.at(-1)?.reason).toBe('no-progress')
@@ -66,15 +80,15 @@ describe('xen', () => {
       round({ index: 1, sentPages: 7990, skippedPages: 11 }),
     ]
     const atMax = stopRules.xen(LIMITS)
-    expect(grows.map((each) => atMax.decide(each).reason)).toEqual([undefined, 'no-progress'])
+    expect(grows.map((each) => ended(atMax, each).reason)).toEqual([undefined, 'no-progress'])
     const below = stopRules.xen(LIMITS)
-    expect(grows.map((each) => below.decide({ ...each, atMaxRate: false }).stop)).toEqual([false, false])
+    expect(grows.map((each) => ended(below, { ...each, atMaxRate: false }).stop)).toEqual([false, false])
     const skips = stopRules.xen(LIMITS)
     const inflated = [
       round({ sentPages: 4000, skippedPages: 4000 }),
       round({ index: 1, sentPages: 6000, skippedPages: 1000 }),
     ]
-    expect(inflated.map((each) => skips.decide(each).stop)).toEqual([false, false])
+    expect(inflated.map((each) => ended(skips, each).stop)).toEqual([false, false])
   })
 })
 
