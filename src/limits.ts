@@ -34,6 +34,8 @@ export const HANDSHAKE_TIMEOUT_MS = 1000
 export const POLL_STEPS = 64
 /** Connections that have not shown their token after this long are closed (R14). */
 export const HELLO_TIMEOUT_MS = 3000
+/** A destination that has accepted a guest dials every channel well within this; one that died never does. */
+export const DIAL_IN_TIMEOUT_MS = 10_000
 /** Largest first frame of a connection: a hello, before its token is known (R14). */
 export const HELLO_FRAME_BYTES = 8192
 /** Control messages received and not yet taken; a healthy peer never has more than a few under way. */

@@ -176,7 +176,10 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       ...MOVING,
       'adaptive-bandwidth': { type: 'flag', help: 'start slow and follow the dirty rate' },
       timeout: { type: 'duration', help: 'give up after this, if the guest has not moved' },
-      'switchover-timeout': { type: 'duration', help: 'longest pause; default: 10 × target, at least 1s' },
+      'switchover-timeout': {
+        type: 'duration',
+        help: 'longest pause; default: 10 × target, at least 1s (stop-and-copy: none)',
+      },
       advertise: { type: 'text', placeholder: 'HOST', help: 'address at which the destination dials this host' },
       ...COMMON,
     },

@@ -2,11 +2,14 @@
 
 import { randomBytes } from 'node:crypto'
 import { setImmediate as breathe } from 'node:timers/promises'
+import { GodwitError } from '../errors.ts'
 import type { GuestConfig } from '../guest/config.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import type { GuestVcpus } from '../guest/vcpus.ts'
 import { loadKernels } from '../kernels/kernels.ts'
+import { DIAL_IN_TIMEOUT_MS } from '../limits.ts'
 import type { OwnershipStore } from '../migration/ownership-record.ts'
+import type { ControlLink } from '../migration/ports.ts'
 import type { MigrationSettings } from '../migration/settings.ts'
 import type { SourceWorld } from '../migration/source-context.ts'
 import { ThreadedPageSource } from '../migration/transfer/source-transfer.ts'
@@ -29,6 +32,31 @@ export interface SourceOptions {
   readonly vcpus: GuestVcpus
   readonly store: OwnershipStore
   readonly crashed: Promise<never>
+}
+
+/** Waits for the destination's connections; one that has accepted the guest and then died never makes them. */
+async function dialIn(
+  listener: ControlListener,
+  pages: ThreadedPageSource,
+  signal: AbortSignal,
+): Promise<{ control: ControlLink; pages: ThreadedPageSource }> {
+  const late = new AbortController()
+  const timer = setTimeout(() => {
+    const message = `the destination did not connect within ${DIAL_IN_TIMEOUT_MS / 1000} s`
+    const hint = "the destination dials the source: see its guest's log, open the source's ports, or set --advertise"
+    late.abort(new GodwitError('unreachable', message, { side: 'destination', hint }))
+  }, DIAL_IN_TIMEOUT_MS)
+  const either = AbortSignal.any([signal, late.signal])
+  try {
+    const control = await listener.next(either)
+    await pages.connected(either).catch((error) => {
+      control.close()
+      throw error
+    })
+    return { control, pages }
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 /** The world and the way to give its ports back. */
@@ -82,12 +110,8 @@ export function openSource(options: SourceOptions): { world: SourceWorld; close(
       }
       const answer = await reserve(request.to, reservation, signal)
       names.destination = answer.agent
-      const control = await listener.next(signal)
-      await pages.connected(signal).catch((error) => {
-        control.close()
-        throw error
-      })
-      return { control, pages, sameHost: answer.bootId === bootId() }
+      const dialled = await dialIn(listener, pages, signal)
+      return { ...dialled, sameHost: answer.bootId === bootId() }
     },
     redialled: (signal) => (listener as ControlListener).next(signal),
     askPeerAgent: async () => {

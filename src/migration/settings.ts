@@ -35,7 +35,7 @@ export const settingsSchema = z.strictObject({
     .positive()
     .nullable()
     .default(null)
-    .describe('milliseconds; null: 10 × target, at least 1 s'),
+    .describe('milliseconds; null: 10 × target, at least 1 s; no limit for stop-and-copy'),
   advertise: z.string().nullable().default(null).describe('address the destination dials, when not the one it sees'),
 })
 
