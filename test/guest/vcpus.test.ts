@@ -7,6 +7,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { grantSteps, grantsUsed, limitOf } from '../../src/guest/grants.ts'
 import { HEADER } from '../../src/guest/layout.ts'
 import { GuestMemory } from '../../src/guest/memory.ts'
+import { registersOf } from '../../src/guest/safepoint.ts'
 import { runOracle } from '../../src/programs/oracle.ts'
 import { configOf, MIB, startGuest, stepsMore } from '../programs/guest-fixture.ts'
 
@@ -173,13 +174,16 @@ test('R7: a thread that ends counts as dead', async () => {
 })
 
 test('R7: a vCPU that reaches no safepoint fails the handshake and runs on', async () => {
+  // Stays in its 51st step until register 1 is set from outside.
   const source = `export const create = ({ vcpu }) => ({ step(a) {
-    if (vcpu === 1 && a.registers[0]++ === 50) { const end = performance.now() + 1500; while (performance.now() < end); }
+    if (vcpu === 1 && ++a.registers[0] === 51) while (Atomics.load(a.registers, 1) === 0);
   } })`
   const programsDirectory = programs('stuck.mjs', source)
-  const { vcpus } = await startGuest({ program: 'stuck.mjs', vcpus: 2 }, { programsDirectory })
-  await stepsMore(vcpus, 100)
+  const { vcpus, memory } = await startGuest({ program: 'stuck.mjs', vcpus: 2 }, { programsDirectory })
+  const registers = registersOf(memory, 1)
+  await expect.poll(() => registers[0]).toBe(51)
   await expect(vcpus.pause()).rejects.toMatchObject({ code: 'vcpu-stuck', message: expect.stringContaining('vCPU 1') })
+  Atomics.store(registers, 1, 1)
   await stepsMore(vcpus, 100)
   await vcpus.pause()
 })
