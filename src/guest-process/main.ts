@@ -7,6 +7,7 @@ import { GodwitError } from '../errors.ts'
 import { onMigrationEvent } from '../events.ts'
 import { type GuestFile, readGuestFile, writeGuestFile, writeJsonFile } from './guest-file.ts'
 import type { GuestHostFactory, GuestHostPort, MigrateRequest } from './host-port.ts'
+import { quietEvents } from './quiet-events.ts'
 import { type RpcHandler, type RpcServer, serveRpc } from './rpc.ts'
 
 /** One line of the guest's log; the agent quotes the last one when the process dies. */
@@ -86,7 +87,10 @@ async function main(directory: string): Promise<void> {
   server = await serveRpc(file.socketPath, handlers)
   attach(server)
   writeGuestFile(directory, { ...file, pid: process.pid })
-  onMigrationEvent(null, (event) => server?.broadcast(event))
+  onMigrationEvent(
+    null,
+    quietEvents((event) => server?.broadcast(event)),
+  )
   try {
     host = await hostReady
   } catch (error) {
