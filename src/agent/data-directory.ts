@@ -1,7 +1,7 @@
 // The agent's directory: who holds it, where guests, reports and ownership records lie. Only the agent calls this.
 //
 //   agent.json            pid and address of the agent that holds it
-//   guests/ID/            guest.json, guest.sock, guest.log, ownership.json of one guest
+//   guests/ID/            guest.json, guest.sock, guest.log, ownership.jsonl of one guest
 //   reports/MIGRATION.json  the last 100
 //   records/MIGRATION.json  the ownership record of a guest that left, for a peer that asks late (R20)
 

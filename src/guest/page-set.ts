@@ -2,6 +2,7 @@
 // little-endian machines WebAssembly runs on. Used by batch selection (transfer threads, under the select lock) and
 // by the session between rounds. Nothing here is atomic and nothing is allocated.
 
+import type { Kernels } from '../kernels/kernels.ts'
 import type { GuestMemory } from './memory.ts'
 
 /** Words of a guest's bitmap; the last one may be half used (16 pages are the smallest step of a guest). */
@@ -86,7 +87,7 @@ const selected: Selected = { count: 0, nextPage: 0, skipped: 0 }
  * Takes the next batch of pages out of the set, in ascending order from `fromPage` on. The answer is one object that
  * the next call overwrites. The caller holds the select lock.
  */
-export function selectBatch(memory: GuestMemory, order: SelectOrder): Selected {
+export function selectBatch(memory: GuestMemory, kernels: Kernels, order: SelectOrder): Selected {
   const { controlWords: words, controlBytes: bytes } = memory
   const { pageCount } = memory.layout
   const { bitmapOffset, fromPage, max, peekCardsOffset } = order
@@ -99,6 +100,11 @@ export function selectBatch(memory: GuestMemory, order: SelectOrder): Selected {
   let mask = -1 << (fromPage & 31)
   for (let index = fromPage >>> 5; index < endWord && count < max; index++, mask = -1) {
     const word = words[firstWord + index] as number
+    if (word === 0) {
+      // Few pages in a large guest: what lies between them is passed over at memory speed.
+      index = kernels.nextMarked(bitmapOffset, index + 1, endWord) - 1
+      continue
+    }
     let pending = word & mask
     // Bits that stay: those before `fromPage`, and those left over when the batch is full.
     const kept = word & ~mask
@@ -109,7 +115,7 @@ export function selectBatch(memory: GuestMemory, order: SelectOrder): Selected {
       if (peekCardsOffset !== null && bytes[peekCardsOffset + page] !== 0) skipped++
       else words[list + count++] = page
     }
-    if (word !== 0) words[firstWord + index] = kept | pending
+    words[firstWord + index] = kept | pending
   }
   selected.count = count
   selected.skipped = skipped

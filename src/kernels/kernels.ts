@@ -43,6 +43,8 @@ export interface Kernels {
    * quiet). `pageCount` is a multiple of 16. Returns how many cards were marked.
    */
   harvest(cardsOffset: number, pageCount: number, bitmapOffset: number): number
+  /** Index of the first non-zero word (u32) of a bitmap, from `fromWord` on; when there is none, `endWord` or `fromWord`, the larger. */
+  nextMarked(bitmapOffset: number, fromWord: number, endWord: number): number
   /** Index within the run of the first page that differs from staging, or −1. */
   compare(firstPage: number, count: number, stagingOffset: number): number
   /** Number of the first page of the run whose hash is not the table's, or −1; writes nothing (R16). */
@@ -94,6 +96,7 @@ export function loadKernels(memory: GuestMemory): Kernels {
       assertHarvest(pageCount)
       return raw.harvest(cardsOffset, pageCount, bitmapOffset)
     },
+    nextMarked: raw.nextMarked,
     compare(firstPage, count, stagingOffset) {
       assertRun(memory, firstPage, count)
       return raw.compare(firstPage, count, stagingOffset)

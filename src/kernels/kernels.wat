@@ -216,6 +216,16 @@
         (local.set $count (i32.sub (local.get $count) (i32.const 1)))
         (br $next))))
 
+  ;; Index of the first 32-bit word of a bitmap that is not zero, from $word on; $end when there is none.
+  (func (export "nextMarked") (param $bitmap i32) (param $word i32) (param $end i32) (result i32)
+    (block $done
+      (loop $next
+        (br_if $done (i32.ge_u (local.get $word) (local.get $end)))
+        (br_if $done (i32.load $control (i32.add (local.get $bitmap) (i32.shl (local.get $word) (i32.const 2)))))
+        (local.set $word (i32.add (local.get $word) (i32.const 1)))
+        (br $next)))
+    (local.get $word))
+
   ;; Cards -> bitmap. $count is a multiple of 16. Clean cards are skipped 64 at a time and not written.
   (func (export "harvest") (param $cards i32) (param $count i32) (param $bitmap i32) (result i32)
     (local $bits i32) (local $marked i32)

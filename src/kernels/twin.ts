@@ -108,6 +108,12 @@ export function createTwin(memory: GuestMemory): Kernels {
       }
       return marked
     },
+    nextMarked(bitmapOffset, fromWord, endWord) {
+      for (let word = fromWord; word < endWord; word++) {
+        if (controlWords[bitmapOffset / 4 + word] !== 0) return word
+      }
+      return Math.max(fromWord, endWord)
+    },
     compare(firstPage, count, stagingOffset) {
       assertRun(memory, firstPage, count)
       for (let index = 0; index < count; index++) {

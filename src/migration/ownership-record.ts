@@ -1,8 +1,10 @@
 // The ownership record of one guest on one host: written by the guest process before the message that depends on it,
-// read by the agent when the process is dead (R20) and by `resolve`. Atomic rename, no fsync: memory does not survive
-// a host, so neither need the record (R21).
+// read by the agent when the process is dead (R20) and by `resolve`. A record is a line at the end of a file, and the
+// last whole line counts: a writer that dies in the middle of one has written nothing. (Replacing the file by a rename
+// makes ext4 allocate its blocks at once, 2 ms inside the pause.) No fsync: memory does not survive a host, so neither
+// need the record (R21).
 
-import { readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { appendFileSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { GodwitError } from '../errors.ts'
@@ -26,7 +28,7 @@ export interface OwnershipStore {
   write(record: OwnershipRecord): void
 }
 
-const FILE_NAME = 'ownership.json'
+const FILE_NAME = 'ownership.jsonl'
 
 /** Reads a guest directory's record; null when there is none. Throws `data-dir-bad` when it is unreadable. */
 export function readRecord(directory: string): OwnershipRecord | null {
@@ -37,8 +39,11 @@ export function readRecord(directory: string): OwnershipRecord | null {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null
     throw new GodwitError('data-dir-bad', `cannot read the ownership record in ${directory}`, { cause })
   }
+  const whole = text.split('\n').slice(0, -1)
+  const last = whole.findLast((line) => line !== '')
+  if (last === undefined) return null
   try {
-    return recordSchema.parse(JSON.parse(text))
+    return recordSchema.parse(JSON.parse(last))
   } catch (cause) {
     throw new GodwitError('data-dir-bad', `the ownership record in ${directory} is damaged`, {
       cause,
@@ -47,12 +52,9 @@ export function readRecord(directory: string): OwnershipRecord | null {
   }
 }
 
-/** Replaces the record in one atomic step. */
+/** Writes a record that replaces the one before it. It begins a new line: the last one may have been cut short. */
 export function writeRecord(directory: string, record: OwnershipRecord): void {
-  const path = join(directory, FILE_NAME)
-  const fresh = `${path}.${process.pid}.new`
-  writeFileSync(fresh, `${JSON.stringify(record)}\n`)
-  renameSync(fresh, path)
+  appendFileSync(join(directory, FILE_NAME), `\n${JSON.stringify(record)}\n`)
 }
 
 /** The store of a guest directory. */

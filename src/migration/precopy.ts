@@ -1,9 +1,11 @@
 // The one loop of pre-copy: send what is dirty while the guest runs, harvest, decide, again. Movement, selection, stop
-// rule and rate are policies on this loop (architecture §6). Returns when the stop rule says so; the pages still to be
-// sent are then in `toSend` and `dirty` of the control memory.
+// rule and rate are policies on this loop (architecture §6). Returns when the stop rule says so; `toSend` of the control
+// memory then holds what is still to be sent, but for the marks of the table in use.
 
 import { publish } from '../events.ts'
 import { countBits, fillAll, mergeInto } from '../guest/page-set.ts'
+import { loadWord } from '../guest/safepoint.ts'
+import { tableOf } from '../guest/safepoint-machine.ts'
 import { PAGE_BYTES, VIRTUAL_LINK_BYTES_PER_SECOND } from '../limits.ts'
 import { AdaptiveRate } from './adaptive-rate.ts'
 import { LinkRate, type PlacedRound } from './link-rate.ts'
@@ -39,6 +41,15 @@ export async function harvest(context: SourceContext): Promise<number> {
   context.slowestHandshakeMs = Math.max(context.slowestHandshakeMs, ms)
   kernels.harvest(layout.cards[retired], layout.pageCount, layout.dirty)
   return countBits(memory, layout.dirty)
+}
+
+/**
+ * Adds what was marked since the last swap to the pages to send. Only while every vCPU is paused: nobody marks, so no
+ * handshake is needed, and the table in use stays in use, empty.
+ */
+export function harvestPaused({ memory, kernels }: SourceContext): void {
+  const { layout } = memory
+  kernels.harvest(layout.cards[tableOf(loadWord(memory))], layout.pageCount, layout.toSend)
 }
 
 /**
@@ -105,6 +116,7 @@ export async function precopy(context: SourceContext): Promise<PrecopyResult> {
       decision: `${decision.stop ? 'stop' : 'continue'}: ${decision.text}`,
     })
     publishRound(context, observation, decision, dirtyPagesPerSecond, remainders)
+    mergeInto(memory, layout.toSend, layout.dirty)
     if (decision.stop || context.stopRequested()) {
       const stopReason = decision.reason ?? 'requested'
       return { stopReason, predictedDowntimeMs: decision.predictedDowntimeMs, nextRound: index + 1 }
@@ -113,7 +125,6 @@ export async function precopy(context: SourceContext): Promise<PrecopyResult> {
     // No more than two rounds are under way: a third would only fill the kernel's buffers.
     await context.orInterrupt(placedBefore)
     placedBefore = onLink
-    mergeInto(memory, layout.toSend, layout.dirty)
     dirtyBefore = observation.remainingPages
   }
 }

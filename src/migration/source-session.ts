@@ -4,13 +4,12 @@
 
 import { GodwitError } from '../errors.ts'
 import { publish } from '../events.ts'
-import { mergeInto } from '../guest/page-set.ts'
 import { resetDigest } from '../kernels/kernels.ts'
 import type { VcpuState } from '../wire/messages.ts'
 import type { SourceState } from './commit-machine.ts'
 import { Inbox } from './inbox.ts'
 import type { ControlLink, PageSource } from './ports.ts'
-import { harvest, precopy, selectEverything } from './precopy.ts'
+import { harvestPaused, precopy, selectEverything } from './precopy.ts'
 import { auditPages, fullDigest, runningDigest } from './proof.ts'
 import type { MigrationReport, StopReason } from './report.ts'
 import { ReportBuilder } from './report-builder.ts'
@@ -183,16 +182,15 @@ export class SourceSession {
 
   /** Pauses the guest, sends the last round and the state that crosses. */
   async #freeze(context: SourceContext, round: number): Promise<FrozenTimes & { digest: string | null }> {
-    const { vcpus, clock, memory, pages, settings, control } = context
+    const { vcpus, clock, pages, settings, control } = context
     this.#report.enter('stop')
-    const pausedFrom = clock.now()
     this.#inDowntimeFrom = pages.bytes.sent + control.bytes.sent
     this.#ownership.apply('stop')
+    const pausedFrom = clock.now()
     await context.orInterrupt(vcpus.pause())
     this.#limitSwitchover(settings)
     const pausedAt = clock.now()
-    const remaining = await harvest(context)
-    mergeInto(memory, memory.layout.toSend, memory.layout.dirty)
+    harvestPaused(context)
     pages.setBandwidth(settings.bandwidth)
     const placed = context.placed(round)
     const sent = await context.orInterrupt(pages.sendRound({ round, skip: false, hash: context.hashing, final: true }))
@@ -207,7 +205,7 @@ export class SourceSession {
     this.#report.round(
       {
         index: round,
-        dirty: settings.movement === 'pre-copy' ? remaining : memory.layout.pageCount,
+        dirty: sent.sent,
         sent: sent.sent,
         skipped: sent.skipped,
         bytes: sent.bytes,

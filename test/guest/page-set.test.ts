@@ -4,11 +4,14 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { GuestMemory } from '../../src/guest/memory.ts'
 import { addPage, clearAll, countBits, fillAll, mergeInto, selectBatch } from '../../src/guest/page-set.ts'
+import { type Kernels, loadKernels } from '../../src/kernels/kernels.ts'
 import { seeded } from '../kernels/memory-fixture.ts'
 
 // 16 pages are half a word: the smallest guest; 208 end in the middle of a word, 256 at its end.
 const memories = new Map([16, 208, 256].map((pages) => [pages, GuestMemory.create(pages * 4096, 1)]))
 const memoryOf = (pages: number): GuestMemory => memories.get(pages) as GuestMemory
+const kernels = new Map([...memories].map(([pages, memory]) => [pages, loadKernels(memory)]))
+const kernelsOf = (pages: number): Kernels => kernels.get(pages) as Kernels
 const sizes = fc.constantFrom(...memories.keys())
 
 const read = (memory: GuestMemory, offset: number): number[] => {
@@ -93,7 +96,7 @@ describe('selectBatch', () => {
         for (const page of second) memory.controlBytes[cards[1] + page] = 1 + (page % 255)
         const set = new Set(first)
         const expected = model(pages, set, peek ? new Set(second) : null, from, max)
-        const answer = selectBatch(memory, {
+        const answer = selectBatch(memory, kernelsOf(pages), {
           bitmapOffset: toSend,
           fromPage: from,
           max,
@@ -127,7 +130,7 @@ describe('selectBatch', () => {
         const taken: number[] = []
         let skipped = 0
         while (order.fromPage < pages) {
-          const answer = selectBatch(memory, order)
+          const answer = selectBatch(memory, kernelsOf(pages), order)
           for (let index = 0; index < answer.count; index++) {
             taken.push(memory.controlWords[order.listOffset / 4 + index] ?? -1)
           }

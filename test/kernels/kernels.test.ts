@@ -207,6 +207,26 @@ describe('harvest', () => {
   })
 })
 
+describe('nextMarked', () => {
+  it('agrees with the twin on any bitmap, start and end', () => {
+    const words = 16
+    const [guest, twin] = twoGuests(words * 32)
+    const bitmap = fc.array(fc.tuple(fc.nat(words - 1), fc.integer()), { maxLength: 4 })
+    fc.assert(
+      fc.property(bitmap, fc.nat(words), fc.nat(words), (marks, from, end) => {
+        const answers = [loadKernels(guest), createTwin(twin)].map((kernels, side) => {
+          const { layout, controlWords } = side === 0 ? guest : twin
+          controlWords.fill(0, layout.dirty / 4, layout.dirty / 4 + words)
+          for (const [word, bits] of marks) controlWords[layout.dirty / 4 + word] = bits
+          return kernels.nextMarked(layout.dirty, from, end)
+        })
+        expect(answers[0]).toBe(answers[1])
+      }),
+      seeded(300),
+    )
+  })
+})
+
 describe('digest', () => {
   it('is the sum of terms over all threads whatever the order, and follows changes', () => {
     const [memory] = twoGuests(PAGES)

@@ -62,7 +62,7 @@ export class BatchSender {
     const { layout, controlWords: words } = this.#memory
     // The table in use changes only between rounds, but it is this round's newest marks that count: peeked per batch.
     const table = (Atomics.load(words, HEADER.safepoint) & 1) as 0 | 1
-    const selected = selectBatch(this.#memory, {
+    const selected = selectBatch(this.#memory, this.#kernels, {
       bitmapOffset: layout.toSend,
       fromPage: Atomics.load(words, HEADER.cursor),
       max: BATCH_PAGES,

@@ -1,0 +1,65 @@
+// The ownership record on disk: the last whole line counts, whatever a dying writer left behind it.
+
+import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { type OwnershipRecord, readRecord, verdictForDead, writeRecord } from '../../src/migration/ownership-record.ts'
+
+const MIGRATION = 'b'.repeat(32)
+const record = (over: Partial<OwnershipRecord>): OwnershipRecord => ({
+  version: 1,
+  guest: 'a'.repeat(32),
+  epoch: 1,
+  state: 'owner',
+  migration: MIGRATION,
+  role: 'source',
+  peer: 'beta',
+  ...over,
+})
+
+let directory = ''
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'godwit-test-'))
+})
+afterEach(() => rmSync(directory, { recursive: true }))
+const path = (): string => join(directory, 'ownership.jsonl')
+
+test('the last record counts; none is null', () => {
+  expect(readRecord(directory)).toBeNull()
+  writeRecord(directory, record({ state: 'owner' }))
+  writeRecord(directory, record({ state: 'released', epoch: 2 }))
+  expect(readRecord(directory)).toEqual(record({ state: 'released', epoch: 2 }))
+})
+
+test('a line that its writer did not finish was not written, and the next one is read', () => {
+  writeRecord(directory, record({ state: 'owner' }))
+  const torn = JSON.stringify(record({ state: 'released' }))
+  for (const length of [0, 1, 20, torn.length]) {
+    appendFileSync(path(), `\n${torn.slice(0, length)}`)
+    expect(readRecord(directory)).toEqual(record({ state: 'owner' }))
+    writeRecord(directory, record({ state: 'owner' }))
+    expect(readRecord(directory)).toEqual(record({ state: 'owner' }))
+  }
+})
+
+test.each(['not json\n', '{"version":2}\n'])('a damaged file is said to be damaged: %j', (text) => {
+  writeFileSync(path(), text)
+  expect(() => readRecord(directory)).toThrow(expect.objectContaining({ code: 'data-dir-bad' }))
+})
+
+test('what a dead process had recorded decides (R20)', () => {
+  const verdict = (over: Partial<OwnershipRecord>) => verdictForDead(record(over), MIGRATION)
+  expect(verdict({ state: 'owner', role: 'source' })).toEqual({
+    verdict: 'released',
+    write: record({ state: 'released' }),
+  })
+  expect(verdict({ state: 'incoming', role: 'destination' })).toMatchObject({
+    verdict: 'dropped',
+    write: { state: 'dropped' },
+  })
+  expect(verdict({ state: 'owner', role: 'destination' })).toEqual({ verdict: 'owner', write: null })
+  expect(verdict({ state: 'aborted' })).toEqual({ verdict: 'not-released', write: null })
+  expect(verdictForDead(record({}), 'c'.repeat(32))).toEqual({ verdict: 'unknown', write: null })
+  expect(verdictForDead(null, MIGRATION)).toEqual({ verdict: 'unknown', write: null })
+})
