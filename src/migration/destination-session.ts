@@ -5,7 +5,7 @@ import { GodwitError } from '../errors.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import { type Kernels, resetDigest } from '../kernels/kernels.ts'
 import { REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../limits.ts'
-import type { MessageOf, VcpuState } from '../wire/messages.ts'
+import type { MessageOf } from '../wire/messages.ts'
 import {
   type DestinationAction,
   type DestinationEvent,
@@ -15,7 +15,7 @@ import {
 import { Inbox } from './inbox.ts'
 import type { OwnershipStore, Verdict } from './ownership-record.ts'
 import type { Clock, ControlLink, PageDestination, Vcpus } from './ports.ts'
-import { fullDigest, requireEqualDigests, runningDigest } from './proof.ts'
+import { requireEqualDigests, switchDigest, warmProof } from './proof.ts'
 
 /** How long the destination's step rate is sampled for the report once the guest runs here. */
 const SAMPLE_MS = 100
@@ -89,6 +89,9 @@ export class DestinationSession {
   async #receive(): Promise<void> {
     const { memory } = this.#world
     resetDigest(memory)
+    warmProof(memory)
+    // Nothing is promised before PREPARED; the next record, inside the pause, then finds its code warm.
+    this.#carryOut('record-dropped')
     const { control, pages } = await this.#world.connect()
     this.#control = control
     this.#pages = pages
@@ -136,10 +139,8 @@ export class DestinationSession {
         `state of ${state.vcpus.length} vCPUs for a guest of ${vcpus.parkedAt().length}`,
       )
     }
-    if (state.digest === null) return
     const startedAt = clock.now()
-    const states: readonly VcpuState[] = state.vcpus
-    const value = state.verify === 'full' ? fullDigest(memory, kernels, states) : runningDigest(memory, states)
+    const value = switchDigest(state.verify, memory, kernels, state.vcpus)
     this.#digest = { value, ms: clock.now() - startedAt }
     requireEqualDigests(value, state.digest)
   }

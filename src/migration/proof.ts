@@ -5,6 +5,7 @@ import { GodwitError } from '../errors.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import { digestTotal, type Kernels } from '../kernels/kernels.ts'
 import type { VcpuState } from '../wire/messages.ts'
+import type { VerifyMode } from './settings.ts'
 
 const MASK = (1n << 64n) - 1n
 const FNV_PRIME = 0x100000001b3n
@@ -45,6 +46,23 @@ export function fullDigest(memory: GuestMemory, kernels: Kernels, states: readon
   return toHex(BigInt.asUintN(64, total) + stateDigest(states))
 }
 
+/** What both sides must agree on before the commit, by the migration's way to verify; null: nothing. */
+export function switchDigest(
+  verify: VerifyMode,
+  memory: GuestMemory,
+  kernels: Kernels,
+  states: readonly VcpuState[],
+): string | null {
+  if (verify === 'none') return null
+  return verify === 'full' ? fullDigest(memory, kernels, states) : runningDigest(memory, states)
+}
+
+/** Runs the code of the proof once before it is needed inside the pause: its first run takes ten times as long. */
+export function warmProof(memory: GuestMemory): void {
+  const registers = new Uint8Array(1024).fill(1)
+  runningDigest(memory, [{ steps: 1, registers }])
+}
+
 const toHex = (digest: bigint): string => (digest & MASK).toString(16).padStart(16, '0')
 
 /** The pages of the frozen source that differ from what was sent: lost marks (R16). Empty when the audit holds. */
@@ -70,7 +88,7 @@ export async function auditPages(
 }
 
 /** Throws `digest-mismatch` unless both sides have the same digest. */
-export function requireEqualDigests(ours: string, theirs: string): void {
+export function requireEqualDigests(ours: string | null, theirs: string | null): void {
   if (ours === theirs) return
   throw new GodwitError('digest-mismatch', `the destination's memory differs: digest ${ours}, source ${theirs}`, {
     hint: 'the guest stays at the source; check the network path, then migrate again',

@@ -5,12 +5,11 @@
 import { GodwitError } from '../errors.ts'
 import { publish } from '../events.ts'
 import { resetDigest } from '../kernels/kernels.ts'
-import type { VcpuState } from '../wire/messages.ts'
 import type { SourceState } from './commit-machine.ts'
 import { Inbox } from './inbox.ts'
 import type { ControlLink, PageSource } from './ports.ts'
 import { harvestPaused, precopy, selectEverything } from './precopy.ts'
-import { auditPages, fullDigest, runningDigest } from './proof.ts'
+import { auditPages, switchDigest, warmProof } from './proof.ts'
 import type { MigrationReport, StopReason } from './report.ts'
 import { ReportBuilder } from './report-builder.ts'
 import { watchRound } from './round-watch.ts'
@@ -103,6 +102,7 @@ export class SourceSession {
   async #connect(): Promise<SourceContext> {
     const world = this.#world
     resetDigest(world.memory)
+    warmProof(world.memory)
     await this.#orInterrupt(world.prepare())
     this.#report.enter('reserve')
     const reserving = world.reserve(this.#interrupt.signal)
@@ -182,7 +182,7 @@ export class SourceSession {
 
   /** Pauses the guest, sends the last round and the state that crosses. */
   async #freeze(context: SourceContext, round: number): Promise<FrozenTimes & { digest: string | null }> {
-    const { vcpus, clock, pages, settings, control } = context
+    const { vcpus, clock, memory, kernels, pages, settings, control } = context
     this.#report.enter('stop')
     this.#inDowntimeFrom = pages.bytes.sent + control.bytes.sent
     this.#ownership.apply('stop')
@@ -193,10 +193,11 @@ export class SourceSession {
     harvestPaused(context)
     pages.setBandwidth(settings.bandwidth)
     const placed = context.placed(round)
-    const sent = await context.orInterrupt(pages.sendRound({ round, skip: false, hash: context.hashing, final: true }))
-    const sentAt = clock.now()
+    const sending = pages.sendRound({ round, skip: false, hash: context.hashing, final: true })
     const states = vcpus.save()
-    const digest = digestFor(context, states)
+    const sent = await context.orInterrupt(sending)
+    const sentAt = clock.now()
+    const digest = switchDigest(settings.verify, memory, kernels, states)
     control.send({ type: 'state', round, epoch: this.#world.epoch, vcpus: states, digest, verify: settings.verify })
     const stateAt = clock.now()
     await context.orInterrupt(placed)
@@ -373,10 +374,4 @@ export class SourceSession {
     this.#report.facts.resources.sourceCpuMs = cpuMs
     this.#report.facts.resources.sourceRssPeak = rssPeak
   }
-}
-
-function digestFor(context: SourceContext, states: readonly VcpuState[]): string | null {
-  if (context.settings.verify === 'none') return null
-  if (context.settings.verify === 'full') return fullDigest(context.memory, context.kernels, states)
-  return runningDigest(context.memory, states)
 }
