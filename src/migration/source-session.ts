@@ -186,9 +186,9 @@ export class SourceSession {
     this.#report.enter('stop')
     this.#inDowntimeFrom = pages.bytes.sent + control.bytes.sent
     this.#ownership.apply('stop')
+    this.#limitSwitchover(settings)
     const pausedFrom = clock.now()
     await context.orInterrupt(vcpus.pause())
-    this.#limitSwitchover(settings)
     const pausedAt = clock.now()
     harvestPaused(context)
     pages.setBandwidth(settings.bandwidth)
@@ -224,11 +224,10 @@ export class SourceSession {
   #limitSwitchover({ switchoverTimeout, movement, downtimeTarget }: MigrationSettings): void {
     if (switchoverTimeout === null && movement === 'stop-and-copy') return
     const limit = switchoverTimeout ?? Math.max(1000, 10 * downtimeTarget)
-    const late = new GodwitError('switchover-timeout', `the switchover took longer than ${limit} ms`, {
-      hint: 'raise --switchover-timeout or --downtime-target, or lower the load of the guest',
-    })
+    const hint = 'raise --switchover-timeout or --downtime-target, or lower the load of the guest'
     this.#world.clock.sleep(limit, this.#interrupt.signal).then(
-      () => this.#giveUp(late),
+      () =>
+        this.#giveUp(new GodwitError('switchover-timeout', `the switchover took longer than ${limit} ms`, { hint })),
       () => {},
     )
   }
