@@ -33,9 +33,6 @@ import type {
 import { type AgentAddress, askVerdict } from './peer-agent.ts'
 import { openSource } from './source-world.ts'
 
-/** How often a paused guest in doubt asks the other host's agent. */
-const RECONCILE_INTERVAL_MS = 1000
-
 type Current =
   | { role: 'source'; id: string; epoch: number; peer: AgentAddress; session: SourceSession }
   | { role: 'destination'; id: string; epoch: number; peer: AgentAddress; session: DestinationSession }
@@ -55,6 +52,8 @@ export class GuestHost implements GuestHostPort {
   #current: Current | null = null
   #progress: Progress | null = null
   #closed = false
+  /** Ends the asking of a source in doubt. */
+  #settling = new AbortController()
 
   private constructor(options: Parts) {
     this.#config = options.config
@@ -143,17 +142,17 @@ export class GuestHost implements GuestHostPort {
       store: this.#store,
       crashed: this.#crashed,
     })
+    this.#settling = new AbortController()
     const session = new SourceSession(source.world, this.#vcpus.stepsPerSecond())
     this.#current = { role: 'source', id: request.id, epoch, peer: request.to, session }
     this.#state = 'migrating'
     const unwatch = this.#watch(request.id)
     try {
       const report = await session.run()
-      this.#afterDeparture(session, report)
+      await this.#afterDeparture(session, report, source.close)
       return report
     } finally {
       unwatch()
-      await source.close()
     }
   }
 
@@ -234,6 +233,7 @@ export class GuestHost implements GuestHostPort {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    this.#settling.abort(new GodwitError('cancelled', 'the host is closing'))
     if (this.#state !== 'handed-over') this.#state = 'stopping'
     if (this.#current?.role === 'destination') await this.#current.session.close()
     await this.#vcpus.close()
@@ -264,45 +264,49 @@ export class GuestHost implements GuestHostPort {
       this.#state = 'running'
     })
     session.run().then((arrival) => {
-      if (arrival.owner || this.#closed) return
+      // A guest that was taken by `resolve` has no session any more.
+      if (arrival.owner || this.#closed || this.#current?.session !== session) return
       this.#state = 'handed-over'
       this.#end('dropped')
     })
   }
 
-  #afterDeparture(session: SourceSession, report: MigrationReport): void {
-    const { state } = session
+  /** What became of the guest here; `release` gives the ports of the migration back. */
+  async #afterDeparture(session: SourceSession, report: MigrationReport, release: () => Promise<void>): Promise<void> {
     this.#epoch += 1
     this.#progress = null
-    if (this.#crash !== null) return
-    if (state === 'done') {
-      this.#state = 'handed-over'
-      if (report.checks.audit !== false) this.#end('handed-over')
-    } else if (state === 'released') {
+    if (this.#crash === null && session.state === 'released') {
       this.#state = 'unreconciled'
-      this.#reconcile().catch(() => {})
-    } else {
+      this.#reconcile(session).finally(release)
+      return
+    }
+    await release()
+    if (this.#crash !== null) return
+    this.#state = session.state === 'done' ? 'handed-over' : 'running'
+    if (session.state === 'done' && report.checks.audit !== false) this.#end('handed-over')
+  }
+
+  /** Behind the commit point the source never forgets by itself: it listens and asks until the other side has spoken. */
+  async #reconcile(session: SourceSession): Promise<void> {
+    const current = this.#current
+    await session.settle(this.#settling.signal)
+    if (this.#current !== current || this.#closed) return
+    if (session.state === 'done') {
+      this.#state = 'handed-over'
+      this.#end('handed-over')
+    } else if (session.state === 'reclaimed') {
+      this.#epoch += 1
+      this.#current = null
       this.#state = 'running'
     }
   }
 
-  /** Behind the commit point the source never forgets by itself: it asks until the other side has spoken. */
-  async #reconcile(): Promise<void> {
-    const current = this.#current
-    while (current !== null && this.#state === 'unreconciled' && !this.#closed) {
-      const verdict = await askVerdict(current.peer, current.id, current.epoch)
-      if (verdict === 'owner') {
-        this.#store.write({ ...this.#record(), epoch: current.epoch, state: 'done' })
-        this.#state = 'handed-over'
-        this.#end('handed-over')
-      } else if (verdict === 'dropped') this.#take(current.epoch + 1)
-      await new Promise((resolve) => setTimeout(resolve, RECONCILE_INTERVAL_MS).unref())
-    }
-  }
-
   #take(epoch: number): void {
+    this.#settling.abort(new GodwitError('cancelled', 'the guest was taken'))
     this.#epoch = epoch
-    this.#store.write({ ...this.#record(), epoch, state: 'owner', migration: null, role: null })
+    // What the other host is told when it asks after all: the source never let it go, the destination has it.
+    const state = this.#current?.role === 'source' ? 'aborted' : 'owner'
+    this.#store.write({ ...this.#record(), epoch, state })
     this.#current = null
     this.#state = 'running'
     this.#vcpus.resume()

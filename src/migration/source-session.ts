@@ -20,6 +20,8 @@ import { type FrozenTimes, recordDowntime, type SwitchTimes } from './switch-tim
 
 /** How long a released guest may be in doubt before the report says `unreconciled`; reconciling goes on after it. */
 const DOUBT_MS = 10_000
+/** A lost link: how long a redial is awaited before the destination's agent is asked again. */
+const REDIAL_WAIT_MS = 1000
 const USAGE_WAIT_MS = 1000
 
 export class SourceSession {
@@ -232,26 +234,47 @@ export class SourceSession {
     )
   }
 
+  /**
+   * R18: goes on asking after a report of `unreconciled`, until the destination or its agent has spoken or the signal
+   * aborts; then `state` says what came of it. The world must still take redials.
+   */
+  async settle(signal: AbortSignal): Promise<void> {
+    signal.addEventListener('abort', () => this.#control?.close(), { once: true })
+    while (this.state === 'released' && !signal.aborted) await this.#hear(signal)
+    this.#control?.close()
+  }
+
   /** R18: behind the commit point only the destination's word, or its agent's, ends the wait. */
   async #awaitActive(): Promise<{ leftAt: bigint[]; activateMs: number } | null> {
     const { clock } = this.#world
     const doubtFrom = clock.now()
+    const never = new AbortController().signal
     for (;;) {
-      try {
-        const inbox = this.#inbox as Inbox
-        const message = await inbox.any(({ type }) => type === 'active' || type === 'ask')
-        if (message.type === 'ask') this.#ownership.apply('ask')
-        if (message.type === 'active') return this.#accepted(message)
-        continue
-      } catch {
-        this.#ownership.apply('cut')
-      }
-      const verdict = await this.#world.askPeerAgent()
-      if (verdict === 'dropped') return this.#reclaim()
-      if (verdict === 'owner') return this.#accepted({ leftAt: [], activateMs: 0 })
+      const active = await this.#hear(never)
+      if (active !== null) return active
+      if (this.state === 'reclaimed') return null
       if (clock.now() - doubtFrom > DOUBT_MS) return this.#leaveUnreconciled()
-      await this.#awaitRedial(Math.min(1000, DOUBT_MS / 10))
     }
+  }
+
+  /** One turn of waiting for the destination: a message, or, when the link is lost, its agent's word or a redial. */
+  async #hear(signal: AbortSignal): Promise<{ leftAt: bigint[]; activateMs: number } | null> {
+    try {
+      const message = await (this.#inbox as Inbox).any(({ type }) => type === 'active' || type === 'ask')
+      if (signal.aborted) return null
+      if (message.type === 'active') return this.#accepted(message)
+      this.#ownership.apply('ask')
+      return null
+    } catch {
+      if (signal.aborted) return null
+      this.#ownership.apply('cut')
+    }
+    const verdict = await this.#world.askPeerAgent()
+    if (signal.aborted) return null
+    if (verdict === 'dropped') return this.#reclaim()
+    if (verdict === 'owner') return this.#accepted({ leftAt: [], activateMs: 0 })
+    await this.#awaitRedial(REDIAL_WAIT_MS)
+    return null
   }
 
   #accepted<T>(active: T): T {

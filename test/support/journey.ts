@@ -43,6 +43,11 @@ export class Journey {
     return (migrations + 1).toString(16).padStart(32, '0')
   }
 
+  /** The id of the latest migration. */
+  static get lastId(): string {
+    return migrations.toString(16).padStart(32, '0')
+  }
+
   move(settings: MigrationOptions = {}): Promise<MigrationReport> {
     const id = Journey.nextId
     migrations++

@@ -17,6 +17,7 @@ export class Relay {
   #stalled = false
   #refusing = false
   #corruptAfterBytes = Number.POSITIVE_INFINITY
+  #smallestToDestination = 0
   #forwarded = 0
 
   private constructor(delayMs: number) {
@@ -60,6 +61,14 @@ export class Relay {
     }
   }
 
+  /**
+   * Loses what is smaller than `bytes` on its way to the destination. The state of a vCPU is above 1 KiB and still
+   * arrives, the word to commit does not.
+   */
+  loseSmall(bytes: number): void {
+    this.#smallestToDestination = bytes
+  }
+
   /** Flips one bit of the byte that passes towards the destination after `bytes` more. */
   corruptAfter(bytes: number): void {
     this.#corruptAfterBytes = this.#forwarded + bytes
@@ -94,6 +103,7 @@ export class Relay {
 
   #forward(from: Socket, to: Socket, towardsDestination: boolean): void {
     from.on('data', (piece: Buffer) => {
+      if (towardsDestination && piece.length < this.#smallestToDestination) return
       if (towardsDestination) this.#corrupt(piece)
       const write = (): void => {
         if (to.destroyed) return

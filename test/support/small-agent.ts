@@ -19,6 +19,8 @@ export class SmallAgent {
   relayed: ((relay: Relay) => void) | null = null
   relayDelayMs = 0
   readonly #relays: Relay[] = []
+  /** Breaks every HTTP connection, as if the host were dead. */
+  mute = false
   /** Refuses the next reservations with this, when set. */
   refusal: GodwitError | null = null
   readonly #server: Server
@@ -31,6 +33,10 @@ export class SmallAgent {
     this.#programsDirectory = programsDirectory
     this.port = (server.address() as AddressInfo).port
     server.on('request', (request, response) => {
+      if (this.mute) {
+        request.socket.destroy()
+        return
+      }
       const answer = (status: number, body: unknown): void => {
         response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
       }
