@@ -52,9 +52,20 @@ export function harvestPaused({ memory, kernels }: SourceContext): void {
   kernels.harvest(layout.cards[tableOf(loadWord(memory))], layout.pageCount, layout.toSend)
 }
 
+/** Share of a round's time that the link may stand idle for a fresher harvest. */
+const IDLE_SHARE = 0.1
+
 /**
- * Runs rounds until the stop rule fires. R12: a round begins while the one before it is still on the link; only before
- * the guest is paused the link is drained, so that the last round finds it free.
+ * Waiting for a round's placement leaves the link idle for one round trip. Where that is little it is worth it: the next
+ * harvest then finds what was written while the kernel's buffers drained, which would have been sent twice.
+ */
+function isCheapToAwait({ control }: SourceContext, bytes: number, bytesPerSecond: number): boolean {
+  return control.roundTripMs <= IDLE_SHARE * (bytes / Math.max(bytesPerSecond, 1)) * 1000
+}
+
+/**
+ * Runs rounds until the stop rule fires. R12: where a round trip counts, a round begins while the one before it is still
+ * on the link; only before the guest is paused the link is drained, so that the last round finds it free.
  */
 export async function precopy(context: SourceContext): Promise<PrecopyResult> {
   const { settings, memory, pages, clock, report } = context
@@ -78,6 +89,7 @@ export async function precopy(context: SourceContext): Promise<PrecopyResult> {
     const sent = await context.orInterrupt(pages.sendRound(order)).finally(ended)
     const onLink = placed.then(() => link.placed(beganAt, sent.bytes))
     onLink.catch(() => {})
+    if (isCheapToAwait(context, sent.bytes, link.estimate(beganAt, sent.bytes))) await context.orInterrupt(onLink)
     totalSentPages += sent.sent
 
     const observe = (remainingPages: number): RoundObservation => ({

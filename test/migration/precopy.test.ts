@@ -13,7 +13,7 @@ const PAGES = 256
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 /** A guest that dirties `dirty[k]` pages by the k-th harvest, on a link that places a round when it is told. */
-function setUp(dirty: readonly number[], options: MigrationOptions) {
+function setUp(dirty: readonly number[], options: MigrationOptions, roundTripMs = 1000) {
   const config = guestConfig({ memoryBytes: MIB })
   const memory = GuestMemory.create(config.memoryBytes, config.vcpus)
   const settings = settingsSchema.parse(options)
@@ -35,6 +35,7 @@ function setUp(dirty: readonly number[], options: MigrationOptions) {
     report,
     hashing: false,
     slowestHandshakeMs: 0,
+    control: { roundTripMs },
     vcpus: {
       swapCards: async () => {
         const retired = table
@@ -100,6 +101,17 @@ test('a remainder that grew too large while the link drained is one more round',
   expect(log).toEqual(['send 0', 'harvest 10'])
   await place(0)
   expect(log.slice(2)).toEqual(['placed 0', 'harvest 80', 'send 1', 'harvest 5'])
+  await place(1)
+  expect(await result).toMatchObject({ nextRound: 2 })
+})
+
+test('where a round trip is little against a round, the source waits for the fresher harvest', async () => {
+  const { run, log, place } = setUp([100, 10], { stop: 'xen' }, 0)
+  const result = run()
+  await turn()
+  expect(log).toEqual(['send 0'])
+  await place(0)
+  expect(log.slice(1)).toEqual(['placed 0', 'harvest 100', 'send 1'])
   await place(1)
   expect(await result).toMatchObject({ nextRound: 2 })
 })
