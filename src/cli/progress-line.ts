@@ -71,8 +71,11 @@ export function progressText(progress: Progress): string {
     `${'█'.repeat(cells)}${'░'.repeat(BAR_CELLS - cells)} ${Math.floor(share * 100)}%`,
     progress.stage === 'iterate' ? `round ${progress.round}` : (STAGES[progress.stage] ?? progress.stage),
     `${formatBytes(progress.bytesSent)} at ${formatRate(progress.bytesPerSecond)}`,
-    `guest writes ${formatCount(progress.dirtyPagesPerSecond)} pages/s`,
   ]
+  // Nothing is known before the end of the first round.
+  if (progress.dirtyPagesPerSecond > 0) {
+    parts.push(`guest writes ${formatCount(progress.dirtyPagesPerSecond)} pages/s`)
+  }
   if (progress.predictedDowntimeMs !== null) parts.push(`downtime ~${formatMs(progress.predictedDowntimeMs)}`)
   if (progress.trend !== 'unknown') parts.push(progress.trend)
   if (progress.reason !== '') parts.push(progress.reason)

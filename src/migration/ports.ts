@@ -52,7 +52,7 @@ export interface PageSource {
   sendRound(order: RoundOrder): Promise<RoundSent>
   /** Bytes per second for all channels together; null: no limit. */
   setBandwidth(bytesPerSecond: number | null): void
-  /** Work done so far by all threads of the round under way: monotonic. */
+  /** Work done so far by all threads, all rounds: monotonic. */
   progress(): { pages: number; bytes: number }
   readonly bytes: { sent: number; received: number; control: number }
   /** Ends the threads, closes the sockets; idempotent. */

@@ -76,7 +76,7 @@ export async function precopy(context: SourceContext): Promise<PrecopyResult> {
   const virtualRate = settings.bandwidth ?? VIRTUAL_LINK_BYTES_PER_SECOND
   const link = new LinkRate(clock)
   const remainders: number[] = []
-  let totalSentPages = 0
+  let [totalSentPages, dirtyPagesPerSecond] = [0, 0]
   await selectEverything(context)
   let [dirtyBefore, harvestedAt] = [layout.pageCount, clock.now()]
   let placedBefore: Promise<unknown> = Promise.resolve()
@@ -84,7 +84,12 @@ export async function precopy(context: SourceContext): Promise<PrecopyResult> {
     pages.setBandwidth(rate?.bytesPerSecond ?? settings.bandwidth)
     const beganAt = clock.now()
     const placed = context.placed(index)
-    const ended = context.watchProgress(index, totalSentPages)
+    const ended = context.watchProgress({
+      round: index,
+      sentBefore: totalSentPages,
+      dirty: dirtyBefore,
+      dirtyPagesPerSecond,
+    })
     const order = { round: index, skip: settings.selection === 'skip', hash: context.hashing, final: false }
     const sent = await context.orInterrupt(pages.sendRound(order)).finally(ended)
     const onLink = placed.then(() => link.placed(beganAt, sent.bytes))
@@ -115,7 +120,7 @@ export async function precopy(context: SourceContext): Promise<PrecopyResult> {
     remainders.push(observation.remainingPages)
     const now = clock.now()
     const ms = Math.max(locked ? (sent.bytes / virtualRate) * 1000 : now - harvestedAt, 0.001)
-    const dirtyPagesPerSecond = (observation.remainingPages / ms) * 1000
+    dirtyPagesPerSecond = (observation.remainingPages / ms) * 1000
     harvestedAt = now
     reportPlaced(report, onLink, locked ? virtualRate : null, sent, {
       index,

@@ -6,17 +6,31 @@ import type { SourceContext } from './source-context.ts'
 
 const INTERVAL_MS = 200
 
-/** Publishes progress until the returned function is called. `sentBefore`: page records of earlier rounds. */
-export function watchRound(context: SourceContext, round: number, sentBefore: number): () => void {
+/** What is known when a round begins. */
+export interface RoundBegin {
+  readonly round: number
+  /** Page records of earlier rounds. */
+  readonly sentBefore: number
+  /** Pages to send in this round. */
+  readonly dirty: number
+  /** In the round before; 0 in the first. */
+  readonly dirtyPagesPerSecond: number
+}
+
+/** Publishes progress until the returned function is called. */
+export function watchRound(context: SourceContext, begin: RoundBegin): () => void {
+  const { round, sentBefore, dirty, dirtyPagesPerSecond } = begin
   const { clock, pages, id } = context
   const totalPages = context.memory.layout.pageCount
   const startedAt = clock.now()
+  const before = pages.progress()
   const ended = new AbortController()
   const watch = async (): Promise<never> => {
     for (;;) {
       await clock.sleep(INTERVAL_MS, ended.signal)
-      const { pages: sent, bytes } = pages.progress()
-      const bytesPerSecond = (bytes / Math.max(clock.now() - startedAt, 1)) * 1000
+      const now = pages.progress()
+      const sent = now.pages - before.pages
+      const bytesPerSecond = ((now.bytes - before.bytes) / Math.max(clock.now() - startedAt, 1)) * 1000
       publish({
         type: 'progress',
         migration: id,
@@ -24,11 +38,11 @@ export function watchRound(context: SourceContext, round: number, sentBefore: nu
           stage: 'iterate',
           round,
           workDone: sentBefore + sent,
-          cleanPages: Math.min(totalPages, sentBefore + sent),
+          cleanPages: totalPages - dirty + Math.min(sent, dirty),
           totalPages,
           bytesSent: pages.bytes.sent,
           bytesPerSecond,
-          dirtyPagesPerSecond: 0,
+          dirtyPagesPerSecond,
           predictedDowntimeMs: null,
           trend: 'unknown',
           etaMs: null,

@@ -8,6 +8,7 @@ import type { MessageOf } from '../wire/messages.ts'
 import type { OwnershipStore, Verdict } from './ownership-record.ts'
 import type { Clock, ControlLink, PageSource, Vcpus } from './ports.ts'
 import type { ReportBuilder } from './report-builder.ts'
+import type { RoundBegin } from './round-watch.ts'
 import type { MigrationSettings } from './settings.ts'
 
 /** What a source session needs from its host process. */
@@ -53,5 +54,5 @@ export interface SourceContext extends SourceWorld {
   fixedMs(): number
   stopRequested(): boolean
   /** Publishes live progress while a round is under way; the returned function ends it. */
-  watchProgress(round: number, sentBefore: number): () => void
+  watchProgress(begin: RoundBegin): () => void
 }

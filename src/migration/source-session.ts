@@ -137,7 +137,7 @@ export class SourceSession {
       orInterrupt: (promise) => this.#orInterrupt(promise),
       fixedMs: () => context.slowestHandshakeMs + 3 * control.roundTripMs + 1,
       stopRequested: () => this.#stopRequested,
-      watchProgress: (round, sentBefore) => watchRound(context, round, sentBefore),
+      watchProgress: (begin) => watchRound(context, begin),
     }
     return context
   }
