@@ -11,8 +11,7 @@ import { AdaptiveRate } from './adaptive-rate.ts'
 import { LinkRate, type PlacedRound } from './link-rate.ts'
 import type { RoundSent } from './ports.ts'
 import { etaOf, reasonOf, trendOf } from './progress.ts'
-import type { RoundReport, StopReason } from './report.ts'
-import type { ReportBuilder } from './report-builder.ts'
+import type { StopReason } from './report.ts'
 import type { SourceContext } from './source-context.ts'
 import { RAW_RECORD_BYTES, type RoundObservation, type StopDecision, stopRules } from './stop-rules.ts'
 
@@ -68,95 +67,138 @@ function isCheapToAwait({ control }: SourceContext, bytes: number, bytesPerSecon
  * on the link; only before the guest is paused the link is drained, so that the last round finds it free.
  */
 export async function precopy(context: SourceContext): Promise<PrecopyResult> {
-  const { settings, memory, pages, clock, report } = context
+  const { settings, memory } = context
   const { layout } = memory
   const rule = stopRules[settings.stop]({ maxRounds: settings.maxRounds, downtimeTargetMs: settings.downtimeTarget })
-  const rate = settings.adaptiveBandwidth ? new AdaptiveRate(settings.bandwidth) : null
-  const locked = context.guest.pace.kind === 'locked'
-  const virtualRate = settings.bandwidth ?? VIRTUAL_LINK_BYTES_PER_SECOND
-  const link = new LinkRate(clock)
-  const remainders: number[] = []
-  let [totalSentPages, dirtyPagesPerSecond] = [0, 0]
+  const rounds = new Rounds(context)
   await selectEverything(context)
-  let [dirtyBefore, harvestedAt] = [layout.pageCount, clock.now()]
+  rounds.begin()
   let placedBefore: Promise<unknown> = Promise.resolve()
-  for (let index = 0; ; index++) {
-    pages.setBandwidth(rate?.bytesPerSecond ?? settings.bandwidth)
-    const beganAt = clock.now()
-    const placed = context.placed(index)
-    const ended = context.watchProgress({
-      round: index,
-      sentBefore: totalSentPages,
-      dirty: dirtyBefore,
-      dirtyPagesPerSecond,
-    })
-    const order = { round: index, skip: settings.selection === 'skip', hash: context.hashing, final: false }
-    const sent = await context.orInterrupt(pages.sendRound(order)).finally(ended)
-    const onLink = placed.then(() => link.placed(beganAt, sent.bytes))
-    onLink.catch(() => {})
-    if (isCheapToAwait(context, sent.bytes, link.estimate(beganAt, sent.bytes))) await context.orInterrupt(onLink)
-    totalSentPages += sent.sent
-
-    const observe = (remainingPages: number): RoundObservation => ({
-      index,
-      sentPages: sent.sent,
-      skippedPages: sent.skipped,
-      remainingPages,
-      totalSentPages,
-      pageCount: layout.pageCount,
-      bytesPerSecond: locked ? virtualRate : link.estimate(beganAt, sent.bytes),
-      bytesPerPage: sent.sent === 0 ? RAW_RECORD_BYTES : sent.bytes / sent.sent,
-      fixedMs: locked ? 0 : context.fixedMs(),
-      atMaxRate: rate === null || rate.atMaximum,
-    })
-    let observation = observe(await harvest(context))
+  for (;;) {
+    const round = await rounds.send()
+    let observation = rounds.observe(round, await harvest(context))
     let decision = rule.decide(observation)
     if (decision.stop || context.stopRequested()) {
-      await context.orInterrupt(onLink)
-      observation = observe(await harvest(context))
+      await context.orInterrupt(round.placed)
+      observation = rounds.observe(round, await harvest(context))
       decision = rule.decide(observation)
     }
     rule.note(observation)
-    remainders.push(observation.remainingPages)
-    const now = clock.now()
-    const ms = Math.max(locked ? (sent.bytes / virtualRate) * 1000 : now - harvestedAt, 0.001)
-    dirtyPagesPerSecond = (observation.remainingPages / ms) * 1000
-    harvestedAt = now
-    reportPlaced(report, onLink, locked ? virtualRate : null, sent, {
-      index,
-      dirty: dirtyBefore,
-      sent: sent.sent,
-      skipped: sent.skipped,
-      bytes: sent.bytes,
-      dirtyPagesPerSecond,
-      predictedDowntimeMs: decision.predictedDowntimeMs,
-      decision: `${decision.stop ? 'stop' : 'continue'}: ${decision.text}`,
-    })
-    publishRound(context, observation, decision, dirtyPagesPerSecond, remainders)
+    rounds.end(round, observation, decision)
     mergeInto(memory, layout.toSend, layout.dirty)
     if (decision.stop || context.stopRequested()) {
       const stopReason = decision.reason ?? 'requested'
-      return { stopReason, predictedDowntimeMs: decision.predictedDowntimeMs, nextRound: index + 1 }
+      return { stopReason, predictedDowntimeMs: decision.predictedDowntimeMs, nextRound: round.index + 1 }
     }
-    rate?.observe(dirtyPagesPerSecond * PAGE_BYTES)
     // No more than two rounds are under way: a third would only fill the kernel's buffers.
     await context.orInterrupt(placedBefore)
-    placedBefore = onLink
-    dirtyBefore = observation.remainingPages
+    placedBefore = round.placed
   }
 }
 
-/** Reports the round once it is placed; rounds are placed in their order. */
-function reportPlaced(
-  report: ReportBuilder,
-  onLink: Promise<PlacedRound>,
-  virtualRate: number | null,
-  sent: RoundSent,
-  row: Omit<RoundReport, 'ms' | 'bytesPerSecond'>,
-): void {
-  onLink
-    .then(({ ms, bytesPerSecond }) => report.round({ ...row, ms, bytesPerSecond: virtualRate ?? bytesPerSecond }, sent))
-    .catch(() => {})
+/** A round whose pages the kernel has taken. */
+interface SentRound extends RoundSent {
+  readonly index: number
+  /** Pages it was to send. */
+  readonly dirty: number
+  readonly beganAt: number
+  readonly placed: Promise<PlacedRound>
+}
+
+/** The rounds of one migration: sends them, measures them, reports them. */
+class Rounds {
+  readonly #context: SourceContext
+  readonly #link: LinkRate
+  readonly #rate: AdaptiveRate | null
+  /** Rate of virtual time, in which a locked guest lives. */
+  readonly #virtualRate: number | null
+  readonly #remainders: number[] = []
+  #index = 0
+  #dirty: number
+  #dirtyPagesPerSecond = 0
+  #totalSentPages = 0
+  #harvestedAt = 0
+
+  constructor(context: SourceContext) {
+    const { settings, guest, clock, memory } = context
+    this.#context = context
+    this.#link = new LinkRate(clock)
+    this.#rate = settings.adaptiveBandwidth ? new AdaptiveRate(settings.bandwidth) : null
+    this.#virtualRate = guest.pace.kind === 'locked' ? (settings.bandwidth ?? VIRTUAL_LINK_BYTES_PER_SECOND) : null
+    this.#dirty = memory.layout.pageCount
+  }
+
+  begin(): void {
+    this.#harvestedAt = this.#context.clock.now()
+  }
+
+  /** Sends the next round. */
+  async send(): Promise<SentRound> {
+    const { settings, pages, clock } = this.#context
+    pages.setBandwidth(this.#rate?.bytesPerSecond ?? settings.bandwidth)
+    const [index, dirty, beganAt] = [this.#index++, this.#dirty, clock.now()]
+    const whenPlaced = this.#context.placed(index)
+    const sentBefore = this.#totalSentPages
+    const dirtyPagesPerSecond = this.#dirtyPagesPerSecond
+    const ended = this.#context.watchProgress({ round: index, sentBefore, dirty, dirtyPagesPerSecond })
+    const order = { round: index, skip: settings.selection === 'skip', hash: this.#context.hashing, final: false }
+    const sent = await this.#context.orInterrupt(pages.sendRound(order)).finally(ended)
+    this.#totalSentPages += sent.sent
+    const placed = whenPlaced.then(() => this.#link.placed(beganAt, sent.bytes))
+    placed.catch(() => {})
+    const cheap = isCheapToAwait(this.#context, sent.bytes, this.#link.estimate(beganAt, sent.bytes))
+    if (cheap) await this.#context.orInterrupt(placed)
+    return { ...sent, index, dirty, beganAt, placed }
+  }
+
+  /** What the round shows, with `remainingPages` left after it. */
+  observe(round: SentRound, remainingPages: number): RoundObservation {
+    return {
+      index: round.index,
+      sentPages: round.sent,
+      skippedPages: round.skipped,
+      remainingPages,
+      totalSentPages: this.#totalSentPages,
+      pageCount: this.#context.memory.layout.pageCount,
+      bytesPerSecond: this.#virtualRate ?? this.#link.estimate(round.beganAt, round.bytes),
+      bytesPerPage: round.sent === 0 ? RAW_RECORD_BYTES : round.bytes / round.sent,
+      fixedMs: this.#virtualRate === null ? this.#context.fixedMs() : 0,
+      atMaxRate: this.#rate === null || this.#rate.atMaximum,
+    }
+  }
+
+  /** Takes the decision into the report and learns from the round. */
+  end(round: SentRound, observation: RoundObservation, decision: StopDecision): void {
+    const { clock } = this.#context
+    const virtualRate = this.#virtualRate
+    const ms = virtualRate === null ? clock.now() - this.#harvestedAt : (round.bytes / virtualRate) * 1000
+    this.#harvestedAt = clock.now()
+    this.#dirty = observation.remainingPages
+    this.#dirtyPagesPerSecond = (observation.remainingPages / Math.max(ms, 0.001)) * 1000
+    this.#rate?.observe(this.#dirtyPagesPerSecond * PAGE_BYTES)
+    this.#remainders.push(observation.remainingPages)
+    this.#report(round, decision)
+    publishRound(this.#context, observation, decision, this.#dirtyPagesPerSecond, this.#remainders)
+  }
+
+  /** A round is reported once it is placed; rounds are placed in their order. */
+  #report(round: SentRound, decision: StopDecision): void {
+    const { index, dirty, sent, skipped, bytes, placed } = round
+    const { predictedDowntimeMs, text } = decision
+    const row = {
+      index,
+      dirty,
+      sent,
+      skipped,
+      bytes,
+      dirtyPagesPerSecond: this.#dirtyPagesPerSecond,
+      predictedDowntimeMs,
+      decision: `${decision.stop ? 'stop' : 'continue'}: ${text}`,
+    }
+    const write = ({ ms, bytesPerSecond }: PlacedRound): void =>
+      this.#context.report.round({ ...row, ms, bytesPerSecond: this.#virtualRate ?? bytesPerSecond }, round)
+    placed.then(write).catch(() => {})
+  }
 }
 
 function publishRound(

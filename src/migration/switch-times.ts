@@ -32,20 +32,33 @@ export function recordDowntime(
   const offsetNs = sameHost ? 0n : control.clockOffsetNs
   const downtimes = vcpus.parkedAt().map((parked, index) => Number((leftAt[index] ?? parked) - offsetNs - parked) / 1e6)
   const downtime = Math.max(0, ...downtimes)
-  const handshake = times.pausedAt - times.pausedFrom
   const state = times.stateAt - times.sentAt
-  const lastRound = times.placedAt - times.pausedAt - state
-  const known = handshake + state + lastRound + times.digestMs + times.activateMs
+  const parts = {
+    handshake: times.pausedAt - times.pausedFrom,
+    lastRound: times.placedAt - times.pausedAt - state,
+    digest: times.digestMs,
+    state,
+    activate: times.activateMs,
+  }
   const { facts } = report
   facts.downtimeMs = downtime
   facts.vcpuDowntimesMs = downtimes
   facts.clockErrorMs = sameHost ? 0 : control.roundTripMs / 2
-  facts.downtimeParts = {
-    handshake,
-    lastRound,
-    digest: times.digestMs,
-    state,
-    activate: times.activateMs,
-    commit: Math.max(0, downtime - known),
+  const known = Object.values(parts).reduce((sum, ms) => sum + ms, 0)
+  facts.downtimeParts = { ...withoutOverlap(parts, known - downtime), commit: Math.max(0, downtime - known) }
+}
+
+/**
+ * Both hosts work at once: while the source still writes the state, the destination may be proving it. What was measured
+ * twice (`excess`, ms) is taken from the waits, so that the parts add up to the downtime.
+ */
+function withoutOverlap<T extends Record<'state' | 'lastRound' | 'activate', number>>(parts: T, excess: number): T {
+  const once = { ...parts }
+  let twice = Math.max(0, excess)
+  for (const name of ['state', 'lastRound', 'activate'] as const) {
+    const taken = Math.min(once[name], twice)
+    once[name] -= taken
+    twice -= taken
   }
+  return once
 }
