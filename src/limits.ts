@@ -52,6 +52,8 @@ export const BATCHES_IN_FLIGHT = 2
 export const ABORT_POLL_MS = 20
 /** Connections that may wait at a channel's port without having shown a token. */
 export const MAX_STRANGERS = 8
+/** Longest time limit that can be set, ms: 24 days; a timer of Node.js above 2^31 ms fires at once. */
+export const MAX_TIME_LIMIT_MS = 24 * 24 * 3600 * 1000
 export const DEFAULT_DOWNTIME_TARGET_MS = 50
 /** Xen's pass limit: 29 iterations and the last round. */
 export const DEFAULT_MAX_ROUNDS = 29

@@ -22,6 +22,7 @@ export class ControlListener {
   readonly #arrived: SocketControlLink[] = []
   readonly #strangers = new Set<Socket>()
   #waiter: ((link: SocketControlLink) => void) | null = null
+  #closed = false
 
   private constructor(server: Server, port: number, options: ControlListenerOptions) {
     this.#server = server
@@ -42,13 +43,23 @@ export class ControlListener {
     const waiting = this.#arrived.shift()
     if (waiting !== undefined) return Promise.resolve(waiting)
     const { promise, resolve, reject } = Promise.withResolvers<SocketControlLink>()
-    this.#waiter = resolve
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-    if (signal.aborted) reject(signal.reason)
+    // A link that arrives after the caller has gone is for the next one: nobody would read it otherwise.
+    const giveUp = (): void => {
+      if (this.#waiter === taken) this.#waiter = null
+      reject(signal.reason)
+    }
+    const taken = (link: SocketControlLink): void => {
+      signal.removeEventListener('abort', giveUp)
+      resolve(link)
+    }
+    this.#waiter = taken
+    signal.addEventListener('abort', giveUp, { once: true })
+    if (signal.aborted) giveUp()
     return promise
   }
 
   close(): void {
+    this.#closed = true
     this.#server.close()
     for (const socket of this.#strangers) socket.destroy()
     for (const link of this.#arrived) link.close()
@@ -71,6 +82,7 @@ export class ControlListener {
   }
 
   #hand(link: SocketControlLink): void {
+    if (this.#closed) return link.close()
     const waiter = this.#waiter
     this.#waiter = null
     if (waiter === null) this.#arrived.push(link)

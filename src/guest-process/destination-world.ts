@@ -62,7 +62,14 @@ export function destinationWorld(options: DestinationOptions): DestinationWorld 
       const control = await dialControl()
       const ports = source.dataPorts
       const hash = settings.verify === 'digest'
-      const pages = await ThreadedPageDestination.dial({ memory, host, ports, token, migration, generation, hash })
+      const dial = { memory, host, ports, token, migration, generation, hash }
+      const pages = await ThreadedPageDestination.dial(dial).catch((thrown) => {
+        // The source waits for these channels: it hears at once that they do not come, and why.
+        const { code, message, hint } = GodwitError.from(thrown).toJSON()
+        control.send({ type: 'abort', error: { code, message, ...(hint ? { hint } : {}), side: 'destination' } })
+        control.close()
+        throw thrown
+      })
       return { control, pages }
     },
     redial: dialControl,

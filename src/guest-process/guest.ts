@@ -101,14 +101,17 @@ export class Guest {
   migrate(options: GuestMigrationOptions): Move {
     const { to, signal, dataPorts, listen, ...settings } = options
     const id = randomBytes(16).toString('hex')
+    const checked = { to: parseAgent(to), settings: settingsSchema.parse(settings) }
     const events = new EventQueue(id)
-    const cancel = (): void => void this.#host.cancel().catch(() => {})
+    // The signal is this migration's: when it was refused, another one may be under way.
+    const cancel = (): void => {
+      if (this.#host.status().migration?.id === id) this.#host.cancel().catch(() => {})
+    }
     signal?.addEventListener('abort', cancel, { once: true })
     const result = this.#host
       .migrate({
         id,
-        to: parseAgent(to),
-        settings: settingsSchema.parse(settings),
+        ...checked,
         sourceAgent: { name: hostname(), port: 0 },
         dataPortRange: dataPorts ?? [DATA_PORT_FIRST, DATA_PORT_LAST],
         listenHost: listen ?? '0.0.0.0',

@@ -52,6 +52,8 @@ export class GuestHost implements GuestHostPort {
   #current: Current | null = null
   #progress: Progress | null = null
   #closed = false
+  /** What the vCPUs are held for right now. */
+  #held: string | null = null
   /** Ends the asking of a source in doubt. */
   #settling = new AbortController()
 
@@ -129,6 +131,7 @@ export class GuestHost implements GuestHostPort {
       })
     }
     if (this.#state !== 'running') throw this.#notRunning('migrated')
+    this.#requireFree()
     const settings = settingsSchema.parse(request.settings)
     this.#epoch = Math.max(this.#epoch, this.#store.read()?.epoch ?? 0)
     const epoch = this.#epoch + 1
@@ -147,13 +150,10 @@ export class GuestHost implements GuestHostPort {
     this.#current = { role: 'source', id: request.id, epoch, peer: request.to, session }
     this.#state = 'migrating'
     const unwatch = this.#watch(request.id)
-    try {
-      const report = await session.run()
-      await this.#afterDeparture(session, report, source.close)
-      return report
-    } finally {
-      unwatch()
-    }
+    const report = await session.run()
+    unwatch()
+    await this.#afterDeparture(session, report, source.close)
+    return report
   }
 
   async cancel(): Promise<void> {
@@ -168,13 +168,18 @@ export class GuestHost implements GuestHostPort {
   async pause(): Promise<void> {
     if (this.#state === 'paused') return
     if (this.#state !== 'running') throw this.#notRunning('paused')
-    await this.#vcpus.pause()
-    this.#state = 'paused'
+    await this.#holding('being paused', async () => {
+      await this.#vcpus.pause()
+      // It may have crashed or been stopped meanwhile.
+      if (this.#state !== 'running') throw this.#notRunning('paused')
+      this.#state = 'paused'
+    })
   }
 
   async resume(): Promise<void> {
     if (this.#state === 'running') return
     if (this.#state !== 'paused') throw this.#notRunning('resumed')
+    this.#requireFree()
     this.#vcpus.resume()
     this.#state = 'running'
   }
@@ -208,26 +213,29 @@ export class GuestHost implements GuestHostPort {
     if (current.role === 'destination' && current.session.state !== 'incoming') {
       throw new GodwitError('guest-not-running', 'the guest never arrived whole at this host')
     }
+    // From here on the session has no say any more, whatever it hears while it closes.
+    this.#take(current)
     if (current.role === 'destination') await current.session.close()
-    this.#take(current.epoch + 1)
     return this.status()
   }
 
   async oracle(): Promise<{ equal: boolean; differing: number[] }> {
     if (this.#state !== 'running' && this.#state !== 'paused') throw this.#notRunning('checked')
-    const wasRunning = this.#state === 'running'
-    await this.pause()
-    try {
-      const { equal, differing } = await runOracle({
-        memory: this.#memory,
-        config: this.#config,
-        states: this.#vcpus.save(),
-        programsDirectory: this.#programsDirectory,
-      })
-      return { equal, differing }
-    } finally {
-      if (wasRunning) await this.resume()
-    }
+    return await this.#holding('being checked', async () => {
+      const wasRunning = this.#state === 'running'
+      await this.#vcpus.pause()
+      try {
+        const { equal, differing } = await runOracle({
+          memory: this.#memory,
+          config: this.#config,
+          states: this.#vcpus.save(),
+          programsDirectory: this.#programsDirectory,
+        })
+        return { equal, differing }
+      } finally {
+        if (wasRunning && this.#state === 'running') this.#vcpus.resume()
+      }
+    })
   }
 
   async close(): Promise<void> {
@@ -277,7 +285,9 @@ export class GuestHost implements GuestHostPort {
     this.#progress = null
     if (this.#crash === null && session.state === 'released') {
       this.#state = 'unreconciled'
-      this.#reconcile(session).finally(release)
+      void this.#reconcile(session)
+        .catch(() => {})
+        .then(release)
       return
     }
     await release()
@@ -301,11 +311,30 @@ export class GuestHost implements GuestHostPort {
     }
   }
 
-  #take(epoch: number): void {
+  /** Does something that needs the vCPUs to itself; meanwhile nothing else may pause, resume or move them. */
+  async #holding<T>(what: string, work: () => Promise<T>): Promise<T> {
+    this.#requireFree()
+    this.#held = what
+    try {
+      return await work()
+    } finally {
+      this.#held = null
+    }
+  }
+
+  #requireFree(): void {
+    if (this.#held === null) return
+    throw new GodwitError('guest-busy', `guest ${this.#config.name} is ${this.#held}`, {
+      hint: 'try again in a moment',
+    })
+  }
+
+  #take({ role, epoch: lost }: Current): void {
     this.#settling.abort(new GodwitError('cancelled', 'the guest was taken'))
+    const epoch = lost + 1
     this.#epoch = epoch
     // What the other host is told when it asks after all: the source never let it go, the destination has it.
-    const state = this.#current?.role === 'source' ? 'aborted' : 'owner'
+    const state = role === 'source' ? 'aborted' : 'owner'
     this.#store.write({ ...this.#record(), epoch, state })
     this.#current = null
     this.#state = 'running'

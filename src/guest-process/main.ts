@@ -25,7 +25,12 @@ async function makeHost(directory: string, file: GuestFile): Promise<GuestHostPo
   return await GuestHost.receive({ ...common, reservation: file.reservation, sourceAddress: file.sourceAddress })
 }
 
-function handlersOf(hostReady: Promise<GuestHostPort>, file: GuestFile, end: (why: string) => void) {
+function handlersOf(
+  hostReady: Promise<GuestHostPort>,
+  file: GuestFile,
+  flushEvents: () => void,
+  end: (why: string) => void,
+) {
   let server: RpcServer | undefined
   const host = async (): Promise<GuestHostPort> => await hostReady
   const handlers: Record<string, RpcHandler> = {
@@ -46,6 +51,7 @@ function handlersOf(hostReady: Promise<GuestHostPort>, file: GuestFile, end: (wh
       const report = await (await host()).migrate(request)
       writeJsonFile(join(file.reportsDirectory, `${report.id}.json`), report)
       log(`migration ${report.id} ${report.outcome}${report.error ? `: ${report.error.message}` : ''}`)
+      flushEvents()
       server?.broadcast({ type: 'report', migration: report.id, report })
       return report
     },
@@ -83,14 +89,12 @@ async function main(directory: string): Promise<void> {
 
   const hostReady = makeHost(directory, file)
   hostReady.catch(() => {})
-  const { handlers, attach } = handlersOf(hostReady, file, (why) => void end(why))
+  const events = quietEvents((event) => server?.broadcast(event))
+  const { handlers, attach } = handlersOf(hostReady, file, events.flush, (why) => void end(why))
   server = await serveRpc(file.socketPath, handlers)
   attach(server)
   writeGuestFile(directory, { ...file, pid: process.pid })
-  onMigrationEvent(
-    null,
-    quietEvents((event) => server?.broadcast(event)),
-  )
+  onMigrationEvent(null, events.take)
   try {
     host = await hostReady
   } catch (error) {

@@ -41,6 +41,8 @@ export async function askVerdict(
   migration: string,
   epoch: number,
 ): Promise<Verdict | 'unreachable'> {
+  // A guest of the library has no agent.
+  if (agent.port === 0) return 'unreachable'
   try {
     const path = `/v1/migrations/${migration}/verdict?epoch=${epoch}`
     const { status, body } = await call(agent, 'GET', path, undefined, AbortSignal.timeout(ASK_TIMEOUT_MS))

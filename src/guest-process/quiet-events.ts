@@ -8,13 +8,21 @@ const BATCH_MS = 20
 /** A switchover that takes longer has nothing to lose, and whoever watches wants to know. */
 const HOLD_MS = 100
 
-/** A listener that gives the events to `send`, in their order. */
-export function quietEvents(send: (event: MigrationEvent) => void): (event: MigrationEvent) => void {
+export interface QuietEvents {
+  /** Takes an event; it is passed on in its turn. */
+  take(event: MigrationEvent): void
+  /** Passes on now what is held: before anything that must come after it. */
+  flush(): void
+}
+
+/** Gives the events to `send`, in their order. */
+export function quietEvents(send: (event: MigrationEvent) => void): QuietEvents {
   let waiting: MigrationEvent[] = []
   let timer: NodeJS.Timeout | null = null
   const flush = (): void => {
     const events = waiting
     waiting = []
+    if (timer !== null) clearTimeout(timer)
     timer = null
     for (const event of events) send(event)
   }
@@ -22,10 +30,11 @@ export function quietEvents(send: (event: MigrationEvent) => void): (event: Migr
     if (timer !== null) clearTimeout(timer)
     timer = setTimeout(flush, ms)
   }
-  return (event) => {
+  const take = (event: MigrationEvent): void => {
     waiting.push(event)
     if (event.type === 'stage' && event.stage === 'stop') flushIn(HOLD_MS)
     else if (event.type === 'ended' || (event.type === 'stage' && event.stage === 'activate')) flushIn(0)
     else if (timer === null) flushIn(BATCH_MS)
   }
+  return { take, flush }
 }

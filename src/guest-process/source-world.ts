@@ -15,7 +15,7 @@ import type { SourceWorld } from '../migration/source-context.ts'
 import { ThreadedPageSource } from '../migration/transfer/source-transfer.ts'
 import { lockedLambda } from '../programs/registry.ts'
 import { warmControlCodec } from '../wire/control-codec.ts'
-import { CAPABILITIES, PROTOCOL_VERSION } from '../wire/messages.ts'
+import { CAPABILITIES, type ControlMessage, PROTOCOL_VERSION } from '../wire/messages.ts'
 import { bootId } from './boot-id.ts'
 import { ControlListener } from './control-listener.ts'
 import type { MigrateRequest, Reservation } from './host-port.ts'
@@ -34,6 +34,12 @@ export interface SourceOptions {
   readonly crashed: Promise<never>
 }
 
+/** Throws why the destination gave up before all its channels were there. */
+function reasonOf(message: ControlMessage): never {
+  if (message.type === 'abort') throw GodwitError.from({ ...message.error, side: message.error.side ?? 'destination' })
+  throw new GodwitError('unexpected-message', `'${message.type}' before the data channels`, { side: 'destination' })
+}
+
 /** Waits for the destination's connections; one that has accepted the guest and then died never makes them. */
 async function dialIn(
   listener: ControlListener,
@@ -49,7 +55,9 @@ async function dialIn(
   const either = AbortSignal.any([signal, late.signal])
   try {
     const control = await listener.next(either)
-    await pages.connected(either).catch((error) => {
+    const gone = control.ended.then(() => control.receive()).then(reasonOf)
+    gone.catch(() => {})
+    await Promise.race([pages.connected(either), gone]).catch((error) => {
       control.close()
       throw error
     })
@@ -66,6 +74,18 @@ export function openSource(options: SourceOptions): { world: SourceWorld; close(
   const names = { source: request.sourceAgent.name, destination: `${request.to.host}:${request.to.port}` }
   let listener: ControlListener | null = null
   let pages: ThreadedPageSource | null = null
+  let preparing: Promise<void> = Promise.resolve()
+  let closed = false
+  const open = async (): Promise<void> => {
+    warmControlCodec(config.vcpus)
+    const where = { host: request.listenHost, portRange: request.dataPortRange }
+    const identity = { migration: request.id, token, generation: 0 }
+    listener = await ControlListener.listen({ ...where, ...identity })
+    if (closed) throw new GodwitError('cancelled', 'the migration was cancelled while its ports were opened')
+    const lambda = config.pace.kind === 'locked' ? lockedLambda(config) : null
+    const locked = lambda === null ? null : { lambda }
+    pages = await ThreadedPageSource.listen({ memory, channels: settings.channels, ...where, ...identity, locked })
+  }
   const world: SourceWorld = {
     id: request.id,
     epoch,
@@ -80,14 +100,9 @@ export function openSource(options: SourceOptions): { world: SourceWorld; close(
     crashed: options.crashed,
     usage: usageSince(process.cpuUsage()),
     breathe,
-    prepare: async () => {
-      warmControlCodec(config.vcpus)
-      const where = { host: request.listenHost, portRange: request.dataPortRange }
-      const identity = { migration: request.id, token, generation: 0 }
-      listener = await ControlListener.listen({ ...where, ...identity })
-      const lambda = config.pace.kind === 'locked' ? lockedLambda(config) : null
-      const locked = lambda === null ? null : { lambda }
-      pages = await ThreadedPageSource.listen({ memory, channels: settings.channels, ...where, ...identity, locked })
+    prepare: () => {
+      preparing = open()
+      return preparing
     },
     reserve: async (signal) => {
       if (listener === null || pages === null) throw new Error('reserve before prepare')
@@ -119,7 +134,10 @@ export function openSource(options: SourceOptions): { world: SourceWorld; close(
       return verdict === 'unreachable' ? 'unknown' : verdict
     },
   }
+  // What is still being opened is awaited first, or it would outlive the migration.
   const close = async (): Promise<void> => {
+    closed = true
+    await preparing.catch(() => {})
     listener?.close()
     await pages?.close()
   }

@@ -85,6 +85,8 @@ export class GuestProcess {
   #markExited!: () => void
   #client: RpcClient | null = null
   #child: ChildProcess | null = null
+  /** The agent is ending and the guest runs on without it. */
+  #released = false
 
   private constructor(directory: string, file: GuestFile, pid: number) {
     this.directory = directory
@@ -166,6 +168,7 @@ export class GuestProcess {
 
   /** Lets go of the process without touching it. */
   release(): void {
+    this.#released = true
     this.#client?.close()
     this.#child?.removeAllListeners()
     this.#child?.unref()
@@ -200,15 +203,25 @@ export class GuestProcess {
       }
     }
     if (this.#client === null) throw this.#gone()
-    void this.#client.closed.then(() => this.#onSocketClosed())
+    void this.#client.closed.then(() => this.#onSocketClosed(onEvent))
   }
 
-  /** A process adopted from an earlier agent is no child: its socket is what tells of its death. */
-  async #onSocketClosed(): Promise<void> {
-    for (let waited = 0; this.alive && waited < GUEST_STOP_TIMEOUT_MS; waited += 50) {
-      if (this.#child === null && !isAlive(this.pid)) this.#die('its process ended')
-      else await wait(50)
+  /**
+   * A process adopted from an earlier agent is no child: its socket is what tells of its death. One that lives and cut us
+   * off (we read too slowly) is called again.
+   */
+  async #onSocketClosed(onEvent: GuestEventListener): Promise<void> {
+    for (let waited = 0; this.alive && !this.#released && waited < GUEST_STOP_TIMEOUT_MS; waited += 50) {
+      if (this.#child === null && !isAlive(this.pid)) return this.#die('its process ended')
+      await wait(50)
+      if (!this.alive || this.#released) return
+      const again = await RpcClient.connect(this.file.socketPath, onEvent).catch(() => null)
+      if (again === null) continue
+      this.#client = again
+      void again.closed.then(() => this.#onSocketClosed(onEvent))
+      return
     }
+    if (this.#released) return
     if (this.alive) {
       this.#signal('SIGKILL')
       this.#die('it closed its socket and had to be killed')

@@ -13,7 +13,7 @@ import {
   destinationTransition,
 } from './commit-machine.ts'
 import { Inbox } from './inbox.ts'
-import type { OwnershipStore, Verdict } from './ownership-record.ts'
+import { type OwnershipRecord, type OwnershipStore, type Verdict, writeIfPossible } from './ownership-record.ts'
 import type { Clock, ControlLink, PageDestination, Vcpus } from './ports.ts'
 import { requireEqualDigests, switchDigest, warmProof } from './proof.ts'
 
@@ -153,6 +153,7 @@ export class DestinationSession {
       try {
         const inbox = this.#inbox as Inbox
         const message = await inbox.any(({ type }) => type === 'commit' || type === 'not-released' || type === 'done')
+        if (this.#closing) break
         wait = REDIAL_FIRST_MS
         if (message.type === 'not-released') {
           this.#apply('not-released')
@@ -171,6 +172,7 @@ export class DestinationSession {
         const arrival = await this.#askAgent(GodwitError.from(thrown))
         if (arrival !== null) {
           await running
+          await this.close()
           return arrival
         }
       }
@@ -196,8 +198,11 @@ export class DestinationSession {
 
   async #askAgent(error: GodwitError): Promise<Arrival | null> {
     if (this.#state === 'dropped') return { owner: false, error }
+    if (this.#closing) return null
     this.#apply('cut')
     const verdict = await this.#world.askPeerAgent()
+    // Whoever closed the session decides now.
+    if (this.#closing) return null
     if (this.#state === 'owner') return verdict === 'released' ? { owner: true } : null
     if (verdict === 'not-released') {
       this.#apply('not-released')
@@ -213,6 +218,7 @@ export class DestinationSession {
   async #redial(): Promise<void> {
     try {
       const control = await this.#world.redial()
+      if (this.#closing) return control.close()
       this.#control?.close()
       this.#control = control
       this.#inbox = new Inbox(control, 'source')
@@ -249,21 +255,25 @@ export class DestinationSession {
 
   #apply(event: DestinationEvent): void {
     const { state, actions } = destinationTransition(this.#state, event)
+    // A promise that is not on record is not made (R21): without the record the attempt ends here.
+    if (actions.includes('record-incoming')) this.#carryOut('record-incoming')
     this.#state = state
-    for (const action of actions) this.#carryOut(action)
+    for (const action of actions) if (action !== 'record-incoming') this.#carryOut(action)
   }
 
   #carryOut(action: DestinationAction): void {
     const { store, epoch, guestId: guest, id: migration, source: peer, vcpus } = this.#world
-    const record = (state: 'incoming' | 'owner' | 'dropped'): void =>
-      store.write({ version: 1, guest, epoch, state, migration, role: 'destination', peer })
+    const record = (state: 'incoming' | 'owner' | 'dropped'): OwnershipRecord => {
+      return { version: 1, guest, epoch, state, migration, role: 'destination', peer }
+    }
     switch (action) {
       case 'record-incoming':
-        return record('incoming')
+        return store.write(record('incoming'))
+      // The source has let go: better a guest whose record is old than none.
       case 'record-owner':
-        return record('owner')
+        return writeIfPossible(store, record('owner'))
       case 'record-dropped':
-        return record('dropped')
+        return writeIfPossible(store, record('dropped'))
       case 'send-prepared': {
         const { value, ms } = this.#digest
         this.#control?.send({ type: 'prepared', epoch, digest: value, digestMs: ms, hashes: 0 })

@@ -38,9 +38,13 @@ export class Inbox {
   any(accepts: (message: ControlMessage) => boolean): Promise<ControlMessage> {
     const index = this.#unread.findIndex(accepts)
     if (index >= 0) return Promise.resolve(this.#unread.splice(index, 1)[0] as ControlMessage)
-    if (this.#failure !== null) return Promise.reject(this.#failure)
     const { promise, resolve, reject } = Promise.withResolvers<ControlMessage>()
+    // A waiter may be held for a while before it is awaited.
     promise.catch(() => {})
+    if (this.#failure !== null) {
+      reject(this.#failure)
+      return promise
+    }
     this.#waiters.add({ accepts, resolve, reject })
     return promise
   }

@@ -3,8 +3,9 @@
 
 import type { Clock } from './ports.ts'
 
-/** A shorter round measures latency, not the link. */
+/** A shorter or smaller round measures latency, not the link. */
 const MEANINGFUL_MS = 5
+const MEANINGFUL_BYTES = 256 * 1024
 
 export interface PlacedRound {
   /** From the round's begin to its placement, ms. */
@@ -21,14 +22,15 @@ export class LinkRate {
     this.#clock = clock
   }
 
-  /** Takes in a round that is placed now. */
-  placed(beganAt: number, bytes: number): PlacedRound {
+  /** Takes in a round that is placed now. `roundTripMs`: of a small message, part of any round that had the link alone. */
+  placed(beganAt: number, bytes: number, roundTripMs = 0): PlacedRound {
     const now = this.#clock.now()
-    const onLinkMs = Math.max(now - Math.max(beganAt, this.#placedAt), 0.001)
+    const alone = beganAt >= this.#placedAt
+    const onLinkMs = now - Math.max(beganAt, this.#placedAt)
     this.#placedAt = now
-    const measured = (bytes / onLinkMs) * 1000
-    if (onLinkMs >= MEANINGFUL_MS || this.#rate === 0) this.#rate = measured
-    else this.#rate = Math.max(this.#rate, measured)
+    const transferMs = alone && onLinkMs > 2 * roundTripMs ? onLinkMs - roundTripMs : onLinkMs
+    const meaningful = transferMs >= MEANINGFUL_MS && bytes >= MEANINGFUL_BYTES
+    if (meaningful || (this.#rate === 0 && bytes > 0)) this.#rate = (bytes / Math.max(transferMs, 0.1)) * 1000
     return { ms: Math.max(now - beganAt, 0.001), bytesPerSecond: this.#rate }
   }
 

@@ -52,9 +52,25 @@ export function readRecord(directory: string): OwnershipRecord | null {
   }
 }
 
-/** Writes a record that replaces the one before it. It begins a new line: the last one may have been cut short. */
+/** Writes a record that replaces the one before it; throws `data-dir-bad`. It begins a new line: the last one may have been cut short. */
 export function writeRecord(directory: string, record: OwnershipRecord): void {
-  appendFileSync(join(directory, FILE_NAME), `\n${JSON.stringify(record)}\n`)
+  try {
+    appendFileSync(join(directory, FILE_NAME), `\n${JSON.stringify(record)}\n`)
+  } catch (cause) {
+    throw new GodwitError('data-dir-bad', `cannot write the ownership record in ${directory}: ${cause}`, {
+      cause,
+      hint: 'free space on that disk, or make the directory writable',
+    })
+  }
+}
+
+/** Writes a record that the guest must not wait for. */
+export function writeIfPossible(store: OwnershipStore, record: OwnershipRecord): void {
+  try {
+    store.write(record)
+  } catch {
+    // The record before it stands.
+  }
 }
 
 /** The store of a guest directory. */

@@ -55,6 +55,8 @@ export interface PageSource {
   /** Work done so far by all threads, all rounds: monotonic. */
   progress(): { pages: number; bytes: number }
   readonly bytes: { sent: number; received: number; control: number }
+  /** Rejects with the first failure of a channel, also between rounds; never resolves. */
+  readonly failed: Promise<never>
   /** Ends the threads, closes the sockets; idempotent. */
   close(): Promise<void>
 }

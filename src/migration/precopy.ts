@@ -144,7 +144,8 @@ class Rounds {
     const order = { round: index, skip: settings.selection === 'skip', hash: this.#context.hashing, final: false }
     const sent = await this.#context.orInterrupt(pages.sendRound(order)).finally(ended)
     this.#totalSentPages += sent.sent
-    const placed = whenPlaced.then(() => this.#link.placed(beganAt, sent.bytes))
+    const { control } = this.#context
+    const placed = whenPlaced.then(() => this.#link.placed(beganAt, sent.bytes, control.roundTripMs))
     placed.catch(() => {})
     const cheap = isCheapToAwait(this.#context, sent.bytes, this.#link.estimate(beganAt, sent.bytes))
     if (cheap) await this.#context.orInterrupt(placed)

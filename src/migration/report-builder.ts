@@ -179,7 +179,11 @@ export class ReportBuilder {
       handshakes: facts.handshakes,
       resources: facts.resources,
     }
-    return reportSchema.parse(report)
+    const checked = reportSchema.safeParse(report)
+    if (checked.success) return checked.data
+    // A figure that cannot be must not lose what the migration came to.
+    const { path, message } = checked.error.issues[0] ?? { path: [], message: '' }
+    return { ...report, error: { code: 'internal', message: `report: ${path.join('.')}: ${message}`, side: 'source' } }
   }
 }
 

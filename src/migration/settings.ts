@@ -2,7 +2,7 @@
 // and the library alike; every value in force goes into the report.
 
 import { z } from 'zod'
-import { DEFAULT_DOWNTIME_TARGET_MS, DEFAULT_MAX_ROUNDS, MAX_CHANNELS } from '../limits.ts'
+import { DEFAULT_DOWNTIME_TARGET_MS, DEFAULT_MAX_ROUNDS, MAX_CHANNELS, MAX_TIME_LIMIT_MS } from '../limits.ts'
 
 export const MOVEMENTS = ['stop-and-copy', 'pre-copy'] as const
 export const SELECTIONS = ['linear', 'skip'] as const
@@ -24,15 +24,27 @@ export const settingsSchema = z.strictObject({
     .default(null)
     .describe('limit of all channels together, bytes per second'),
   adaptiveBandwidth: z.boolean().default(false).describe("Clark's dynamic rate: start low, follow the dirty rate"),
-  downtimeTarget: z.number().positive().default(DEFAULT_DOWNTIME_TARGET_MS).describe('milliseconds'),
+  downtimeTarget: z
+    .number()
+    .positive()
+    .max(MAX_TIME_LIMIT_MS / 10)
+    .default(DEFAULT_DOWNTIME_TARGET_MS)
+    .describe('milliseconds'),
   maxRounds: z.int().min(0).max(10_000).default(DEFAULT_MAX_ROUNDS).describe('rounds before the guest is stopped'),
   selection: z.enum(SELECTIONS).default('skip').describe('skip: leave out pages that are dirty again'),
   stop: z.enum(STOP_RULES).default('target').describe("when to stop: Xen's rules, or the downtime target"),
   verify: z.enum(VERIFY_MODES).default('digest').describe('digest: digest and audit; full: hash all inside the pause'),
-  timeout: z.number().positive().nullable().default(null).describe('the whole migration, milliseconds'),
+  timeout: z
+    .number()
+    .positive()
+    .max(MAX_TIME_LIMIT_MS)
+    .nullable()
+    .default(null)
+    .describe('the whole migration, milliseconds'),
   switchoverTimeout: z
     .number()
     .positive()
+    .max(MAX_TIME_LIMIT_MS)
     .nullable()
     .default(null)
     .describe('milliseconds; null: 10 × target, at least 1 s; no limit for stop-and-copy'),

@@ -1,7 +1,7 @@
 // Carries out what commit-machine.ts decides for the source: records first, then messages, then the vCPUs (R21).
 
 import { type SourceAction, type SourceEvent, type SourceState, sourceTransition } from './commit-machine.ts'
-import type { OwnershipRecord } from './ownership-record.ts'
+import { type OwnershipRecord, writeIfPossible } from './ownership-record.ts'
 import type { ControlLink } from './ports.ts'
 import type { SourceWorld } from './source-context.ts'
 
@@ -25,10 +25,15 @@ export class SourceOwnership {
     return this.#state === 'running' || this.#state === 'paused'
   }
 
+  /**
+   * Throws `data-dir-bad`, and nothing has happened, when the release cannot be recorded: what is not on record is not
+   * released (R21). Any other record may be missing: an older one errs on the side of not running the guest twice.
+   */
   apply(event: SourceEvent): void {
     const { state, actions } = sourceTransition(this.#state, event)
+    if (actions.includes('record-released')) this.#carryOut('record-released')
     this.#state = state
-    for (const action of actions) this.#carryOut(action)
+    for (const action of actions) if (action !== 'record-released') this.#carryOut(action)
   }
 
   #carryOut(action: SourceAction): void {
@@ -40,11 +45,11 @@ export class SourceOwnership {
       case 'record-released':
         return store.write(this.#record('released'))
       case 'record-aborted':
-        return store.write(this.#record('aborted'))
+        return writeIfPossible(store, this.#record('aborted'))
       case 'record-reclaimed':
-        return store.write({ ...this.#record('owner'), epoch: epoch + 1, migration: null, role: null })
+        return writeIfPossible(store, { ...this.#record('owner'), epoch: epoch + 1, migration: null, role: null })
       case 'record-done':
-        return store.write(this.#record('done'))
+        return writeIfPossible(store, this.#record('done'))
       case 'send-commit':
         return this.control?.send({ type: 'commit', epoch })
       case 'send-not-released':

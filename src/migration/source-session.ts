@@ -34,6 +34,8 @@ export class SourceSession {
   #control: ControlLink | null = null
   #pages: PageSource | null = null
   #inbox: Inbox | null = null
+  /** Bytes of control links that were lost and replaced. */
+  readonly #controlBefore = { sent: 0, received: 0 }
   #inDowntimeFrom = 0
   #sameHost = false
   readonly #handshakesBefore: { count: number; totalMs: number }
@@ -119,6 +121,9 @@ export class SourceSession {
     this.#inbox = new Inbox(control, 'destination')
     this.#inbox.ended.then((error) => {
       if (this.#ownership.mayGiveUp) this.#stop(error)
+    })
+    pages.failed.catch((error) => {
+      if (this.#ownership.mayGiveUp) this.#stop(GodwitError.from(error, 'link-lost'))
     })
     this.#sameHost = sameHost
     return this.#context(control, pages, this.#inbox)
@@ -293,7 +298,7 @@ export class SourceSession {
     )
     try {
       const control = await this.#world.redialled(enough.signal)
-      this.#control?.close()
+      this.#leaveControl()
       this.#control = control
       this.#ownership.control = control
       this.#inbox = new Inbox(control, 'destination')
@@ -303,6 +308,14 @@ export class SourceSession {
       enough.abort(new Error('over'))
       await timer
     }
+  }
+
+  /** Closes a control link that another one replaces; its bytes count. */
+  #leaveControl(): void {
+    const { sent, received } = this.#control?.bytes ?? { sent: 0, received: 0 }
+    this.#controlBefore.sent += sent
+    this.#controlBefore.received += received
+    this.#control?.close()
   }
 
   /** R20: the destination's process died before it owned the guest, and its agent has written *dropped*. */
@@ -355,9 +368,12 @@ export class SourceSession {
 
   /** Everything that ends an attempt before the commit point: the guest runs on at the source, nothing is lost. */
   async #abandon(error: GodwitError): Promise<void> {
+    const paused = this.#ownership.state === 'paused'
     if (this.#ownership.mayGiveUp) this.#ownership.apply('give-up')
     this.#report.fail(error, error.code === 'cancelled' ? 'cancelled' : 'failed')
     try {
+      // R19: a destination that is prepared forgets on this word only; to any other it says nothing.
+      if (paused) this.#control?.send({ type: 'not-released', epoch: this.#world.epoch })
       const { code, message, hint, side } = { ...error.toJSON(), message: error.message.slice(0, 1000) }
       this.#control?.send({
         type: 'abort',
@@ -383,11 +399,12 @@ export class SourceSession {
   #recordTraffic(): void {
     const { bytes } = this.#report.facts
     const pages = this.#pages?.bytes ?? { sent: 0, received: 0, control: 0 }
-    const control = this.#control?.bytes ?? { sent: 0, received: 0 }
-    bytes.sent = pages.sent + control.sent
-    bytes.received = pages.received + control.received
-    bytes.control = pages.control + control.sent
-    if (this.#ownership.state === 'done') bytes.inDowntime = bytes.sent - this.#inDowntimeFrom
+    const now = this.#control?.bytes ?? { sent: 0, received: 0 }
+    const sent = this.#controlBefore.sent + now.sent
+    bytes.sent = pages.sent + sent
+    bytes.received = pages.received + this.#controlBefore.received + now.received
+    bytes.control = pages.control + sent
+    if (this.#ownership.state === 'done') bytes.inDowntime = Math.max(0, bytes.sent - this.#inDowntimeFrom)
     const { count, totalMs, maxMs } = this.#world.vcpus.handshakes
     const before = this.#handshakesBefore
     const spentMs = totalMs - before.totalMs

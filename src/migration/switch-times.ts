@@ -30,7 +30,13 @@ export function recordDowntime(
 ): void {
   const { vcpus, control } = context
   const offsetNs = sameHost ? 0n : control.clockOffsetNs
-  const downtimes = vcpus.parkedAt().map((parked, index) => Number((leftAt[index] ?? parked) - offsetNs - parked) / 1e6)
+  // Without the destination's stamps (its agent told of the switch) the guest runs there since now at the latest.
+  const now = context.clock.nowNs()
+  const left = (index: number): bigint => {
+    const stamp = leftAt[index]
+    return stamp === undefined ? now : stamp - offsetNs
+  }
+  const downtimes = vcpus.parkedAt().map((parked, index) => Math.max(0, Number(left(index) - parked) / 1e6))
   const downtime = Math.max(0, ...downtimes)
   const state = times.stateAt - times.sentAt
   const parts = {

@@ -34,6 +34,7 @@ export class SocketControlLink {
   readonly #reader = new ControlFrameReader()
   readonly #queue: ControlMessage[] = []
   readonly #timers: NodeJS.Timeout[] = []
+  readonly #ended = Promise.withResolvers<void>()
   #waiters: PromiseWithResolvers<ControlMessage>[] = []
   #failure: GodwitError | null = null
   #closed = false
@@ -61,6 +62,11 @@ export class SocketControlLink {
   /** Bytes at the socket so far. */
   get bytes(): { sent: number; received: number } {
     return { sent: this.#socket.bytesWritten, received: this.#socket.bytesRead }
+  }
+
+  /** Resolves when the link has failed or is closed; messages received before can still be taken. */
+  get ended(): Promise<void> {
+    return this.#ended.promise
   }
 
   /** Smallest ping round trip so far, ms; 0 before the first pong. */
@@ -184,6 +190,7 @@ export class SocketControlLink {
   #settle(error: GodwitError): void {
     if (this.#failure !== null) return
     this.#failure = error
+    this.#ended.resolve()
     for (const timer of this.#timers) clearInterval(timer)
     const waiters = this.#waiters
     this.#waiters = []

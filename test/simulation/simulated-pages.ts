@@ -96,6 +96,10 @@ export class SimulatedPages implements PageSource, PageDestination {
     return new Promise((resolve, reject) => this.#waiting.set(round, { resolve, reject }))
   }
 
+  get failed(): Promise<never> {
+    return this.#lost
+  }
+
   setBandwidth(): void {}
 
   progress(): { pages: number; bytes: number } {

@@ -1,5 +1,6 @@
 // One guest on its way: a source host, a small agent to go to, and what must hold afterwards wherever it ends.
 
+import { rmSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -74,6 +75,11 @@ export class Journey {
     expect(report.owner).toBe('source')
     await this.#expectRuns(this.source)
     for (const arrival of this.agent.arrivals) expect(arrival.status().state).not.toBe('running')
+  }
+
+  /** Takes the source's directory away, as a lost or full disk would: nothing can be recorded any more. */
+  loseDirectory(): void {
+    rmSync(this.#directory, { recursive: true })
   }
 
   async close(): Promise<void> {

@@ -3,6 +3,7 @@
 
 import { setTimeout as wait } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
+import { onMigrationEvent } from '../../src/events.ts'
 import type { GuestConfig } from '../../src/guest/config.ts'
 import { MIB } from '../support/config.ts'
 import { Journey } from '../support/journey.ts'
@@ -94,4 +95,51 @@ test('a second migration of a guest under way is refused', async () => {
   const first = going.move({ bandwidth: 20_000_000 })
   await expect(going.move()).rejects.toMatchObject({ code: 'guest-busy' })
   await going.expectArrived(await first)
+})
+
+test("a guest that is being paused is not migrated, and its state is nobody else's", async () => {
+  const going = await begin()
+  const pausing = going.source.pause()
+  await expect(going.move()).rejects.toMatchObject({ code: 'guest-busy' })
+  await pausing
+  expect(going.source.status().state).toBe('paused')
+  const checking = going.source.oracle()
+  await expect(going.source.resume()).rejects.toMatchObject({ code: 'guest-busy' })
+  expect(await checking).toMatchObject({ equal: true })
+  await going.source.resume()
+  await going.expectArrived(await going.move())
+})
+
+test('a migration cancelled while its ports are opened leaves none open', async () => {
+  const going = await begin()
+  const openPorts = (): number => process.getActiveResourcesInfo().filter((name) => name === 'TCPServerWrap').length
+  const before = openPorts()
+  const moving = going.move({ channels: 4 })
+  await going.source.cancel()
+  const report = await moving
+  expect(report).toMatchObject({ outcome: 'cancelled', owner: 'source' })
+  await expect.poll(openPorts).toBe(before)
+  await going.expectStayed(report)
+})
+
+test('a cancel is carried out though the record of it cannot be written', async () => {
+  const going = await begin({ memoryBytes: 32 * MIB })
+  const moving = going.move({ bandwidth: 5_000_000 })
+  await expect.poll(() => going.source.status().migration?.progress?.stage, { timeout: 10_000 }).toBe('iterate')
+  going.loseDirectory()
+  await going.source.cancel()
+  const report = await moving
+  expect(report).toMatchObject({ outcome: 'cancelled', owner: 'source' })
+  await going.expectStayed(report)
+})
+
+test('a release that cannot be recorded does not happen', async () => {
+  const going = await begin()
+  const unwatch = onMigrationEvent(Journey.nextId, (event) => {
+    if (event.type === 'stage' && event.stage === 'stop') going.loseDirectory()
+  })
+  const report = await going.move()
+  unwatch()
+  expect(report).toMatchObject({ outcome: 'failed', owner: 'source', error: { code: 'data-dir-bad' } })
+  await going.expectStayed(report)
 })

@@ -34,9 +34,9 @@ const CLOSE_MS = 500
 export class ThreadedPageSource implements PageSource {
   /** One a channel, in channel order. */
   readonly ports: readonly number[]
+  readonly failed: Promise<never>
   readonly #memory: GuestMemory
   readonly #workers: readonly Worker[]
-  readonly #failed: Promise<never>
   readonly #connected: Promise<unknown>
   #shares: { resolve(share: ChannelRound): void }[] = []
   #closed: Promise<void> | null = null
@@ -47,8 +47,8 @@ export class ThreadedPageSource implements PageSource {
     this.#workers = workers
     this.ports = ports
     const { promise, reject } = Promise.withResolvers<never>()
-    this.#failed = promise
-    this.#failed.catch(() => {})
+    this.failed = promise
+    this.failed.catch(() => {})
     const connections = workers.map((worker, channel) => {
       const connected = Promise.withResolvers<void>()
       worker.on('message', (message: FromSourceThread) => {
@@ -92,7 +92,7 @@ export class ThreadedPageSource implements PageSource {
     signal.addEventListener('abort', onAbort, { once: true })
     if (signal.aborted) onAbort()
     try {
-      await Promise.race([this.#connected, this.#failed, promise])
+      await Promise.race([this.#connected, this.failed, promise])
     } finally {
       signal.removeEventListener('abort', onAbort)
     }
@@ -103,7 +103,7 @@ export class ThreadedPageSource implements PageSource {
     const shares = this.#workers.map(() => Promise.withResolvers<ChannelRound>())
     this.#shares = shares
     this.#post({ type: 'round', order })
-    const all = await Promise.race([Promise.all(shares.map(({ promise }) => promise)), this.#failed])
+    const all = await Promise.race([Promise.all(shares.map(({ promise }) => promise)), this.failed])
     const sum: ChannelRound = { sent: 0, bytes: 0, zeroPages: 0, rawPages: 0 }
     for (const share of all) {
       sum.sent += share.sent
