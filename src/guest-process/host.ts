@@ -4,9 +4,8 @@
 import { GodwitError } from '../errors.ts'
 import { onMigrationEvent, type Progress } from '../events.ts'
 import type { GuestConfig } from '../guest/config.ts'
-import { GuestMemory } from '../guest/memory.ts'
-import { touchPages } from '../guest/touch.ts'
-import { GuestVcpus } from '../guest/vcpus.ts'
+import type { GuestMemory } from '../guest/memory.ts'
+import type { GuestVcpus } from '../guest/vcpus.ts'
 import { DestinationSession } from '../migration/destination-session.ts'
 import {
   directoryStore,
@@ -18,7 +17,7 @@ import type { MigrationReport } from '../migration/report.ts'
 import { settingsSchema } from '../migration/settings.ts'
 import { SourceSession } from '../migration/source-session.ts'
 import { runOracle } from '../programs/oracle.ts'
-import { programSource } from '../programs/registry.ts'
+import { assemble, type GuestParts } from './assemble.ts'
 import { destinationWorld } from './destination-world.ts'
 import type {
   CreateOptions,
@@ -57,7 +56,7 @@ export class GuestHost implements GuestHostPort {
   /** Ends the asking of a source in doubt. */
   #settling = new AbortController()
 
-  private constructor(options: Parts) {
+  private constructor(options: GuestParts & { readonly store: OwnershipStore }) {
     this.#config = options.config
     this.#memory = options.memory
     this.#vcpus = options.vcpus
@@ -383,36 +382,4 @@ function refuseWhilePeerMayRun(
   throw new GodwitError('owner-elsewhere', 'the other host answers and may run the guest', {
     hint: 'both hosts settle it by themselves as long as they reach each other',
   })
-}
-
-interface Parts {
-  readonly config: GuestConfig
-  readonly memory: GuestMemory
-  readonly vcpus: GuestVcpus
-  readonly store: OwnershipStore
-  readonly programsDirectory: string | null
-  readonly crashed: Promise<GodwitError>
-  readonly state: GuestState
-  readonly epoch: number
-}
-
-async function assemble(
-  config: GuestConfig,
-  options: { programsDirectory: string | null },
-  begin: { state: 'running' | 'incoming'; epoch: number },
-): Promise<Omit<Parts, 'store'>> {
-  const memory = GuestMemory.create(config.memoryBytes, config.vcpus)
-  const { promise: crashed, resolve: onCrash } = Promise.withResolvers<GodwitError>()
-  const incoming = begin.state === 'incoming'
-  const [vcpus] = await Promise.all([
-    GuestVcpus.create({
-      memory,
-      config,
-      programs: programSource(options.programsDirectory),
-      startPaused: incoming,
-      onCrash,
-    }),
-    incoming ? touchPages(memory) : null,
-  ])
-  return { config, memory, vcpus, crashed, programsDirectory: options.programsDirectory, ...begin }
 }

@@ -6,7 +6,7 @@ import { GodwitError } from '../errors.ts'
 import { publish } from '../events.ts'
 import { resetDigest } from '../kernels/kernels.ts'
 import type { SourceState } from './commit-machine.ts'
-import { Inbox } from './inbox.ts'
+import type { Inbox } from './inbox.ts'
 import type { ControlLink, PageSource } from './ports.ts'
 import { harvestPaused, precopy, selectEverything } from './precopy.ts'
 import { auditPages, switchDigest, warmProof } from './proof.ts'
@@ -15,6 +15,7 @@ import { ReportBuilder } from './report-builder.ts'
 import { watchRound } from './round-watch.ts'
 import type { MigrationSettings } from './settings.ts'
 import type { SourceContext, SourceWorld } from './source-context.ts'
+import { SourceLinks } from './source-links.ts'
 import { SourceOwnership } from './source-ownership.ts'
 import { type FrozenTimes, recordDowntime, type SwitchTimes } from './switch-times.ts'
 
@@ -31,11 +32,7 @@ export class SourceSession {
   readonly #interrupted: Promise<never>
   readonly #ownership: SourceOwnership
   #stopRequested = false
-  #control: ControlLink | null = null
-  #pages: PageSource | null = null
-  #inbox: Inbox | null = null
-  /** Bytes of control links that were lost and replaced. */
-  readonly #controlBefore = { sent: 0, received: 0 }
+  readonly #links = new SourceLinks()
   #inDowntimeFrom = 0
   #sameHost = false
   readonly #handshakesBefore: { count: number; totalMs: number }
@@ -95,8 +92,7 @@ export class SourceSession {
     } finally {
       this.#interrupt.abort(new GodwitError('cancelled', 'the session is over'))
       this.#recordTraffic()
-      await this.#pages?.close()
-      this.#control?.close()
+      await this.#links.close()
     }
     const report = this.#report.build()
     publish({ type: 'ended', migration: report.id, outcome: report.outcome })
@@ -115,18 +111,17 @@ export class SourceSession {
       reserving.then((late) => Promise.all([late.control.close(), late.pages.close()])).catch(() => {})
       throw error
     })
-    this.#control = control
+    const inbox = this.#links.use(control)
+    this.#links.pages = pages
     this.#ownership.control = control
-    this.#pages = pages
-    this.#inbox = new Inbox(control, 'destination')
-    this.#inbox.ended.then((error) => {
+    inbox.ended.then((error) => {
       if (this.#ownership.mayGiveUp) this.#stop(error)
     })
     pages.failed.catch((error) => {
       if (this.#ownership.mayGiveUp) this.#stop(GodwitError.from(error, 'link-lost'))
     })
     this.#sameHost = sameHost
-    return this.#context(control, pages, this.#inbox)
+    return this.#context(control, pages, inbox)
   }
 
   #context(control: ControlLink, pages: PageSource, inbox: Inbox): SourceContext {
@@ -167,7 +162,7 @@ export class SourceSession {
   async #switchOver(context: SourceContext, round: number): Promise<void> {
     const frozen = await this.#freeze(context, round)
     this.#report.enter('commit')
-    const inbox = this.#inbox as Inbox
+    const { inbox } = this.#links
     const prepared = await context.orInterrupt(inbox.next('prepared'))
     const preparedAt = context.clock.now()
     if (frozen.digest !== null) this.#report.facts.checks.digest = prepared.digest === frozen.digest
@@ -244,9 +239,9 @@ export class SourceSession {
    * aborts; then `state` says what came of it. The world must still take redials.
    */
   async settle(signal: AbortSignal): Promise<void> {
-    signal.addEventListener('abort', () => this.#control?.close(), { once: true })
+    signal.addEventListener('abort', () => this.#links.control?.close(), { once: true })
     while (this.state === 'released' && !signal.aborted) await this.#hear(signal)
-    this.#control?.close()
+    this.#links.control?.close()
   }
 
   /** R18: behind the commit point only the destination's word, or its agent's, ends the wait. */
@@ -265,7 +260,7 @@ export class SourceSession {
   /** One turn of waiting for the destination: a message, or, when the link is lost, its agent's word or a redial. */
   async #hear(signal: AbortSignal): Promise<{ leftAt: bigint[]; activateMs: number } | null> {
     try {
-      const message = await (this.#inbox as Inbox).any(({ type }) => type === 'active' || type === 'ask')
+      const message = await this.#links.inbox.any(({ type }) => type === 'active' || type === 'ask')
       if (signal.aborted) return null
       if (message.type === 'active') return this.#accepted(message)
       this.#ownership.apply('ask')
@@ -298,24 +293,14 @@ export class SourceSession {
     )
     try {
       const control = await this.#world.redialled(enough.signal)
-      this.#leaveControl()
-      this.#control = control
+      this.#links.use(control)
       this.#ownership.control = control
-      this.#inbox = new Inbox(control, 'destination')
     } catch {
       // Nobody dialled in time; the caller asks the agent again.
     } finally {
       enough.abort(new Error('over'))
       await timer
     }
-  }
-
-  /** Closes a control link that another one replaces; its bytes count. */
-  #leaveControl(): void {
-    const { sent, received } = this.#control?.bytes ?? { sent: 0, received: 0 }
-    this.#controlBefore.sent += sent
-    this.#controlBefore.received += received
-    this.#control?.close()
   }
 
   /** R20: the destination's process died before it owned the guest, and its agent has written *dropped*. */
@@ -355,7 +340,7 @@ export class SourceSession {
       }
     }
     const usage = await Promise.race([
-      (this.#inbox as Inbox).next('usage').catch(() => null),
+      this.#links.inbox.next('usage').catch(() => null),
       context.clock.sleep(USAGE_WAIT_MS).then(() => null),
     ])
     if (usage !== null) {
@@ -373,9 +358,9 @@ export class SourceSession {
     this.#report.fail(error, error.code === 'cancelled' ? 'cancelled' : 'failed')
     try {
       // R19: a destination that is prepared forgets on this word only; to any other it says nothing.
-      if (paused) this.#control?.send({ type: 'not-released', epoch: this.#world.epoch })
+      if (paused) this.#links.control?.send({ type: 'not-released', epoch: this.#world.epoch })
       const { code, message, hint, side } = { ...error.toJSON(), message: error.message.slice(0, 1000) }
-      this.#control?.send({
+      this.#links.control?.send({
         type: 'abort',
         error: { code, message, ...(hint === undefined ? {} : { hint }), side: side ?? 'source' },
       })
@@ -398,12 +383,7 @@ export class SourceSession {
 
   #recordTraffic(): void {
     const { bytes } = this.#report.facts
-    const pages = this.#pages?.bytes ?? { sent: 0, received: 0, control: 0 }
-    const now = this.#control?.bytes ?? { sent: 0, received: 0 }
-    const sent = this.#controlBefore.sent + now.sent
-    bytes.sent = pages.sent + sent
-    bytes.received = pages.received + this.#controlBefore.received + now.received
-    bytes.control = pages.control + sent
+    Object.assign(bytes, this.#links.bytes())
     if (this.#ownership.state === 'done') bytes.inDowntime = Math.max(0, bytes.sent - this.#inDowntimeFrom)
     const { count, totalMs, maxMs } = this.#world.vcpus.handshakes
     const before = this.#handshakesBefore
