@@ -17,14 +17,19 @@ import type { MigrationSettings } from '../migration/settings.ts'
 import { type Programs, programSource } from '../programs/registry.ts'
 import { CAPABILITIES, PROTOCOL_VERSION } from '../wire/messages.ts'
 import { workerUrl } from '../worker-url.ts'
-import { type AgentAddress, AgentClient, addressText } from './client.ts'
+import { type AgentAddress, AgentClient, addressText, noAgentAt } from './client.ts'
 import { DataDirectory } from './data-directory.ts'
 import { Departures } from './departures.ts'
 import { type AgentEvent, EventHub } from './event-hub.ts'
 import { type GuestEntry, GuestTable } from './guest-table.ts'
 import { requireProgram } from './programs.ts'
 import type { AgentInfo, GuestView, MigrationView, StartRequest } from './schemas.ts'
-import { startSchema } from './schemas.ts'
+import { reservedSchema, startSchema } from './schemas.ts'
+
+/** A destination that is asked whether it would take a guest answers within this. */
+const CHECK_TIMEOUT_MS = 10_000
+
+const MAX_NAME_CHARACTERS = 255
 
 export interface AgentOptions {
   readonly dataDirectory: string
@@ -58,6 +63,11 @@ export class Agent {
   private constructor(options: AgentOptions) {
     this.#options = options
     this.name = options.name ?? hostname()
+    if (this.name.length === 0 || this.name.length > MAX_NAME_CHARACTERS) {
+      throw new GodwitError('usage', `an agent's name has 1 to ${MAX_NAME_CHARACTERS} characters`, {
+        hint: 'give a shorter --name',
+      })
+    }
     const hostBytes = Math.min(totalmem(), process.constrainedMemory() || totalmem())
     this.#memoryLimit = options.memoryLimit ?? Math.floor(hostBytes * 0.9)
     const programsDirectory = options.programsDirectory == null ? null : resolve(options.programsDirectory)
@@ -109,12 +119,10 @@ export class Agent {
     }
   }
 
-  /** Names of guests whose processes live. */
+  /** Names of guests whose processes live, those that are being started included. */
   livingGuests(): string[] {
-    return this.#guests
-      .list()
-      .filter(({ process }) => process.alive)
-      .map(({ config }) => config.name)
+    const living = this.#guests.list().filter(({ process }) => process.alive)
+    return [...living.map(({ config }) => config.name), ...this.#guests.startingNames()]
   }
 
   async listGuests(): Promise<GuestView[]> {
@@ -188,6 +196,7 @@ export class Agent {
       generation: 0,
       epoch: (entry.status?.epoch ?? 0) + 1,
       guest: entry.config,
+      paused: entry.status?.state === 'paused',
       source: {
         agent: this.name,
         agentPort: this.address.port,
@@ -200,8 +209,11 @@ export class Agent {
       capabilities: [...CAPABILITIES],
     }
     const client = new AgentClient(to)
-    const answer = await client.call<{ agent: string }>('POST', '/v1/reservations?check=true', reservation)
-    return { ok: true, agent: answer.agent }
+    const late = AbortSignal.timeout(CHECK_TIMEOUT_MS)
+    const answer = await client.call<unknown>('POST', '/v1/reservations?check=true', reservation, late)
+    const parsed = reservedSchema.safeParse(answer)
+    if (!parsed.success) throw noAgentAt(to)
+    return { ok: true, agent: parsed.data.agent }
   }
 
   /** What a source asks of its destination. With `checkOnly` nothing changes. Throws the reason of a refusal. */
@@ -221,6 +233,11 @@ export class Agent {
       })
     }
     layoutOf(reservation.guest.memoryBytes, reservation.guest.vcpus)
+    if (this.#departures.byId(reservation.migration) !== undefined) {
+      throw new GodwitError('guest-exists', `source and destination are the same agent, ${this.name}`, {
+        hint: 'give the address of another agent with --to',
+      })
+    }
     await requireProgram(reservation.guest, this.#programs, this.name)
     await this.#guests.awaitLeaving(reservation.guest.id)
     this.#guests.admit(reservation.guest)

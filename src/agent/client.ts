@@ -37,6 +37,13 @@ export function parseAddress(text: string, defaultPort: number = API_PORT): Agen
 export const addressText = ({ host, port }: AgentAddress): string =>
   host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 
+/** Something answers there, in words that are not ours. */
+export function noAgentAt(address: AgentAddress): GodwitError {
+  return new GodwitError('unreachable', `what answers at http://${addressText(address)} is no Godwit agent`, {
+    hint: 'check host and port; an agent listens at 7400 unless told otherwise',
+  })
+}
+
 export class AgentClient {
   readonly address: AgentAddress
 
@@ -109,12 +116,22 @@ export class AgentClient {
         ...(signal === undefined ? {} : { signal }),
       })
       outgoing.on('response', resolve)
-      outgoing.on('error', (cause) => reject(this.#unreachable(cause)))
+      outgoing.on('error', (cause) => reject(signal?.aborted ? this.#silent(cause) : this.#unreachable(cause)))
       outgoing.end(body === undefined ? undefined : JSON.stringify(body))
     })
   }
 
+  #silent(cause: unknown): GodwitError {
+    return new GodwitError('unreachable', `the agent at http://${addressText(this.address)} does not answer in time`, {
+      hint: 'is it godwit agent that listens there?',
+      cause,
+    })
+  }
+
   #unreachable(cause: unknown): GodwitError {
+    if ((cause as { code?: unknown } | null)?.code === 'ENOTFOUND') {
+      return new GodwitError('unreachable', `there is no host named ${this.address.host}`, { cause })
+    }
     return new GodwitError('unreachable', `no agent answers at http://${addressText(this.address)}`, {
       hint: 'start one there with: godwit agent',
       cause,

@@ -8,6 +8,7 @@
 import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { GodwitError } from '../errors.ts'
+import { bootId } from '../guest-process/boot-id.ts'
 import { writeJsonFile } from '../guest-process/guest-file.ts'
 import { isAlive } from '../guest-process/supervise.ts'
 import { REPORTS_KEPT } from '../limits.ts'
@@ -44,7 +45,7 @@ export class DataDirectory {
   #lock(): void {
     const lock = join(this.path, LOCK)
     const mine = `${lock}.${process.pid}`
-    writeFileSync(mine, `${process.pid}\n`)
+    writeFileSync(mine, `${process.pid} ${startOf(process.pid)}\n`)
     try {
       for (let attempt = 0; ; attempt++) {
         try {
@@ -54,7 +55,7 @@ export class DataDirectory {
           if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || attempt > 3) throw error
         }
         const holder = holderOf(lock)
-        if (holder !== null && holder !== process.pid && isAlive(holder)) throw locked(this.path, holder)
+        if (holder !== null && holder !== process.pid && isHeldBy(lock, holder)) throw locked(this.path, holder)
         if (holder === process.pid && heldHere.has(this.path)) throw locked(this.path, holder)
         rmSync(lock, { force: true })
       }
@@ -123,12 +124,38 @@ const locked = (path: string, holder: number): GodwitError =>
     hint: 'stop that agent, or give this one another --data-dir',
   })
 
+/** Process numbers are used again, after a restart of the machine very soon: the time of its start tells them apart. */
+function isHeldBy(lock: string, pid: number): boolean {
+  if (!isAlive(pid)) return false
+  const started = readFileSync(lock, 'utf8').trim().split(' ')[1]
+  const now = startOf(pid)
+  return started === undefined || now === '' || started === now
+}
+
+/** When a process was started, in the kernel's own words, with the boot it belongs to; empty where there is no /proc. */
+function startOf(pid: number): string {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    return `${bootId()}:${stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]}`
+  } catch {
+    return ''
+  }
+}
+
 function holderOf(lock: string): number | null {
   try {
-    const pid = Number(readFileSync(lock, 'utf8'))
+    const pid = Number(readFileSync(lock, 'utf8').split(' ')[0])
     return Number.isInteger(pid) && pid > 0 ? pid : null
   } catch {
     return null
+  }
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(directory)
+  } catch {
+    return []
   }
 }
 
@@ -140,10 +167,11 @@ function readJson(path: string): unknown {
   }
 }
 
+/** Ids of the files of that form, oldest first; none when the directory cannot be read. */
 function keepNewest(directory: string): string[] {
-  const files = readdirSync(directory)
+  const files = namesIn(directory)
     .filter((name) => /^[0-9a-f]{32}\.json$/.test(name))
-    .map((name) => ({ name, time: statSync(join(directory, name)).mtimeMs }))
+    .map((name) => ({ name, time: statSync(join(directory, name), { throwIfNoEntry: false })?.mtimeMs ?? 0 }))
     .sort((a, b) => a.time - b.time)
   for (const { name } of files.splice(0, Math.max(0, files.length - REPORTS_KEPT))) {
     rmSync(join(directory, name), { force: true })

@@ -74,7 +74,7 @@ export class Departures {
     const { limit, agentName, dataPortRange } = this.#options
     if (this.#running.size >= limit) {
       throw new GodwitError('too-many-migrations', `${limit} migrations are running at agent ${agentName}`, {
-        hint: 'wait for one to end, or start the agent with a higher --max-migrations',
+        hint: 'wait for one to end, or start the agent with a higher --migrations',
       })
     }
     const granted = { ...settings, bandwidth: this.grantBandwidth(settings.bandwidth) }
@@ -152,7 +152,11 @@ export class Departures {
       error,
       totalMs: Date.now() - departure.startedAt,
     })
-    data.writeReport(report)
+    try {
+      data.writeReport(report)
+    } catch {
+      // A full disk must not end the agent; whoever follows the migration hears of it all the same.
+    }
     this.ended(id, report)
   }
 }

@@ -43,6 +43,8 @@ export class GuestTable {
   readonly #entries = new Map<string, GuestEntry>()
   /** Guests being started: they count for names and memory already. */
   readonly #starting = new Map<string, GuestConfig>()
+  readonly #spawning = new Set<Promise<GuestEntry>>()
+  #closed = false
 
   constructor(options: GuestTableOptions) {
     this.#options = options
@@ -67,6 +69,11 @@ export class GuestTable {
       this.#watch(entry)
     }
     return found
+  }
+
+  /** Names of guests whose processes are being started. */
+  startingNames(): string[] {
+    return [...this.#starting.values()].map(({ name }) => name)
   }
 
   list(): GuestEntry[] {
@@ -132,7 +139,22 @@ export class GuestTable {
     await new Promise((resolve) => setImmediate(resolve))
   }
 
+  /** Spawns that are under way are known, so that an agent that ends leaves none behind unseen. */
   async #spawn(
+    config: GuestConfig,
+    how: Pick<GuestFile, 'role' | 'reservation' | 'sourceAddress'>,
+  ): Promise<GuestEntry> {
+    if (this.#closed) throw new GodwitError('unreachable', `agent ${this.#options.agentName} is ending`)
+    const spawning = this.#spawnProcess(config, how)
+    this.#spawning.add(spawning)
+    try {
+      return await spawning
+    } finally {
+      this.#spawning.delete(spawning)
+    }
+  }
+
+  async #spawnProcess(
     config: GuestConfig,
     how: Pick<GuestFile, 'role' | 'reservation' | 'sourceAddress'>,
   ): Promise<GuestEntry> {
@@ -180,7 +202,9 @@ export class GuestTable {
     try {
       return await this.refresh(entry)
     } catch (error) {
-      return deadStatus(entry, GodwitError.from(error))
+      const cause = GodwitError.from(error)
+      // A process that lives and does not answer may be busy or stopped: what it said last is the best there is.
+      return entry.process.alive && entry.status !== null ? silentStatus(entry.status, cause) : deadStatus(entry, cause)
     }
   }
 
@@ -231,6 +255,8 @@ export class GuestTable {
 
   /** Ends or lets go of every guest process. */
   async close(stopGuests: boolean): Promise<void> {
+    this.#closed = true
+    await Promise.allSettled(this.#spawning)
     const living = this.list().filter(({ process }) => process.alive)
     if (stopGuests) await Promise.all(living.map((entry) => this.stop(entry, true)))
     else for (const { process } of living) process.release()
@@ -266,6 +292,10 @@ function safeRecord(entry: GuestEntry): OwnershipRecord | null {
   } catch {
     return null
   }
+}
+
+function silentStatus(last: GuestStatus, { code, message }: GodwitError): GuestStatus {
+  return { ...last, stepsPerSecond: 0, crash: { code, message, hint: 'its process lives: see its log, or end it' } }
 }
 
 function deadStatus(entry: GuestEntry, error: GodwitError): GuestStatus {

@@ -66,9 +66,9 @@ const json = <S extends z.ZodType>(schema: S, description: string) => ({
 })
 const failure = { default: json(errorSchema, 'what went wrong: a stable code, a message and a hint') }
 
-function failed(error: unknown): Response {
+function failed(error: unknown, status?: number): Response {
   const coded = GodwitError.from(error)
-  return Response.json({ error: coded.toJSON() }, { status: statusOf(coded.code) })
+  return Response.json({ error: coded.toJSON() }, { status: status ?? statusOf(coded.code) })
 }
 
 /** The first thing a schema objects to, in one line. */
@@ -89,15 +89,16 @@ export function agentApplication(agent: Agent): OpenAPIHono<Environment> {
     if (error instanceof SyntaxError || error.message.startsWith('Malformed JSON')) {
       return failed(new GodwitError('usage', 'the body is not JSON'))
     }
+    if (error.message === 'Unsupported Media Type') {
+      const hint = "send the header 'content-type: application/json'"
+      return failed(new GodwitError('usage', 'the body is not said to be JSON', { hint }), 415)
+    }
     return failed(error)
   })
-  app.notFound((context) =>
-    failed(
-      new GodwitError('usage', `there is no ${context.req.method} ${context.req.path}`, {
-        hint: 'see /v1/openapi.json',
-      }),
-    ),
-  )
+  app.notFound((context) => {
+    const message = `there is no ${context.req.method} ${context.req.path}`
+    return failed(new GodwitError('usage', message, { hint: 'see /v1/openapi.json' }), 404)
+  })
   const tooLong = (): Response =>
     Response.json({ error: { code: 'usage', message: `the body is over ${MAX_BODY_BYTES} bytes` } }, { status: 413 })
   app.use('*', bodyLimit({ maxSize: MAX_BODY_BYTES, onError: tooLong }))
@@ -113,6 +114,8 @@ export function agentApplication(agent: Agent): OpenAPIHono<Environment> {
   app.get('/v1/events', (context) => eventStream(context.req.raw.signal, agent, null))
   app.get('/v1/migrations/:id/events', async (context) => {
     const id = context.req.param('id')
+    if (!/^[0-9a-f]{32}$/.test(id))
+      throw new GodwitError('no-such-migration', `'${id.slice(0, 64)}' is no migration's id`)
     const subscription = agent.events.subscribe(id)
     try {
       const view = await agent.migration(id)
@@ -294,7 +297,8 @@ export interface ServedAgent {
 }
 
 /** True for addresses that only this machine can reach. */
-export const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || /^127\./.test(host)
+export const isLoopback = (host: string): boolean =>
+  host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
 
 /** Listens. Throws `insecure` beyond loopback unless allowed, and `port-busy`. Port 0: the system chooses. */
 export async function serveAgent(agent: Agent, listen: AgentAddress, insecure: boolean): Promise<ServedAgent> {

@@ -103,6 +103,7 @@ export const reservationSchema = z.strictObject({
   generation: z.int().min(0).max(1_000_000),
   epoch: z.int().min(0),
   guest: guestConfigSchema,
+  paused: z.boolean().default(false),
   source: z.strictObject({
     agent: z.string().max(255),
     agentPort: z.int().min(0).max(65_535),

@@ -232,7 +232,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   stop: {
     summary: 'end a guest; its memory is gone',
     operands: ['GUEST'],
-    options: COMMON,
+    options: { force: { type: 'flag', help: 'even while the other host of a migration has a say in it' }, ...COMMON },
     load: () => import('./commands/stop.ts'),
   },
 }

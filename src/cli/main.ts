@@ -4,10 +4,13 @@
 import { runCommandLine } from './command-line.ts'
 import { processTerminal } from './terminal.ts'
 
-// A reader that went away (`godwit ps | head -1`) is no error.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0)
-  throw error
-})
+// A reader that went away (`godwit ps | head -1`) is no error, but what the command came to stays its status.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE' || stream === process.stderr) return
+    process.stderr.write(`godwit: cannot write: ${error.message}\n`)
+    process.exit(1)
+  })
+}
 
 process.exitCode = await runCommandLine(process.argv.slice(2), processTerminal())

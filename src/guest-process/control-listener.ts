@@ -66,10 +66,9 @@ export class ControlListener {
   }
 
   async #greet(socket: Socket): Promise<void> {
-    if (this.#strangers.size >= MAX_STRANGERS) {
-      socket.destroy()
-      return
-    }
+    // The oldest has had its chance: whoever fills the places must not keep the destination out.
+    const [oldest] = this.#strangers
+    if (this.#strangers.size >= MAX_STRANGERS) oldest?.destroy()
     this.#strangers.add(socket)
     try {
       socket.write(await greet(socket, { ...this.#options, channel: 'control' }))

@@ -3,7 +3,7 @@
 import { connect, type Socket } from 'node:net'
 import { GodwitError } from '../errors.ts'
 import type { GuestMemory } from '../guest/memory.ts'
-import type { GuestVcpus } from '../guest/vcpus.ts'
+import type { Vcpus } from '../guest/vcpus-port.ts'
 import { loadKernels } from '../kernels/kernels.ts'
 import { PEER_SILENT_MS } from '../limits.ts'
 import type { DestinationWorld } from '../migration/destination-session.ts'
@@ -22,7 +22,7 @@ export interface DestinationOptions {
   /** Host the source is dialled at. */
   readonly sourceAddress: string
   readonly memory: GuestMemory
-  readonly vcpus: GuestVcpus
+  readonly vcpus: Vcpus
   readonly store: OwnershipStore
 }
 

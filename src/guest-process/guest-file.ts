@@ -6,7 +6,7 @@ import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { GodwitError } from '../errors.ts'
-import type { GuestConfig } from '../guest/config.ts'
+import { type GuestConfig, guestConfigSchema } from '../guest/config.ts'
 import { SOCKET_PATH_BYTES } from '../limits.ts'
 import type { Reservation } from './host-port.ts'
 
@@ -29,11 +29,12 @@ export interface GuestFile {
 
 const FILE_NAME = 'guest.json'
 
-/** Reads a guest directory's file; null when there is none or it is half a file. */
+/** Reads a guest directory's file; null when there is none or it is damaged. */
 export function readGuestFile(directory: string): GuestFile | null {
   try {
     const file = JSON.parse(readFileSync(join(directory, FILE_NAME), 'utf8')) as GuestFile
-    return file.version === 1 ? file : null
+    const whole = file.version === 1 && guestConfigSchema.safeParse(file.config).success
+    return whole && typeof file.socketPath === 'string' ? file : null
   } catch {
     return null
   }

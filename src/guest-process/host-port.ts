@@ -44,6 +44,8 @@ export interface Reservation {
   /** The epoch the destination will own. */
   epoch: number
   guest: GuestConfig
+  /** Its operator has paused it: it stays paused when it arrives. */
+  paused: boolean
   /** `host` is --advertise; null: the address the reservation came from. */
   source: { agent: string; agentPort: number; host: string | null; controlPort: number; dataPorts: number[] }
   settings: MigrationSettings

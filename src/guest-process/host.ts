@@ -4,8 +4,10 @@
 import { GodwitError } from '../errors.ts'
 import { onMigrationEvent, type Progress } from '../events.ts'
 import type { GuestConfig } from '../guest/config.ts'
+import { heldVcpus } from '../guest/held-vcpus.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import type { GuestVcpus } from '../guest/vcpus.ts'
+import type { Vcpus } from '../guest/vcpus-port.ts'
 import { DestinationSession } from '../migration/destination-session.ts'
 import {
   directoryStore,
@@ -51,6 +53,8 @@ export class GuestHost implements GuestHostPort {
   #current: Current | null = null
   #progress: Progress | null = null
   #closed = false
+  /** The guest that moves was paused by its operator, and stays so. */
+  #paused = false
   /** What the vCPUs are held for right now. */
   #held: string | null = null
   /** Ends the asking of a source in doubt. */
@@ -124,23 +128,20 @@ export class GuestHost implements GuestHostPort {
         hint: 'wait for it, or cancel it: godwit cancel',
       })
     }
-    if (this.#state === 'paused') {
-      throw new GodwitError('guest-not-running', `guest ${this.#config.name} is paused and would run at its new host`, {
-        hint: 'resume it first: godwit resume',
-      })
-    }
-    if (this.#state !== 'running') throw this.#notRunning('migrated')
+    if (this.#state !== 'running' && this.#state !== 'paused') throw this.#notRunning('migrated')
     this.#requireFree()
     const settings = settingsSchema.parse(request.settings)
     this.#epoch = Math.max(this.#epoch, this.#store.read()?.epoch ?? 0)
     const epoch = this.#epoch + 1
+    this.#paused = this.#state === 'paused'
     const source = openSource({
       request,
       settings,
       epoch,
       config: this.#config,
       memory: this.#memory,
-      vcpus: this.#vcpus,
+      vcpus: this.#movingVcpus(),
+      paused: this.#paused,
       store: this.#store,
       crashed: this.#crashed,
     })
@@ -199,11 +200,13 @@ export class GuestHost implements GuestHostPort {
   /** R21: takes a guest that is in doubt, after asking the peer; an unreachable peer needs `peerIsDead`. */
   async resolve(how: { take: boolean; peerIsDead: boolean }): Promise<GuestStatus> {
     const current = this.#current
-    if (!how.take || current === null || (this.#state !== 'unreconciled' && this.#state !== 'incoming')) {
+    if (current === null || (this.#state !== 'unreconciled' && this.#state !== 'incoming')) {
       throw new GodwitError('guest-not-running', `guest ${this.#config.name} is ${this.#state}: nothing to resolve`, {
         hint: 'resolve is for a guest that both hosts hold paused after a failed switchover',
       })
     }
+    // Both hosts ask each other all the time; what they know so far is the answer.
+    if (!how.take) return this.status()
     const answer = await askVerdict(current.peer, current.id, current.epoch)
     refuseWhilePeerMayRun(current.role, answer, how.peerIsDead)
     // The peer may have spoken while we asked.
@@ -256,11 +259,12 @@ export class GuestHost implements GuestHostPort {
   }
 
   #receive(reservation: Reservation, sourceAddress: string): void {
+    this.#paused = reservation.paused
     const world = destinationWorld({
       reservation,
       sourceAddress,
       memory: this.#memory,
-      vcpus: this.#vcpus,
+      vcpus: this.#movingVcpus(),
       store: this.#store,
     })
     const session = new DestinationSession(world)
@@ -268,7 +272,7 @@ export class GuestHost implements GuestHostPort {
     this.#current = { role: 'destination', id: reservation.migration, epoch: reservation.epoch, peer, session }
     session.onOwner(() => {
       this.#epoch = reservation.epoch
-      this.#state = 'running'
+      this.#state = this.#here()
     })
     session.run().then((arrival) => {
       // A guest that was taken by `resolve` has no session any more.
@@ -291,7 +295,7 @@ export class GuestHost implements GuestHostPort {
     }
     await release()
     if (this.#crash !== null) return
-    this.#state = session.state === 'done' ? 'handed-over' : 'running'
+    this.#state = session.state === 'done' ? 'handed-over' : this.#here()
     if (session.state === 'done' && report.checks.audit !== false) this.#end('handed-over')
   }
 
@@ -306,7 +310,7 @@ export class GuestHost implements GuestHostPort {
     } else if (session.state === 'reclaimed') {
       this.#epoch += 1
       this.#current = null
-      this.#state = 'running'
+      this.#state = this.#here()
     }
   }
 
@@ -336,8 +340,17 @@ export class GuestHost implements GuestHostPort {
     const state = role === 'source' ? 'aborted' : 'owner'
     this.#store.write({ ...this.#record(), epoch, state })
     this.#current = null
-    this.#state = 'running'
-    this.#vcpus.resume()
+    this.#state = this.#here()
+    if (!this.#paused) this.#vcpus.resume()
+  }
+
+  /** The state of a guest that this host owns and does not move. */
+  #here(): GuestState {
+    return this.#paused ? 'paused' : 'running'
+  }
+
+  #movingVcpus(): Vcpus {
+    return this.#paused ? heldVcpus(this.#vcpus) : this.#vcpus
   }
 
   #record(): OwnershipRecord {

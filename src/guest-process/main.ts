@@ -49,7 +49,11 @@ function handlersOf(
     migrate: async (params) => {
       const request = params as MigrateRequest
       const report = await (await host()).migrate(request)
-      writeJsonFile(join(file.reportsDirectory, `${report.id}.json`), report)
+      try {
+        writeJsonFile(join(file.reportsDirectory, `${report.id}.json`), report)
+      } catch (error) {
+        log(`the report cannot be kept: ${String(error)}`)
+      }
       log(`migration ${report.id} ${report.outcome}${report.error ? `: ${report.error.message}` : ''}`)
       flushEvents()
       server?.broadcast({ type: 'report', migration: report.id, report })

@@ -5,11 +5,10 @@ import { setImmediate as breathe } from 'node:timers/promises'
 import { GodwitError } from '../errors.ts'
 import type { GuestConfig } from '../guest/config.ts'
 import type { GuestMemory } from '../guest/memory.ts'
-import type { GuestVcpus } from '../guest/vcpus.ts'
 import { loadKernels } from '../kernels/kernels.ts'
 import { DIAL_IN_TIMEOUT_MS } from '../limits.ts'
 import type { OwnershipStore } from '../migration/ownership-record.ts'
-import type { ControlLink } from '../migration/ports.ts'
+import type { ControlLink, Vcpus } from '../migration/ports.ts'
 import type { MigrationSettings } from '../migration/settings.ts'
 import type { SourceWorld } from '../migration/source-context.ts'
 import { ThreadedPageSource } from '../migration/transfer/source-transfer.ts'
@@ -29,7 +28,9 @@ export interface SourceOptions {
   readonly epoch: number
   readonly config: GuestConfig
   readonly memory: GuestMemory
-  readonly vcpus: GuestVcpus
+  readonly vcpus: Vcpus
+  /** The guest stays paused wherever it ends. */
+  readonly paused: boolean
   readonly store: OwnershipStore
   readonly crashed: Promise<never>
 }
@@ -112,6 +113,7 @@ export function openSource(options: SourceOptions): { world: SourceWorld; close(
         generation: 0,
         epoch,
         guest: config,
+        paused: options.paused,
         source: {
           agent: request.sourceAgent.name,
           agentPort: request.sourceAgent.port,

@@ -27,7 +27,9 @@ export const guestConfigSchema = z.strictObject({
     .regex(/^[0-9a-f]{64}$/)
     .nullable(),
   /** Options of the program, e.g. workload and content of the mutator. */
-  options: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
+  options: z
+    .record(z.string().max(64), z.union([z.string().max(1024), z.number(), z.boolean()]))
+    .refine((options) => Object.keys(options).length <= 32, 'at most 32 options'),
   seed: z
     .int()
     .min(0)

@@ -54,14 +54,17 @@ export function recordDowntime(
   facts.downtimeParts = { ...withoutOverlap(parts, known - downtime), commit: Math.max(0, downtime - known) }
 }
 
+/** Waits first: in them the other host works. */
+const PARTS = ['state', 'lastRound', 'activate', 'digest', 'handshake'] as const
+
 /**
  * Both hosts work at once: while the source still writes the state, the destination may be proving it. What was measured
  * twice (`excess`, ms) is taken from the waits, so that the parts add up to the downtime.
  */
-function withoutOverlap<T extends Record<'state' | 'lastRound' | 'activate', number>>(parts: T, excess: number): T {
+function withoutOverlap<T extends Record<(typeof PARTS)[number], number>>(parts: T, excess: number): T {
   const once = { ...parts }
   let twice = Math.max(0, excess)
-  for (const name of ['state', 'lastRound', 'activate'] as const) {
+  for (const name of PARTS) {
     const taken = Math.min(once[name], twice)
     once[name] -= taken
     twice -= taken

@@ -273,7 +273,7 @@ describe('the HTTP API', () => {
     const at = client.address
     expect(await raw(at, 'POST', '/v1/guests', '{')).toMatchObject({ status: 400 })
     expect(await raw(at, 'POST', '/v1/guests', '[]')).toMatchObject({ status: 400 })
-    expect(await raw(at, 'GET', '/v1/nothing')).toMatchObject({ status: 400 })
+    expect(await raw(at, 'GET', '/v1/nothing')).toMatchObject({ status: 404 })
     expect(await raw(at, 'GET', '/v1/guests/none')).toMatchObject({ status: 404 })
     expect(await raw(at, 'GET', '/v1/migrations/zz')).toMatchObject({ status: 400 })
     expect(await raw(at, 'GET', `/v1/migrations/${'a'.repeat(32)}`)).toMatchObject({ status: 404 })

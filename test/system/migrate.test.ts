@@ -110,6 +110,28 @@ test("a guest that is being paused is not migrated, and its state is nobody else
   await going.expectArrived(await going.move())
 })
 
+test('a paused guest moves and stays paused, there and back at its source', async () => {
+  const going = await begin()
+  await going.source.pause()
+  const moving = going.move({ bandwidth: 5_000_000 })
+  await expect.poll(() => going.source.status().migration?.progress?.stage, { timeout: 10_000 }).toBe('iterate')
+  await going.source.cancel()
+  expect(await moving).toMatchObject({ outcome: 'cancelled', owner: 'source' })
+  expect(going.source.status().state).toBe('paused')
+  const steps = going.source.vcpus.steps()
+
+  const report = await going.move()
+  expect(report).toMatchObject({ outcome: 'completed', consistent: true, timeMs: { downtime: 0 } })
+  const parts = Object.values(report.timeMs.downtimeParts).reduce((sum, ms) => sum + ms, 0)
+  expect(parts).toBeLessThan(0.001)
+  const arrival = going.agent.arrivals.at(-1)
+  expect(arrival?.status().state).toBe('paused')
+  expect(arrival?.vcpus.steps()).toBe(steps)
+  expect(await arrival?.oracle()).toMatchObject({ equal: true })
+  await arrival?.resume()
+  await expect.poll(() => arrival?.vcpus.steps()).toBeGreaterThan(steps)
+})
+
 test('a migration cancelled while its ports are opened leaves none open', async () => {
   const going = await begin()
   const openPorts = (): number => process.getActiveResourcesInfo().filter((name) => name === 'TCPServerWrap').length

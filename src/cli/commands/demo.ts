@@ -27,8 +27,8 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
   const hops = args.number('hops')
   const interrupted = new AbortController()
   const interrupt = (): void => interrupted.abort()
-  process.on('SIGINT', interrupt)
-  process.on('SIGTERM', interrupt)
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+  for (const signal of signals) process.on(signal, interrupt)
   const agents: DemoAgent[] = []
   try {
     const started = await Promise.allSettled(['alpha', 'beta'].map((name) => DemoAgent.start(name)))
@@ -60,8 +60,7 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
     throw new GodwitError('cancelled', 'the demo was interrupted; its guest and agents have been ended')
   } finally {
     await Promise.all(agents.map((agent) => agent.close()))
-    process.off('SIGINT', interrupt)
-    process.off('SIGTERM', interrupt)
+    for (const signal of signals) process.off(signal, interrupt)
   }
 }
 

@@ -161,10 +161,13 @@ parentPort?.on('message', (message: ToSourceThread) => {
 
 /** R14: few may wait, and none costs more than a hello's worth of memory before it has shown the token. */
 async function meet(stranger: Socket): Promise<void> {
-  if (socket !== null || strangers.size >= MAX_STRANGERS) {
+  if (socket !== null) {
     stranger.destroy()
     return
   }
+  // The oldest has had its chance: whoever fills the places must not keep the destination out.
+  const [oldest] = strangers
+  if (strangers.size >= MAX_STRANGERS) oldest?.destroy()
   strangers.add(stranger)
   try {
     const welcome = await greet(stranger, data)
