@@ -1,7 +1,6 @@
 // The agent: supervises the guest processes of one host, admits guests that others offer, starts migrations and keeps
 // their reports. It touches no page data. http.ts puts it on the network, src/cli/commands/agent.ts runs it.
 
-import './small-heap.ts'
 import { randomBytes } from 'node:crypto'
 import { hostname, totalmem } from 'node:os'
 import { resolve } from 'node:path'

@@ -1,4 +1,5 @@
-// Keeps an agent small: it must stay below 120 MiB for months. Imported first by agent.ts, for its effect on the process.
+// Keeps an agent small: it must stay below 120 MiB for months. Imported by the command `godwit agent` before anything of
+// the agent, for its effect on the process; never where an agent is a guest in a process of somebody else.
 
 import { setFlagsFromString } from 'node:v8'
 

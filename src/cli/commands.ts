@@ -148,7 +148,10 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       ...JSON_OPTION,
     },
     notes: 'Ctrl-C ends the agent and leaves its guests running; the next agent with the same --data-dir finds them.',
-    load: () => import('./commands/agent.ts'),
+    load: async () => {
+      await import('../agent/small-heap.ts')
+      return await import('./commands/agent.ts')
+    },
   },
   start: {
     summary: 'start a guest',
