@@ -11,7 +11,7 @@ import type { OwnershipStore } from '../migration/ownership-record.ts'
 import { ThreadedPageDestination } from '../migration/transfer/destination-transfer.ts'
 import { warmControlCodec } from '../wire/control-codec.ts'
 import { SocketControlLink } from '../wire/control-link.ts'
-import { CAPABILITIES, PROTOCOL_VERSION } from '../wire/messages.ts'
+import { abortOf, CAPABILITIES, PROTOCOL_VERSION } from '../wire/messages.ts'
 import type { Reservation } from './host-port.ts'
 import { askVerdict } from './peer-agent.ts'
 import { systemClock } from './system-clock.ts'
@@ -65,8 +65,7 @@ export function destinationWorld(options: DestinationOptions): DestinationWorld 
       const dial = { memory, host, ports, token, migration, generation, hash }
       const pages = await ThreadedPageDestination.dial(dial).catch((thrown) => {
         // The source waits for these channels: it hears at once that they do not come, and why.
-        const { code, message, hint } = GodwitError.from(thrown).toJSON()
-        control.send({ type: 'abort', error: { code, message, ...(hint ? { hint } : {}), side: 'destination' } })
+        control.send(abortOf(GodwitError.from(thrown), 'destination'))
         control.close()
         throw thrown
       })

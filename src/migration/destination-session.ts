@@ -5,7 +5,7 @@ import { GodwitError } from '../errors.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import { type Kernels, resetDigest } from '../kernels/kernels.ts'
 import { REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../limits.ts'
-import type { MessageOf } from '../wire/messages.ts'
+import { abortOf, type MessageOf } from '../wire/messages.ts'
 import {
   type DestinationAction,
   type DestinationEvent,
@@ -242,10 +242,7 @@ export class DestinationSession {
   async #drop(error: GodwitError): Promise<Arrival> {
     this.#apply('cut')
     try {
-      const { code, message, hint } = error.toJSON()
-      const text = message.slice(0, 1000)
-      const side = error.side ?? 'destination'
-      this.#control?.send({ type: 'abort', error: { code, message: text, ...(hint ? { hint } : {}), side } })
+      this.#control?.send(abortOf(error, 'destination'))
     } catch {
       // The link is gone; the source sees the cut.
     }

@@ -3,7 +3,7 @@
 // memory then holds what is still to be sent, but for the marks of the table in use.
 
 import { publish } from '../events.ts'
-import { countBits, fillAll, mergeInto } from '../guest/page-set.ts'
+import { clearAll, countBits, fillAll, mergeInto } from '../guest/page-set.ts'
 import { loadWord } from '../guest/safepoint.ts'
 import { tableOf } from '../guest/safepoint-machine.ts'
 import { PAGE_BYTES, VIRTUAL_LINK_BYTES_PER_SECOND } from '../limits.ts'
@@ -28,7 +28,7 @@ export async function selectEverything(context: SourceContext): Promise<void> {
   const { layout } = memory
   const { retired } = await context.orInterrupt(vcpus.swapCards())
   kernels.harvest(layout.cards[retired], layout.pageCount, layout.dirty)
-  memory.controlBytes.fill(0, layout.dirty, layout.dirty + layout.pageCount / 8)
+  clearAll(memory, layout.dirty)
   fillAll(memory, layout.toSend)
 }
 

@@ -5,6 +5,7 @@
 import { GodwitError } from '../errors.ts'
 import { publish } from '../events.ts'
 import { resetDigest } from '../kernels/kernels.ts'
+import { abortOf } from '../wire/messages.ts'
 import type { SourceState } from './commit-machine.ts'
 import type { Inbox } from './inbox.ts'
 import type { ControlLink, PageSource } from './ports.ts'
@@ -24,6 +25,8 @@ const DOUBT_MS = 10_000
 /** A lost link: how long a redial is awaited before the destination's agent is asked again. */
 const REDIAL_WAIT_MS = 1000
 const USAGE_WAIT_MS = 1000
+/** A reason that was sent before the channels were closed arrives within this. */
+const REASON_WAIT_MS = 500
 
 export class SourceSession {
   readonly #world: SourceWorld
@@ -117,7 +120,9 @@ export class SourceSession {
     inbox.ended.then((error) => {
       if (this.#ownership.mayGiveUp) this.#stop(error)
     })
-    pages.failed.catch((error) => {
+    // A destination that gives up closes its page channels, too: its reason, on the control link, comes first.
+    pages.failed.catch(async (error) => {
+      await world.clock.sleep(REASON_WAIT_MS, this.#interrupt.signal).catch(() => {})
       if (this.#ownership.mayGiveUp) this.#stop(GodwitError.from(error, 'link-lost'))
     })
     this.#sameHost = sameHost
@@ -359,11 +364,7 @@ export class SourceSession {
     try {
       // R19: a destination that is prepared forgets on this word only; to any other it says nothing.
       if (paused) this.#links.control?.send({ type: 'not-released', epoch: this.#world.epoch })
-      const { code, message, hint, side } = { ...error.toJSON(), message: error.message.slice(0, 1000) }
-      this.#links.control?.send({
-        type: 'abort',
-        error: { code, message, ...(hint === undefined ? {} : { hint }), side: side ?? 'source' },
-      })
+      this.#links.control?.send(abortOf(error, 'source'))
     } catch {
       // The link is gone; the destination sees the cut.
     }

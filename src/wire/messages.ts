@@ -2,6 +2,7 @@
 // what when; a test walks both. Everything here comes from a socket and is validated before anyone looks at it.
 
 import { z } from 'zod'
+import type { GodwitError, Side } from '../errors.ts'
 import { MAX_CHANNELS, MAX_VCPUS } from '../limits.ts'
 
 const hex128 = z.string().regex(/^[0-9a-f]{32}$/)
@@ -109,6 +110,13 @@ export const controlMessageSchema = z.discriminatedUnion('type', [
 ])
 export type ControlMessage = z.output<typeof controlMessageSchema>
 export type MessageOf<T extends ControlMessage['type']> = Extract<ControlMessage, { type: T }>
+/** Why one side gives up, as it travels: cut to what the peer takes. `side` found it, unless the error says who did. */
+export function abortOf(error: GodwitError, side: Side): MessageOf<'abort'> {
+  const { code, message, hint, side: found } = error.toJSON()
+  const text = message.slice(0, 1000)
+  return { type: 'abort', error: { code, message: text, ...(hint === undefined ? {} : { hint }), side: found ?? side } }
+}
+
 export type VcpuState = z.output<typeof vcpuState>
 
 /** Protocol version of this build. */
