@@ -21,6 +21,9 @@ export interface Progress {
   trend: 'converging' | 'stable' | 'diverging' | 'unknown'
   /** Milliseconds to completion: lowest and highest guess, null when it will not converge. */
   etaMs: [number, number] | null
+  /** Pull phase: pages still missing at the destination, and faults answered so far. */
+  missingPages?: number
+  faults?: number
   /** One plain sentence. */
   reason: string
 }

@@ -12,10 +12,23 @@ export const MAX_MEMORY_BYTES = 4 * 1024 ** 3
 export const MAX_VCPUS = 64
 /** A channel is a thread and a socket on each side. */
 export const MAX_CHANNELS = 16
+/** The channels and the urgent lane of the pull phase. */
+export const MAX_LANES = MAX_CHANNELS + 1
 /** Page records in one PAGES frame: 1 MiB of raw content, the unit of pacing and of the locked mutator. */
 export const BATCH_PAGES = 256
 /** Largest payload of a PAGES frame: every page of a batch raw, plus a full run table of 16 bytes an entry. */
 export const MAX_PAGE_FRAME_BYTES = BATCH_PAGES * (PAGE_BYTES + 16) + 16
+/** Largest payload of a PULL frame: every page of a batch raw, and a page table of 16 bytes an entry. */
+export const MAX_PULL_FRAME_BYTES = BATCH_PAGES * (PAGE_BYTES + 16) + 8
+/** Pages in one NEED frame; every vCPU waits for one page at most, and notes come in portions. */
+export const MAX_NEEDS = 256
+/** Push window of a lane: what may be under way unacknowledged, bytes. CRIU's window goes from 64 KiB to 4 MiB, too. */
+export const PUSH_WINDOW_MIN_BYTES = 64 * 1024
+export const PUSH_WINDOW_MAX_BYTES = 8 * 1024 * 1024
+/** A page that comes with a wrong hash is asked for again so many times, then the pull is paused (R10). */
+export const MAX_PAGE_RETRIES = 3
+/** The puller turns pages that have arrived into present ones this often. */
+export const PUBLISH_INTERVAL_MS = 5
 /** Largest control message, bytes, checked before it is unpacked: registers of 64 vCPUs fit with room to spare. */
 export const MAX_CONTROL_FRAME_BYTES = 512 * 1024
 /** Raw runs of at least this many pages on average go straight from and into guest memory; shorter ones are staged. */

@@ -8,7 +8,7 @@ import { GodwitError } from '../errors.ts'
 import { type GuestConfig, guestConfigSchema } from '../guest/config.ts'
 import { layoutOf } from '../guest/layout.ts'
 import { bootId } from '../guest-process/boot-id.ts'
-import type { GuestStatus, Reservation } from '../guest-process/host-port.ts'
+import type { GuestStatus, Reservation, Resolution } from '../guest-process/host-port.ts'
 import { logPathOf, tailOf } from '../guest-process/supervise.ts'
 import { DATA_PORT_FIRST, DATA_PORT_LAST, DEFAULT_CONCURRENT_MIGRATIONS, LOG_TAIL_BYTES } from '../limits.ts'
 import type { MigrationReport } from '../migration/report.ts'
@@ -162,7 +162,7 @@ export class Agent {
     return await this.#ask(name, 'cancel')
   }
 
-  async resolve(name: string, how: { take: boolean; peerIsDead: boolean }): Promise<GuestView> {
+  async resolve(name: string, how: { what: Resolution; peerIsDead: boolean }): Promise<GuestView> {
     const entry = this.#guests.byName(name)
     await entry.process.call<GuestStatus>('resolve', how, 15_000)
     return await this.#view(entry)

@@ -4,7 +4,7 @@
 import { z } from 'zod'
 import { guestConfigSchema, paceSchema } from '../guest/config.ts'
 import { GUEST_STATES } from '../guest-process/host-port.ts'
-import { MAX_CHANNELS, MAX_MEMORY_BYTES } from '../limits.ts'
+import { MAX_LANES, MAX_MEMORY_BYTES } from '../limits.ts'
 import { reportSchema } from '../migration/report.ts'
 import { settingsSchema } from '../migration/settings.ts'
 
@@ -93,9 +93,14 @@ export type MigrationView = z.output<typeof migrationSchema>
 
 export const checkSchema = z.object({ ok: z.literal(true), agent: z.string() })
 export const oracleSchema = z.object({ equal: z.boolean(), differing: z.array(z.int()) })
-export const resolveSchema = z.strictObject({ take: z.boolean(), peerIsDead: z.boolean().default(false) })
+export const resolveSchema = z.strictObject({
+  what: z.enum(['status', 'take', 'abandon', 'take-stale']),
+  peerIsDead: z.boolean().default(false),
+})
 export const logsSchema = z.object({ text: z.string() })
-export const verdictSchema = z.object({ verdict: z.enum(['released', 'not-released', 'owner', 'dropped', 'unknown']) })
+export const verdictSchema = z.object({
+  verdict: z.enum(['released', 'not-released', 'owner', 'dropped', 'lost', 'unknown']),
+})
 
 export const reservationSchema = z.strictObject({
   migration: hex128,
@@ -109,7 +114,7 @@ export const reservationSchema = z.strictObject({
     agentPort: z.int().min(0).max(65_535),
     host: z.string().max(255).nullable(),
     controlPort: port,
-    dataPorts: z.array(port).min(1).max(MAX_CHANNELS),
+    dataPorts: z.array(port).min(1).max(MAX_LANES),
   }),
   settings: settingsSchema,
   protocol: z.int(),

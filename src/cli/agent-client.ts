@@ -4,6 +4,7 @@
 import { addressText, AgentClient as Connection, parseAddress } from '../agent/client.ts'
 import type { AgentInfo, GuestView, MigrateBody, MigrationView, StartRequest } from '../agent/schemas.ts'
 import type { MigrationEvent } from '../events.ts'
+import type { Resolution } from '../guest-process/host-port.ts'
 import type { MigrationReport } from '../migration/report.ts'
 
 export { parseAddress }
@@ -68,7 +69,7 @@ export class AgentClient {
     await this.#call('POST', `${guestPath(name)}/cancel`)
   }
 
-  resolve(name: string, how: { take: boolean; peerIsDead: boolean }): Promise<GuestView> {
+  resolve(name: string, how: { what: Resolution; peerIsDead: boolean }): Promise<GuestView> {
     return this.#call('POST', `${guestPath(name)}/resolve`, how)
   }
 

@@ -12,8 +12,10 @@ export const GUEST_STATES = [
   'paused',
   'incoming',
   'migrating',
+  'pulling',
   'handed-over',
   'unreconciled',
+  'lost',
   'crashed',
   'stopping',
 ] as const
@@ -30,7 +32,14 @@ export interface GuestStatus {
   stepsPerSecond: number
   residentBytes: number
   pid: number
-  migration: null | { id: string; role: 'source' | 'destination'; peer: string; progress: Progress | null }
+  migration: null | {
+    id: string
+    role: 'source' | 'destination'
+    peer: string
+    progress: Progress | null
+    /** Why the pull is paused; null while the link is up or there is no pull. */
+    paused?: string | null
+  }
   crash?: { code: ErrorCode; message: string; hint?: string }
 }
 
@@ -65,7 +74,14 @@ export interface MigrateRequest {
   listenHost: string
 }
 
-export type Verdict = 'released' | 'not-released' | 'owner' | 'unknown'
+export type Verdict = 'released' | 'not-released' | 'owner' | 'lost' | 'unknown'
+
+/**
+ * What an operator decides about a guest in doubt. `status`: nothing, only tell. `take`: it runs here (R21). `abandon`: it
+ * ends here, its memory is given up. `take-stale`: it runs at the source again as it was at the switch; what it did since
+ * is lost (R22).
+ */
+export type Resolution = 'status' | 'take' | 'abandon' | 'take-stale'
 
 export interface GuestHostPort {
   status(): GuestStatus
@@ -76,7 +92,9 @@ export interface GuestHostPort {
   pause(): Promise<void>
   resume(): Promise<void>
   verdict(migration: string, epoch: number): Verdict
-  resolve(how: { take: boolean; peerIsDead: boolean }): Promise<GuestStatus>
+  resolve(how: { what: Resolution; peerIsDead: boolean }): Promise<GuestStatus>
+  /** Dials the source of a paused pull at once, at `via` (HOST or HOST:PORT of its control port's host) if given. */
+  recover(migration: string, via: string | null): Promise<GuestStatus>
   /** Pauses, replays the guest in a separate process, compares page for page, resumes. `differing`: page numbers. */
   oracle(): Promise<{ equal: boolean; differing: number[] }>
   /** Ends threads and sockets; idempotent. */

@@ -29,6 +29,7 @@ import type {
   MigrateRequest,
   ReceiveOptions,
   Reservation,
+  Resolution,
   Verdict,
 } from './host-port.ts'
 import { type AgentAddress, askVerdict } from './peer-agent.ts'
@@ -198,7 +199,7 @@ export class GuestHost implements GuestHostPort {
   }
 
   /** R21: takes a guest that is in doubt, after asking the peer; an unreachable peer needs `peerIsDead`. */
-  async resolve(how: { take: boolean; peerIsDead: boolean }): Promise<GuestStatus> {
+  async resolve(how: { what: Resolution; peerIsDead: boolean }): Promise<GuestStatus> {
     const current = this.#current
     if (current === null || (this.#state !== 'unreconciled' && this.#state !== 'incoming')) {
       throw new GodwitError('guest-not-running', `guest ${this.#config.name} is ${this.#state}: nothing to resolve`, {
@@ -206,7 +207,7 @@ export class GuestHost implements GuestHostPort {
       })
     }
     // Both hosts ask each other all the time; what they know so far is the answer.
-    if (!how.take) return this.status()
+    if (how.what === 'status') return this.status()
     const answer = await askVerdict(current.peer, current.id, current.epoch)
     refuseWhilePeerMayRun(current.role, answer, how.peerIsDead)
     // The peer may have spoken while we asked.
@@ -219,6 +220,10 @@ export class GuestHost implements GuestHostPort {
     this.#take(current)
     if (current.role === 'destination') await current.session.close()
     return this.status()
+  }
+
+  async recover(): Promise<GuestStatus> {
+    throw new GodwitError('guest-not-running', `guest ${this.#config.name} is not pulling its memory`)
   }
 
   async oracle(): Promise<{ equal: boolean; differing: number[] }> {

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { GodwitError } from '../errors.ts'
 import { onMigrationEvent } from '../events.ts'
 import { type GuestFile, readGuestFile, writeGuestFile, writeJsonFile } from './guest-file.ts'
-import type { GuestHostFactory, GuestHostPort, MigrateRequest } from './host-port.ts'
+import type { GuestHostFactory, GuestHostPort, MigrateRequest, Resolution } from './host-port.ts'
 import { quietEvents } from './quiet-events.ts'
 import { type RpcHandler, type RpcServer, serveRpc } from './rpc.ts'
 
@@ -44,7 +44,11 @@ function handlersOf(
       const { migration, epoch } = params as { migration: string; epoch: number }
       return (await host()).verdict(migration, epoch)
     },
-    resolve: async (params) => (await host()).resolve(params as { take: boolean; peerIsDead: boolean }),
+    resolve: async (params) => (await host()).resolve(params as { what: Resolution; peerIsDead: boolean }),
+    recover: async (params) => {
+      const { migration, via } = params as { migration: string; via: string | null }
+      return (await host()).recover(migration, via)
+    },
     // Answers at once that it began; the report comes as an event and a file, so that an agent may come and go.
     migrate: async (params) => {
       const request = params as MigrateRequest

@@ -1,14 +1,14 @@
 // Where everything lies in a guest's two shared memories. Pure arithmetic; every thread computes the same layout.
 //
 //   pages    │ page 0 │ page 1 │ … │ page N-1 │                       exactly the guest
-//   control  │ header │ cards A │ cards B │ presence │ hashes │ bitmaps │ scan hashes │ vCPU blocks │ thread blocks │
-//            │ staging │
+//   control  │ header │ cards A │ cards B │ presence │ free │ hashes │ bitmaps │ scan hashes │ vCPU blocks │
+//            │ thread blocks │ staging │
 //
 // Offsets are byte offsets into the control memory, 64-byte aligned so that no two regions share a cache line.
 
 import { GodwitError } from '../errors.ts'
 import {
-  MAX_CHANNELS,
+  MAX_LANES,
   MAX_MEMORY_BYTES,
   MAX_VCPUS,
   MIN_MEMORY_BYTES,
@@ -35,6 +35,17 @@ export const HEADER = {
   arrivals: 6,
   /** The part of a step, in millionths, that the grants so far left over. */
   grantFraction: 7,
+  /** Puller: counts the asks and the "do not need" notes of vCPUs; notified, the urgent lane waits on it. */
+  asks: 8,
+  /** Puller: pages that are neither here nor written here; notified when it becomes 0. */
+  missing: 9,
+  /** Puller: 1 from PREPARED until the last page is in: page frames of the pull phase may come. */
+  pulling: 10,
+  /** Page server: the page of the latest fault, and how many faults there were. */
+  pivot: 11,
+  pivotTurn: 12,
+  /** Page server: the edges of push orders; see push-order.ts. Up to word 31. */
+  pushEdges: 16,
 } as const
 export const HEADER_BYTES = 4096
 
@@ -67,6 +78,23 @@ export const VCPU_BLOCK = {
   leftAt: 40,
   /** Int32: last step batch's duration, µs, for R7's message. */
   stepMicros: 48,
+  /** Int32: the page this vCPU is parked for, plus 1; 0: none. */
+  faultPage: 52,
+  /** Int32: 1 while that page is still to be asked for. */
+  faultAsk: 56,
+  /** Uint32: faults that asked the source, and faults that only waited for a page already asked for or on its way in. */
+  networkFaults: 60,
+  localWaits: 64,
+  /** Float64: time spent parked for pages, and the longest park, µs. */
+  stallMicros: 72,
+  longestStallMicros: 80,
+  /** Uint32[256]: fault latencies, 8 buckets an octave of µs (see fault-histogram.ts). */
+  faultHistogram: 512,
+  /** Int32: pages noted and pages told as "do not need", counted; the notes lie in a ring of Uint32[254]. */
+  notesWritten: 3072,
+  notesRead: 3076,
+  notes: 3080,
+  noteCount: 254,
   /** Uint32[256]: the program's registers. */
   registers: 2048,
   registerCount: 256,
@@ -82,10 +110,16 @@ export const THREAD_BLOCK = {
   pageFrameBytes: 72,
   controlBytes: 80,
   receivedBytes: 88,
+  /** Float64 each, pull phase: zero pages, pages sent or placed because they were asked for, pages dropped. */
+  zeroPages: 96,
+  askedPages: 104,
+  droppedPages: 112,
   /** Uint32[]: page list of the batch in hand; 64 Ki entries at most. */
   list: 4096,
   /** Uint8[]: one class per page of the list (0 raw, 1 zero). */
   classes: 8192,
+  /** 16 bytes each: the page table of the pull frame in hand (wire/pull-frame.ts). */
+  pullTable: 16384,
 } as const
 
 export interface Layout {
@@ -96,6 +130,8 @@ export interface Layout {
   /** Card tables A and B, one byte a page. */
   readonly cards: readonly [number, number]
   readonly presence: number
+  /** One byte a page: 1 while the guest's allocator has it free (R17). */
+  readonly free: number
   /** 8 bytes a page: the XXH64 last sent (source) or placed (destination); 0 for a zero page. */
   readonly hashes: number
   /** One bit a page: the pages of the round under way. */
@@ -105,9 +141,9 @@ export interface Layout {
   /** 8 bytes a page: the hash of each page at the last look of the scan tracker; untouched when cards are used. */
   readonly scanHashes: number
   readonly vcpuBlocks: number
-  /** MAX_CHANNELS + 1 blocks; the last belongs to the main thread. */
+  /** MAX_LANES + 1 blocks; the last belongs to the main thread. */
   readonly threadBlocks: number
-  /** MAX_CHANNELS areas of STAGING_BYTES. */
+  /** MAX_LANES areas of STAGING_BYTES. */
   readonly staging: number
 }
 
@@ -132,14 +168,15 @@ export function layoutOf(memoryBytes: number, vcpus: number): Layout {
   const cardsA = HEADER_BYTES
   const cardsB = align(cardsA + pageCount)
   const presence = align(cardsB + pageCount)
-  const hashes = align(presence + pageCount)
+  const free = align(presence + pageCount)
+  const hashes = align(free + pageCount)
   const toSend = align(hashes + 8 * pageCount)
   const dirty = align(toSend + pageCount / 8)
   const scanHashes = align(dirty + pageCount / 8)
   const vcpuBlocks = align(scanHashes + 8 * pageCount, 4096)
   const threadBlocks = vcpuBlocks + vcpus * VCPU_BLOCK.bytes
-  const staging = threadBlocks + (MAX_CHANNELS + 1) * THREAD_BLOCK.bytes
-  const controlBytes = align(staging + MAX_CHANNELS * STAGING_BYTES, WASM_PAGE_BYTES)
+  const staging = threadBlocks + (MAX_LANES + 1) * THREAD_BLOCK.bytes
+  const controlBytes = align(staging + MAX_LANES * STAGING_BYTES, WASM_PAGE_BYTES)
   return {
     memoryBytes,
     pageCount,
@@ -147,6 +184,7 @@ export function layoutOf(memoryBytes: number, vcpus: number): Layout {
     controlBytes,
     cards: [cardsA, cardsB],
     presence,
+    free,
     hashes,
     toSend,
     dirty,

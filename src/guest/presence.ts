@@ -5,7 +5,7 @@
 //   ABSENT ──request──► REQUESTED ─┐
 //      │ └───────claim─────────────┴─► INSTALLING ──placed──► INSTALLED ──publish──► PRESENT
 //      └──write whole page──► LOCAL ─────────────────────────────────────publish────►┘
-//   cut: INSTALLING → ABSENT          revoke: INSTALLED, LOCAL, PRESENT → ABSENT
+//   cut, spoilt: INSTALLING → ABSENT          revoke: INSTALLED, LOCAL, PRESENT → ABSENT
 
 /** States of a page at the side that pulls; one byte a page in the control memory. */
 export const PRESENCE = { absent: 0, requested: 1, installing: 2, installed: 3, local: 4, present: 5 } as const
@@ -14,9 +14,9 @@ export type Presence = (typeof PRESENCE)[keyof typeof PRESENCE]
 /**
  * request: a vCPU needs the page. claim: a transfer thread is about to read its bytes into guest memory. placed: they
  * are there. write: a vCPU writes the whole page. publish: a handshake has ended since it was placed or written.
- * cut: the link and every channel of it are gone. revoke: the page is given away.
+ * spoilt: what was placed has a wrong hash (R10). cut: the link and every channel of it are gone. revoke: the page is given away.
  */
-export type PresenceEvent = 'request' | 'claim' | 'placed' | 'write' | 'publish' | 'cut' | 'revoke'
+export type PresenceEvent = 'request' | 'claim' | 'placed' | 'write' | 'publish' | 'spoilt' | 'cut' | 'revoke'
 
 const { absent, requested, installing, installed, local, present } = PRESENCE
 const TABLE: Readonly<Record<PresenceEvent, Partial<Record<Presence, Presence>>>> = {
@@ -25,6 +25,7 @@ const TABLE: Readonly<Record<PresenceEvent, Partial<Record<Presence, Presence>>>
   placed: { [installing]: installed },
   write: { [absent]: local },
   publish: { [installed]: present, [local]: present },
+  spoilt: { [installing]: absent },
   cut: { [installing]: absent, [requested]: absent },
   revoke: { [installed]: absent, [local]: absent, [present]: absent },
 }

@@ -5,7 +5,7 @@
 //                          │ └───────fault, inside a step──────► PARKED_INSIDE ───leave──► RUNNING
 //                          └──throw, exit──► DEAD (for good)
 //
-//   word   │ epoch, 24 bits │ mode bits, reserved │ pause │ table │
+//   word   │ epoch, 24 bits │ mode bits, reserved │ pull │ pause │ table │
 
 /** States of a vCPU, as stored in its block. */
 export const VCPU = { starting: 0, running: 1, parkedBoundary: 2, parkedInside: 3, dead: 4 } as const
@@ -16,22 +16,26 @@ export type HandshakeKind = 'round' | 'revocation' | 'pause'
 
 const TABLE_BIT = 1
 const PAUSE_BIT = 2
+const PULL_BIT = 4
 const EPOCH_SHIFT = 8
 const EPOCH_MASK = 0xff_ffff
 
 /** Index of the card table in use. */
 export const tableOf = (word: number): Table => (word & TABLE_BIT) as Table
 export const isPause = (word: number): boolean => (word & PAUSE_BIT) !== 0
+/** Pages may be absent: accessors test presence (R8). */
+export const isPull = (word: number): boolean => (word & PULL_BIT) !== 0
 export const epochOf = (word: number): number => word >>> EPOCH_SHIFT
 
 /** Builds a word (an Int32). The epoch wraps at 2^24. */
-export function wordOf(epoch: number, pause: boolean, table: Table): number {
-  return ((epoch & EPOCH_MASK) << EPOCH_SHIFT) | (pause ? PAUSE_BIT : 0) | table
+export function wordOf(epoch: number, pause: boolean, table: Table, pull = false): number {
+  return ((epoch & EPOCH_MASK) << EPOCH_SHIFT) | (pull ? PULL_BIT : 0) | (pause ? PAUSE_BIT : 0) | table
 }
 
 /** The word one epoch later, changed as asked; everything else stays. */
-export function nextWord(word: number, change: { pause?: boolean; table?: Table }): number {
-  return wordOf(epochOf(word) + 1, change.pause ?? isPause(word), change.table ?? tableOf(word))
+export function nextWord(word: number, change: { pause?: boolean; table?: Table; pull?: boolean }): number {
+  const { pause = isPause(word), table = tableOf(word), pull = isPull(word) } = change
+  return wordOf(epochOf(word) + 1, pause, table, pull)
 }
 
 /** True when `word` is of the epoch of `target` or of a later one; right across the wrap. */

@@ -4,10 +4,10 @@
 
 import type { THREAD_BLOCK } from '../guest/layout.ts'
 import type { GuestMemory } from '../guest/memory.ts'
-import { MAX_CHANNELS } from '../limits.ts'
+import { MAX_LANES } from '../limits.ts'
 
-/** Every channel's thread and the main thread. */
-const THREADS = MAX_CHANNELS + 1
+/** Every lane's thread and the main thread. */
+const THREADS = MAX_LANES + 1
 /** Spelled out because this folder takes only types from the layout; its type makes the compiler compare the two. */
 const DIGEST_OFFSET: typeof THREAD_BLOCK.digest = 0
 

@@ -14,11 +14,13 @@ export const recordSchema = z.strictObject({
   guest: z.string(),
   epoch: z.int().nonnegative(),
   /** Who may run the guest, as far as this host knows. */
-  state: z.enum(['owner', 'incoming', 'released', 'aborted', 'dropped', 'done']),
+  state: z.enum(['owner', 'incoming', 'released', 'aborted', 'dropped', 'done', 'lost']),
   migration: z.string().nullable(),
   /** Which side of that migration this host is. */
   role: z.enum(['source', 'destination']).nullable(),
   peer: z.string().nullable(),
+  /** The guest runs, or is to run, before all its memory is there (R22): a dead process takes pages along. */
+  pull: z.boolean().optional(),
 })
 export type OwnershipRecord = z.output<typeof recordSchema>
 
@@ -79,7 +81,7 @@ export function directoryStore(directory: string): OwnershipStore {
 }
 
 /** What a record says about one migration when its process can no longer be asked (R20). */
-export type Verdict = 'released' | 'not-released' | 'owner' | 'dropped' | 'unknown'
+export type Verdict = 'released' | 'not-released' | 'owner' | 'dropped' | 'lost' | 'unknown'
 
 /**
  * The agent's answer for a dead guest process, with the record to write first (null: leave it).
@@ -102,6 +104,8 @@ export function verdictForDead(
     case 'owner':
       if (record.role === 'source') return { verdict: 'released', write: { ...record, state: 'released' } }
       return { verdict: 'owner', write: null }
+    case 'lost':
+      return { verdict: 'lost', write: null }
     case 'aborted':
       return { verdict: 'not-released', write: null }
   }

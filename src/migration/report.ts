@@ -4,7 +4,9 @@
 import { z } from 'zod'
 import { MOVEMENTS } from './settings.ts'
 
-export const STAGES = ['prepare', 'reserve', 'iterate', 'stop', 'commit', 'activate'] as const
+/** The stages of every movement. */
+export const STAGES_BEFORE_PULL = ['prepare', 'reserve', 'iterate', 'stop', 'commit', 'activate'] as const
+export const STAGES = [...STAGES_BEFORE_PULL, 'pull'] as const
 export type Stage = (typeof STAGES)[number]
 export const DOWNTIME_PARTS = ['handshake', 'lastRound', 'digest', 'commit', 'state', 'activate'] as const
 export const STOP_REASONS = [
@@ -77,7 +79,7 @@ export const reportSchema = z.object({
     downtime: ms,
     vcpuDowntimes: z.array(ms),
     clockError: ms,
-    stages: z.partialRecord(z.enum([...STAGES, 'pull']), ms),
+    stages: z.partialRecord(z.enum(STAGES), ms),
     downtimeParts: z.partialRecord(z.enum(DOWNTIME_PARTS), ms),
     downtimeTarget: ms.optional(),
     downtimePredicted: ms.optional(),
@@ -92,6 +94,28 @@ export const reportSchema = z.object({
     duplicateFactor: z.number(),
   }),
   rounds: z.array(roundSchema),
+  faults: z
+    .object({
+      network: pages,
+      localWait: pages,
+      stallMs: ms,
+      vcpuStallMs: z.array(ms),
+      latencyUs: z.object({ p50: z.number(), p90: z.number(), p99: z.number(), max: z.number() }),
+      histogram: z.array(z.int().nonnegative()),
+    })
+    .optional(),
+  /** Pull phase: pages by how they came, cuts recovered from, and how long the destination depended on the source. */
+  pull: z
+    .object({
+      pages,
+      pushed: pages,
+      asked: pages,
+      skipped: pages,
+      dropped: pages,
+      recoveries: z.int().nonnegative(),
+      residualDependencyMs: ms,
+    })
+    .optional(),
   slowdown: z.object({ stepsPerSecondBefore: z.number(), during: z.number(), after: z.number(), share: z.number() }),
   handshakes: z.object({ count: z.int(), totalMs: ms, maxMs: ms }),
   resources: z.object({ sourceCpuMs: ms, destinationCpuMs: ms, sourceRssPeak: bytes, destinationRssPeak: bytes }),

@@ -4,13 +4,15 @@
 import { z } from 'zod'
 import { DEFAULT_DOWNTIME_TARGET_MS, DEFAULT_MAX_ROUNDS, MAX_CHANNELS, MAX_TIME_LIMIT_MS } from '../limits.ts'
 
-export const MOVEMENTS = ['stop-and-copy', 'pre-copy'] as const
+export const MOVEMENTS = ['stop-and-copy', 'pre-copy', 'post-copy', 'hybrid'] as const
 export const SELECTIONS = ['linear', 'skip'] as const
 export const STOP_RULES = ['xen', 'target'] as const
+export const PUSH_ORDERS = ['around-the-fault', 'linear', 'least-written', 'several-pivots'] as const
 export const VERIFY_MODES = ['digest', 'full', 'none'] as const
 
 export type Movement = (typeof MOVEMENTS)[number]
 export type Selection = (typeof SELECTIONS)[number]
+export type PushOrderName = (typeof PUSH_ORDERS)[number]
 export type StopRuleName = (typeof STOP_RULES)[number]
 export type VerifyMode = (typeof VERIFY_MODES)[number]
 
@@ -33,6 +35,10 @@ export const settingsSchema = z.strictObject({
   maxRounds: z.int().min(0).max(10_000).default(DEFAULT_MAX_ROUNDS).describe('rounds before the guest is stopped'),
   selection: z.enum(SELECTIONS).default('skip').describe('skip: leave out pages that are dirty again'),
   stop: z.enum(STOP_RULES).default('target').describe("when to stop: Xen's rules, or the downtime target"),
+  pushOrder: z
+    .enum(PUSH_ORDERS)
+    .default('around-the-fault')
+    .describe('post-copy and hybrid: which page is pushed next; several-pivots is for benchmarks'),
   verify: z.enum(VERIFY_MODES).default('digest').describe('digest: digest and audit; full: hash all inside the pause'),
   timeout: z
     .number()
@@ -54,3 +60,6 @@ export const settingsSchema = z.strictObject({
 /** Every option of one migration, defaults filled in. Sizes bytes, times milliseconds, rates bytes per second. */
 export type MigrationSettings = z.output<typeof settingsSchema>
 export type MigrationOptions = z.input<typeof settingsSchema>
+
+/** Whether the guest runs at the destination before all its memory is there. */
+export const pulls = (movement: Movement): boolean => movement === 'post-copy' || movement === 'hybrid'

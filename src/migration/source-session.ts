@@ -205,7 +205,17 @@ export class SourceSession {
     const sent = await context.orInterrupt(sending)
     const sentAt = clock.now()
     const digest = switchDigest(settings.verify, memory, kernels, states)
-    control.send({ type: 'state', round, epoch: this.#world.epoch, vcpus: states, digest, verify: settings.verify })
+    control.send({
+      type: 'state',
+      round,
+      epoch: this.#world.epoch,
+      vcpus: states,
+      digest,
+      verify: settings.verify,
+      free: null,
+      pull: false,
+      absent: null,
+    })
     const stateAt = clock.now()
     await context.orInterrupt(placed)
     const placedAt = clock.now()

@@ -104,7 +104,17 @@ export function warmControlCodec(vcpus: number): void {
   const digest = '0'.repeat(16)
   const samples: ControlMessage[] = [
     { type: 'placed', round: 0, bytes: 0 },
-    { type: 'state', round: 0, epoch: 0, vcpus: states, digest, verify: 'digest' },
+    {
+      type: 'state',
+      round: 0,
+      epoch: 0,
+      vcpus: states,
+      digest,
+      verify: 'digest',
+      free: null,
+      pull: false,
+      absent: null,
+    },
     { type: 'prepared', epoch: 0, digest, digestMs: 0, hashes: 0 },
     { type: 'commit', epoch: 0 },
     { type: 'active', epoch: 0, leftAt: [0n], activateMs: 0 },

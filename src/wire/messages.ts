@@ -3,13 +3,15 @@
 
 import { z } from 'zod'
 import type { GodwitError, Side } from '../errors.ts'
-import { MAX_CHANNELS, MAX_VCPUS } from '../limits.ts'
+import { MAX_LANES, MAX_VCPUS } from '../limits.ts'
 
 const hex128 = z.string().regex(/^[0-9a-f]{32}$/)
 const hex64 = z.string().regex(/^[0-9a-f]{16}$/)
 const count = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
 const round = z.number().int().min(0).max(100_000)
 const epoch = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
+/** One bit a page of a guest of up to 4 GiB. */
+const bitmap = z.custom<Uint8Array>((bytes) => bytes instanceof Uint8Array && bytes.length <= 131_072, 'no page bitmap')
 const errorShape = z.strictObject({
   code: z.string().max(64),
   message: z.string().max(1000),
@@ -37,7 +39,7 @@ export const messageSchemas = {
         .number()
         .int()
         .min(0)
-        .max(MAX_CHANNELS - 1),
+        .max(MAX_LANES - 1),
     ]),
     capabilities: z.array(z.string().max(64)).max(64),
   }),
@@ -48,12 +50,19 @@ export const messageSchemas = {
   /** Source → destination, guest paused: the state that crosses; obeyed when `round` is placed. */
   state: z.strictObject({
     type: z.literal('state'),
-    round,
+    /** −1: there was none. */
+    round: z.number().int().min(-1).max(100_000),
     epoch,
     vcpus: z.array(vcpuState).min(1).max(MAX_VCPUS),
     /** Digest over pages, 64 bits as hex; null with --no-verify. */
     digest: hex64.nullable(),
     verify: z.enum(['digest', 'full', 'none']),
+    /** Pages that are free (R17); null: none. */
+    free: bitmap.nullable(),
+    /** Post-copy and hybrid: the guest is to run before all pages are there (R22). */
+    pull: z.boolean(),
+    /** With `pull`: the pages that are not there or stale; null: every page that is not free. */
+    absent: bitmap.nullable(),
   }),
   /** Destination → source: everything placed, digest proven, record `incoming, epoch` written. */
   prepared: z.strictObject({
@@ -71,6 +80,40 @@ export const messageSchemas = {
     epoch,
     leftAt: z.array(z.bigint()).max(MAX_VCPUS),
     activateMs: z.number(),
+  }),
+  /** Source → destination, pull phase: the lanes of a new link, to be dialled (R23). */
+  lanes: z.strictObject({
+    type: z.literal('lanes'),
+    generation: z.number().int().min(1).max(1_000_000),
+    ports: z.array(z.number().int().min(1).max(65_535)).min(1).max(MAX_LANES),
+  }),
+  /** Destination → source, pull phase, after every lane of the generation is there: the pages still missing (R23). */
+  missing: z.strictObject({
+    type: z.literal('missing'),
+    generation: z.number().int().min(1).max(1_000_000),
+    pages: bitmap,
+  }),
+  /** Destination → source, pull phase: every page is here; what it cost. The source may let go of the memory. */
+  complete: z.strictObject({
+    type: z.literal('complete'),
+    epoch,
+    /** Of the pages that were pulled; null without digest. */
+    digest: hex64.nullable(),
+    /** Pages written here as a whole before they came; null: none. */
+    written: bitmap.nullable(),
+    asked: count,
+    dropped: count,
+    faults: z
+      .array(
+        z.strictObject({
+          network: count,
+          localWait: count,
+          stallMs: z.number().min(0),
+          longestMs: z.number().min(0),
+          histogram: z.array(count).length(256),
+        }),
+      )
+      .max(MAX_VCPUS),
   }),
   /** Source → destination: memory audited and discarded; the migration is over. */
   done: z.strictObject({ type: z.literal('done'), epoch }),
@@ -100,6 +143,9 @@ export const controlMessageSchema = z.discriminatedUnion('type', [
   messageSchemas.prepared,
   messageSchemas.commit,
   messageSchemas.active,
+  messageSchemas.lanes,
+  messageSchemas.missing,
+  messageSchemas.complete,
   messageSchemas.done,
   messageSchemas.ask,
   messageSchemas['not-released'],
@@ -122,4 +168,4 @@ export type VcpuState = z.output<typeof vcpuState>
 /** Protocol version of this build. */
 export const PROTOCOL_VERSION = 1
 /** What this build can do; a migration names what it needs and the reservation refuses what is missing. */
-export const CAPABILITIES = ['pre-copy', 'stop-and-copy', 'digest', 'zero', 'raw'] as const
+export const CAPABILITIES = ['pre-copy', 'stop-and-copy', 'post-copy', 'hybrid', 'digest', 'zero', 'raw'] as const

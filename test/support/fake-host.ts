@@ -129,6 +129,10 @@ export class GuestHost implements GuestHostPort {
     throw new GodwitError('guest-not-running', 'nothing to resolve')
   }
 
+  async recover(): Promise<GuestStatus> {
+    return this.status()
+  }
+
   async oracle(): Promise<{ equal: boolean; differing: number[] }> {
     return { equal: true, differing: [] }
   }

@@ -9,8 +9,8 @@ import { REDIAL_MAX_MS } from '../../src/limits.ts'
 import { Journey } from '../support/journey.ts'
 import type { Relay } from '../support/relay.ts'
 
-const take = { take: true, peerIsDead: false }
-const takeFromTheDead = { take: true, peerIsDead: true }
+const take = { what: 'take' as const, peerIsDead: false }
+const takeFromTheDead = { what: 'take' as const, peerIsDead: true }
 
 let journey: Journey
 let relay: Relay

@@ -60,6 +60,9 @@ const messages: fc.Arbitrary<ControlMessage> = fc.oneof(
       { minLength: 1, maxLength: 64 },
     ),
     digest: fc.option(hex(16)),
+    free: fc.constant(null),
+    pull: fc.boolean(),
+    absent: fc.constant(null),
     verify: fc.constantFrom('digest' as const, 'full' as const, 'none' as const),
   }),
   fc.record({

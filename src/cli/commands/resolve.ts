@@ -13,7 +13,7 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
       hint: 'give both to let the guest run here, neither to ask the peer once more',
     })
   }
-  const guest = await agentOf(args).resolve(name, { take, peerIsDead })
+  const guest = await agentOf(args).resolve(name, { what: take ? 'take' : 'status', peerIsDead })
   const where = { here: 'it may run here', elsewhere: 'the other host runs it', undecided: 'still undecided' }
   terminal.out(args.flag('json') ? JSON.stringify(guest) : `guest ${name} is ${guest.state}: ${where[guest.owner]}`)
   return guest.owner === 'undecided' ? 3 : 0
