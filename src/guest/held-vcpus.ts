@@ -10,6 +10,8 @@ export function heldVcpus(vcpus: Vcpus): Vcpus {
       return vcpus.handshakes
     },
     swapCards: () => vcpus.swapCards(),
+    handshake: () => vcpus.handshake(),
+    setPulling: (pulling) => vcpus.setPulling(pulling),
     pause: () => vcpus.pause(),
     resume: () => {},
     throttle: () => {},

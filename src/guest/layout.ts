@@ -110,10 +110,12 @@ export const THREAD_BLOCK = {
   pageFrameBytes: 72,
   controlBytes: 80,
   receivedBytes: 88,
-  /** Float64 each, pull phase: zero pages, pages sent or placed because they were asked for, pages dropped. */
+  /** Float64 each, pull phase. Page server: zero pages, pages sent because they were asked for, pushed, not needed. Puller: dropped. */
   zeroPages: 96,
   askedPages: 104,
   droppedPages: 112,
+  pushedPages: 120,
+  skippedPages: 128,
   /** Uint32[]: page list of the batch in hand; 64 Ki entries at most. */
   list: 4096,
   /** Uint8[]: one class per page of the list (0 raw, 1 zero). */

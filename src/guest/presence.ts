@@ -5,7 +5,8 @@
 //   ABSENT ──request──► REQUESTED ─┐
 //      │ └───────claim─────────────┴─► INSTALLING ──placed──► INSTALLED ──publish──► PRESENT
 //      └──write whole page──► LOCAL ─────────────────────────────────────publish────►┘
-//   cut, spoilt: INSTALLING → ABSENT          revoke: INSTALLED, LOCAL, PRESENT → ABSENT
+//   spoilt: INSTALLING → REQUESTED     cut: INSTALLING, REQUESTED → ABSENT
+//           revoke: INSTALLED, LOCAL, PRESENT → ABSENT
 
 /** States of a page at the side that pulls; one byte a page in the control memory. */
 export const PRESENCE = { absent: 0, requested: 1, installing: 2, installed: 3, local: 4, present: 5 } as const
@@ -25,7 +26,7 @@ const TABLE: Readonly<Record<PresenceEvent, Partial<Record<Presence, Presence>>>
   placed: { [installing]: installed },
   write: { [absent]: local },
   publish: { [installed]: present, [local]: present },
-  spoilt: { [installing]: absent },
+  spoilt: { [installing]: requested },
   cut: { [installing]: absent, [requested]: absent },
   revoke: { [installed]: absent, [local]: absent, [present]: absent },
 }

@@ -11,6 +11,8 @@ export interface VcpuWords {
   readonly wake: number
   readonly throttle: number
   readonly stepMicros: number
+  readonly faultPage: number
+  readonly faultAsk: number
   readonly steps: number
   readonly stepLimit: number
   readonly parkedAt: number
@@ -30,6 +32,8 @@ export function vcpuWords(memory: GuestMemory, vcpu: number): VcpuWords {
     wake: word(VCPU_BLOCK.wake),
     throttle: word(VCPU_BLOCK.throttle),
     stepMicros: word(VCPU_BLOCK.stepMicros),
+    faultPage: word(VCPU_BLOCK.faultPage),
+    faultAsk: word(VCPU_BLOCK.faultAsk),
     steps: long(VCPU_BLOCK.steps),
     stepLimit: long(VCPU_BLOCK.stepLimit),
     parkedAt: long(VCPU_BLOCK.parkedAt),

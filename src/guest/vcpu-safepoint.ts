@@ -1,10 +1,12 @@
 // A vCPU thread's side of the safepoint: poll, obey, park, leave (R2–R5), and the count of its steps. What to do is
 // decided by safepoint-machine.ts; this puts it into effect in the order the rules demand.
 
-import type { Accessors } from './accessors.ts'
+import { Accessors } from './accessors.ts'
 import type { GuestMemory } from './memory.ts'
-import { arrive, loadWord, type VcpuWords } from './safepoint.ts'
-import { isPause, obey, parkPhase, VCPU } from './safepoint-machine.ts'
+import { PageFaults } from './page-faults.ts'
+import { PullingAccessors } from './pulling-accessors.ts'
+import { arrive, loadWord, registersOf, type VcpuWords, vcpuWords } from './safepoint.ts'
+import { isPause, isPull, obey, parkPhase, type Table, VCPU } from './safepoint-machine.ts'
 
 export class VcpuSafepoint {
   /** Steps since the guest was created; the block has them at every park and at least every millisecond. */
@@ -15,14 +17,22 @@ export class VcpuSafepoint {
   pausesLeft = 0
   readonly #memory: GuestMemory
   readonly #words: VcpuWords
-  readonly #accessors: Accessors
+  readonly #plain: Accessors
+  readonly #pulling: Accessors
   #seen = -1
   #inPause = false
 
-  constructor(memory: GuestMemory, words: VcpuWords, accessors: Accessors) {
+  constructor(memory: GuestMemory, vcpu: number) {
+    const registers = registersOf(memory, vcpu)
     this.#memory = memory
-    this.#words = words
-    this.#accessors = accessors
+    this.#words = vcpuWords(memory, vcpu)
+    this.#plain = new Accessors(memory, registers)
+    this.#pulling = new PullingAccessors(memory, registers, new PageFaults(memory, vcpu, this))
+  }
+
+  /** What the program is given for its next steps; taken at a step boundary, right after `poll` (R8). */
+  get accessors(): Accessors {
+    return isPull(this.#seen) ? this.#pulling : this.#plain
   }
 
   /** Leaves STARTING as any park is left (R5): nothing of the guest is touched before the next poll. */
@@ -56,6 +66,21 @@ export class VcpuSafepoint {
     Atomics.store(controlWords, this.#words.state, VCPU.running) // R5: the word is loaded next, by poll()
   }
 
+  /**
+   * R4: parks inside a step, for a page, until woken. It counts as acknowledged meanwhile, but not as paused. R5: what
+   * was published since is obeyed before the guest is touched; a pause waits for the boundary.
+   */
+  parkInside(wakeSeen: number): void {
+    const { controlWords } = this.#memory
+    Atomics.store(controlWords, this.#words.state, parkPhase('inside'))
+    arrive(this.#memory)
+    Atomics.wait(controlWords, this.#words.wake, wakeSeen)
+    Atomics.store(controlWords, this.#words.state, VCPU.running)
+    const word = loadWord(this.#memory)
+    const order = obey('inside', this.#seen, word)
+    if (order.acknowledge) this.#acknowledge(word, order.table)
+  }
+
   /** Writes the step count into the block. */
   flush(): void {
     Atomics.store(this.#memory.controlLongs, this.#words.steps, BigInt(this.steps))
@@ -68,11 +93,7 @@ export class VcpuSafepoint {
     if (order.acknowledge) {
       if (this.#inPause && order.phase === VCPU.running) this.#leavePause()
       this.flush()
-      this.#accessors.useTable(order.table)
-      this.throttleShare = Atomics.load(controlWords, words.throttle) / 1000
-      this.#seen = word
-      Atomics.store(controlWords, words.acknowledged, word)
-      Atomics.notify(controlWords, words.acknowledged)
+      this.#acknowledge(word, order.table)
       if (order.phase === VCPU.running) arrive(this.#memory)
     }
     if (order.phase === VCPU.running) return
@@ -86,6 +107,16 @@ export class VcpuSafepoint {
     arrive(this.#memory)
     Atomics.wait(controlWords, words.wake, wake)
     Atomics.store(controlWords, words.state, VCPU.running) // R5
+  }
+
+  #acknowledge(word: number, table: Table): void {
+    const { controlWords } = this.#memory
+    this.#plain.useTable(table)
+    this.#pulling.useTable(table)
+    this.throttleShare = Atomics.load(controlWords, this.#words.throttle) / 1000
+    this.#seen = word
+    Atomics.store(controlWords, this.#words.acknowledged, word)
+    Atomics.notify(controlWords, this.#words.acknowledged)
   }
 
   #leavePause(): void {

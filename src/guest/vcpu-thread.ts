@@ -2,7 +2,6 @@
 // event loop; terminate() ends it, also in a park.
 
 import { parentPort, workerData } from 'node:worker_threads'
-import { Accessors } from './accessors.ts'
 import type { GuestConfig } from './config.ts'
 import { GuestMemory, type SharedGuestMemory } from './memory.ts'
 import { Pacer } from './pacer.ts'
@@ -35,7 +34,7 @@ async function loadProgram(data: VcpuThreadData, registers: Uint32Array): Promis
 }
 
 /** Steps for ever; returns only by a throw of the program. */
-function run(program: Program, accessors: Accessors, safepoint: VcpuSafepoint, pacer: Pacer): never {
+function run(program: Program, safepoint: VcpuSafepoint, pacer: Pacer): never {
   for (;;) {
     if (!safepoint.poll()) continue
     const budget = pacer.budget()
@@ -43,6 +42,7 @@ function run(program: Program, accessors: Accessors, safepoint: VcpuSafepoint, p
     const startedAt = performance.now()
     let done = 0
     let idle = false
+    const { accessors } = safepoint
     try {
       // R3: at most POLL_STEPS, never a poll inside a step.
       while (done < budget && !idle) {
@@ -69,13 +69,12 @@ async function main(data: VcpuThreadData): Promise<void> {
     say({ type: 'invalid', message: thrown instanceof Error ? thrown.message : String(thrown) })
     return
   }
-  const accessors = new Accessors(memory, registers)
-  const safepoint = new VcpuSafepoint(memory, words, accessors)
+  const safepoint = new VcpuSafepoint(memory, data.vcpu)
   const pacer = new Pacer(memory, words, safepoint, data.config)
   say({ type: 'ready' })
   try {
     safepoint.begin()
-    run(program, accessors, safepoint, pacer)
+    run(program, safepoint, pacer)
   } catch (thrown) {
     safepoint.flush()
     const error = thrown instanceof Error ? thrown : new Error(String(thrown))

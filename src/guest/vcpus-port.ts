@@ -19,6 +19,10 @@ export interface Vcpus {
   readonly handshakes: { readonly count: number; readonly totalMs: number; readonly maxMs: number }
   /** R1: swaps the card tables; afterwards the retired table is quiet. Returns its index. */
   swapCards(): Promise<HandshakeTime & { retired: 0 | 1 }>
+  /** R8: every vCPU has acknowledged, or stands still, after this was called: what was placed before is seen by all. */
+  handshake(): Promise<HandshakeTime>
+  /** From the next resume on, or at once: pages may be absent (R8). False: all are here. */
+  setPulling(pulling: boolean): void
   /** Parks every vCPU at a step boundary. */
   pause(): Promise<HandshakeTime>
   resume(): void

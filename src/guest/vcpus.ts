@@ -45,6 +45,7 @@ export class GuestVcpus implements Vcpus {
   #pausedAtNs = 0n
   #obeyedAtNs = 0n
   #resumedAtNs = 0n
+  #pulling = false
   #closed = false
   #crashed = false
   /** Every vCPU has obeyed the pause in force. */
@@ -91,6 +92,17 @@ export class GuestVcpus implements Vcpus {
     })
   }
 
+  handshake(): Promise<HandshakeTime> {
+    return this.#serialised(() => this.#publishAndAwait(nextWord(loadWord(this.#memory), {}), 'revocation'))
+  }
+
+  setPulling(pulling: boolean): void {
+    this.#pulling = pulling
+    const word = loadWord(this.#memory)
+    // Not in a pause: waking vCPUs only to park them again costs downtime.
+    if (!isPause(word)) this.#publish(nextWord(word, { pull: pulling }))
+  }
+
   /** Throws `vcpu-stuck`, after which the guest runs on, or `cancelled` when `resume` came first. */
   pause(): Promise<HandshakeTime> {
     return this.#serialised(async () => {
@@ -109,7 +121,7 @@ export class GuestVcpus implements Vcpus {
     const word = loadWord(this.#memory)
     if (!isPause(word) || this.#crashed) return
     this.#stopped = false
-    this.#resumeWord = nextWord(word, { pause: false })
+    this.#resumeWord = nextWord(word, { pause: false, pull: this.#pulling })
     this.#resumedAtNs = process.hrtime.bigint()
     this.#sample = { ...this.#sample, at: performance.now(), steps: this.steps() }
     this.#publish(this.#resumeWord)

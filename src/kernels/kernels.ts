@@ -28,6 +28,22 @@ export interface Kernels {
   ): number
   /** Hashes a contiguous run into table and digest slot, as `scan` does (receiver, after placement). */
   hashRun(firstPage: number, count: number, hashesOffset: number, digestOffset: number): void
+  /**
+   * R10: listed pages → entries of a pull frame's table (page u32, encoding u32: 1 zero, 2 raw, seal u64) at
+   * `tableOffset`; their hashes go into table and digest slot. Returns the number of zero pages.
+   */
+  seal(listOffset: number, count: number, tableOffset: number, hashesOffset: number, digestOffset: number): number
+  /**
+   * R10: checks placed pages against the seals of the entries, up to the first that differs; the hashes of the good ones
+   * go into table and digest slot. Returns how many are good. Entries name pages of the guest.
+   */
+  unseal(tableOffset: number, count: number, hashesOffset: number, digestOffset: number): number
+  /** Takes the pages of a bitmap of `words` u32 out of hash table and digest slot. */
+  forget(bitmapOffset: number, words: number, hashesOffset: number, digestOffset: number): void
+  /** Presence becomes PRESENT where the bitmap has the page; empties the bitmap. */
+  publish(bitmapOffset: number, words: number, presenceOffset: number): void
+  /** Writes a bitmap of the bytes that equal `value`; `count` is a multiple of 16. Returns how many there are. */
+  findBytes(bytesOffset: number, count: number, value: number, bitmapOffset: number): number
   /** Makes pages zero; writes only to pages that are not, so fresh memory stays unallocated. */
   zeroRun(firstPage: number, count: number): void
   /** Listed pages → staging, 4,096 bytes each, in list order. */
@@ -96,6 +112,11 @@ export function loadKernels(memory: GuestMemory): Kernels {
       assertHarvest(pageCount)
       return raw.harvest(cardsOffset, pageCount, bitmapOffset)
     },
+    seal: raw.seal,
+    unseal: raw.unseal,
+    forget: raw.forget,
+    publish: raw.publish,
+    findBytes: raw.findBytes,
     nextMarked: raw.nextMarked,
     compare(firstPage, count, stagingOffset) {
       assertRun(memory, firstPage, count)

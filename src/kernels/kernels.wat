@@ -76,10 +76,9 @@
       (then (i64.const 0))
       (else (call $xxh64 (local.get $at)))))
 
-  ;; A page's term of the digest: 0 for hash 0, else mix64(hash ^ (page + 1) * golden ratio).
-  (func $term (param $hash i64) (param $page i32) (result i64)
+  ;; mix64(hash ^ (page + 1) * golden ratio): also the seal that travels with a page after the switch (R10).
+  (func $mix (param $hash i64) (param $page i32) (result i64)
     (local $x i64)
-    (if (i64.eqz (local.get $hash)) (then (return (i64.const 0))))
     (local.set $x (i64.xor (local.get $hash)
       (i64.mul
         (i64.add (i64.extend_i32_u (local.get $page)) (i64.const 1))
@@ -89,6 +88,11 @@
     (local.set $x (i64.mul
       (i64.xor (local.get $x) (i64.shr_u (local.get $x) (i64.const 32))) (i64.const 0xD6E8FEB86659FD93)))
     (i64.xor (local.get $x) (i64.shr_u (local.get $x) (i64.const 32))))
+
+  ;; A page's term of the digest: 0 for hash 0, else its mix.
+  (func $term (param $hash i64) (param $page i32) (result i64)
+    (if (i64.eqz (local.get $hash)) (then (return (i64.const 0))))
+    (call $mix (local.get $hash) (local.get $page)))
 
   ;; Puts a page's new hash into the table and returns how much the digest changes by it.
   (func $replace (param $page i32) (param $hash i64) (param $hashes i32) (result i64)
@@ -146,6 +150,106 @@
         (local.set $count (i32.sub (local.get $count) (i32.const 1)))
         (br $next)))
     (call $addToDigest (local.get $digest) (local.get $change)))
+
+  ;; Listed pages -> entries of a pull frame's table (page, encoding 1 zero or 2 raw, seal), hashes and digest. Returns
+  ;; the zero pages.
+  (func (export "seal") (param $list i32) (param $count i32) (param $table i32) (param $hashes i32) (param $digest i32)
+    (result i32)
+    (local $page i32) (local $hash i64) (local $zeroPages i32) (local $change i64)
+    (block $done
+      (loop $next
+        (br_if $done (i32.eqz (local.get $count)))
+        (local.set $page (i32.load $control (local.get $list)))
+        (local.set $hash (call $pageHash (i32.shl (local.get $page) (i32.const 12))))
+        (local.set $zeroPages (i32.add (local.get $zeroPages) (i64.eqz (local.get $hash))))
+        (i32.store $control (local.get $table) (local.get $page))
+        (i32.store $control offset=4 (local.get $table) (i32.sub (i32.const 2) (i64.eqz (local.get $hash))))
+        (i64.store $control offset=8 (local.get $table) (call $mix (local.get $hash) (local.get $page)))
+        (local.set $change (i64.add (local.get $change)
+          (call $replace (local.get $page) (local.get $hash) (local.get $hashes))))
+        (local.set $list (i32.add (local.get $list) (i32.const 4)))
+        (local.set $table (i32.add (local.get $table) (i32.const 16)))
+        (local.set $count (i32.sub (local.get $count) (i32.const 1)))
+        (br $next)))
+    (call $addToDigest (local.get $digest) (local.get $change))
+    (local.get $zeroPages))
+
+  ;; Checks placed pages against the seals of their entries, up to the first that differs, and takes the hashes of the good
+  ;; ones. Returns how many are good.
+  (func (export "unseal") (param $table i32) (param $count i32) (param $hashes i32) (param $digest i32) (result i32)
+    (local $page i32) (local $hash i64) (local $good i32) (local $change i64)
+    (block $done
+      (loop $next
+        (br_if $done (i32.eq (local.get $good) (local.get $count)))
+        (local.set $page (i32.load $control (local.get $table)))
+        (local.set $hash (call $pageHash (i32.shl (local.get $page) (i32.const 12))))
+        (br_if $done (i64.ne
+          (i64.load $control offset=8 (local.get $table))
+          (call $mix (local.get $hash) (local.get $page))))
+        (local.set $change (i64.add (local.get $change)
+          (call $replace (local.get $page) (local.get $hash) (local.get $hashes))))
+        (local.set $table (i32.add (local.get $table) (i32.const 16)))
+        (local.set $good (i32.add (local.get $good) (i32.const 1)))
+        (br $next)))
+    (call $addToDigest (local.get $digest) (local.get $change))
+    (local.get $good))
+
+  ;; Takes the pages of a bitmap out of hash table and digest. $end: words of 32 pages.
+  (func (export "forget") (param $bitmap i32) (param $words i32) (param $hashes i32) (param $digest i32)
+    (local $bits i32) (local $word i32) (local $change i64)
+    (block $done
+      (loop $next
+        (br_if $done (i32.eq (local.get $word) (local.get $words)))
+        (local.set $bits (i32.load $control (i32.add (local.get $bitmap) (i32.shl (local.get $word) (i32.const 2)))))
+        (block $clear
+          (loop $bit
+            (br_if $clear (i32.eqz (local.get $bits)))
+            (local.set $change (i64.add (local.get $change)
+              (call $replace
+                (i32.add (i32.shl (local.get $word) (i32.const 5)) (i32.ctz (local.get $bits)))
+                (i64.const 0)
+                (local.get $hashes))))
+            (local.set $bits (i32.and (local.get $bits) (i32.sub (local.get $bits) (i32.const 1))))
+            (br $bit)))
+        (local.set $word (i32.add (local.get $word) (i32.const 1)))
+        (br $next)))
+    (call $addToDigest (local.get $digest) (local.get $change)))
+
+  ;; Presence state 5 (present) where the bitmap has the page; $words as above. See presence.ts.
+  (func (export "publish") (param $bitmap i32) (param $words i32) (param $presence i32)
+    (local $bits i32) (local $at i32)
+    (block $done
+      (loop $next
+        (br_if $done (i32.eqz (local.get $words)))
+        (local.set $bits (i32.load $control (local.get $bitmap)))
+        (block $clear
+          (loop $bit
+            (br_if $clear (i32.eqz (local.get $bits)))
+            (local.set $at (i32.add (local.get $presence) (i32.ctz (local.get $bits))))
+            (i32.store8 $control (local.get $at) (i32.const 5))
+            (local.set $bits (i32.and (local.get $bits) (i32.sub (local.get $bits) (i32.const 1))))
+            (br $bit)))
+        (i32.store $control (local.get $bitmap) (i32.const 0))
+        (local.set $bitmap (i32.add (local.get $bitmap) (i32.const 4)))
+        (local.set $presence (i32.add (local.get $presence) (i32.const 32)))
+        (local.set $words (i32.sub (local.get $words) (i32.const 1)))
+        (br $next))))
+
+  ;; Bitmap of the bytes that equal $value; $count is a multiple of 16. Returns how many there are.
+  (func (export "findBytes") (param $bytes i32) (param $count i32) (param $value i32) (param $bitmap i32) (result i32)
+    (local $bits i32) (local $found i32)
+    (block $done
+      (loop $next
+        (br_if $done (i32.eqz (local.get $count)))
+        (local.set $bits
+          (i8x16.bitmask (i8x16.eq (v128.load $control (local.get $bytes)) (i8x16.splat (local.get $value)))))
+        (i32.store16 $control (local.get $bitmap) (local.get $bits))
+        (local.set $found (i32.add (local.get $found) (i32.popcnt (local.get $bits))))
+        (local.set $bytes (i32.add (local.get $bytes) (i32.const 16)))
+        (local.set $bitmap (i32.add (local.get $bitmap) (i32.const 2)))
+        (local.set $count (i32.sub (local.get $count) (i32.const 16)))
+        (br $next)))
+    (local.get $found))
 
   ;; Makes pages zero. A page that is zero already is only read, so memory that was never touched stays untouched.
   (func (export "zeroRun") (param $page i32) (param $count i32)

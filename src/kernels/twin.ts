@@ -36,7 +36,11 @@ export function xxh64OfPage(words: BigUint64Array, first: number): bigint {
 
 /** A page's term of the digest (R15): 0 for hash 0, which stands for a zero page. */
 export function digestTerm(hash: bigint, page: number): bigint {
-  if (hash === 0n) return 0n
+  return hash === 0n ? 0n : sealOf(hash, page)
+}
+
+/** What travels with a page after the switch (R10). */
+export function sealOf(hash: bigint, page: number): bigint {
   let x = hash ^ wrap(BigInt(page + 1) * GOLDEN)
   x = wrap((x ^ (x >> 32n)) * MIX)
   x = wrap((x ^ (x >> 32n)) * MIX)
@@ -77,6 +81,55 @@ export function createTwin(memory: GuestMemory): Kernels {
     hashRun(firstPage, count, hashesOffset, digestOffset) {
       assertRun(memory, firstPage, count)
       for (let index = 0; index < count; index++) rehash(firstPage + index, hashesOffset, digestOffset)
+    },
+    seal(listOffset, count, tableOffset, hashesOffset, digestOffset) {
+      let zeroPages = 0
+      for (let index = 0; index < count; index++) {
+        const page = listed(listOffset, index)
+        const hash = pageHash(page)
+        if (hash === 0n) zeroPages++
+        const entry = tableOffset + index * 16
+        controlWords[entry / 4] = page
+        controlWords[entry / 4 + 1] = hash === 0n ? 1 : 2
+        controlLongs[entry / 8 + 1] = sealOf(hash, page)
+        rehash(page, hashesOffset, digestOffset)
+      }
+      return zeroPages
+    },
+    unseal(tableOffset, count, hashesOffset, digestOffset) {
+      for (let index = 0; index < count; index++) {
+        const page = listed(tableOffset, index * 4)
+        const seal = wrap(controlLongs[tableOffset / 8 + index * 2 + 1] ?? 0n)
+        if (seal !== sealOf(pageHash(page), page)) return index
+        rehash(page, hashesOffset, digestOffset)
+      }
+      return count
+    },
+    forget(bitmapOffset, words, hashesOffset, digestOffset) {
+      for (let page = 0; page < words * 32; page++) {
+        if (((controlBytes[bitmapOffset + (page >> 3)] ?? 0) & (1 << (page & 7))) === 0) continue
+        const change = digestTerm(tableHash(hashesOffset, page), page)
+        controlLongs[hashesOffset / 8 + page] = 0n
+        controlLongs[digestOffset / 8] = (controlLongs[digestOffset / 8] ?? 0n) - change
+      }
+    },
+    publish(bitmapOffset, words, presenceOffset) {
+      for (let page = 0; page < words * 32; page++) {
+        if ((controlBytes[bitmapOffset + (page >> 3)] ?? 0) & (1 << (page & 7))) controlBytes[presenceOffset + page] = 5
+      }
+      controlWords.fill(0, bitmapOffset / 4, bitmapOffset / 4 + words)
+    },
+    findBytes(bytesOffset, count, value, bitmapOffset) {
+      assertHarvest(count)
+      let found = 0
+      controlBytes.fill(0, bitmapOffset, bitmapOffset + count / 8)
+      for (let index = 0; index < count; index++) {
+        if (controlBytes[bytesOffset + index] !== value) continue
+        const byte = bitmapOffset + (index >> 3)
+        controlBytes[byte] = (controlBytes[byte] ?? 0) | (1 << (index & 7))
+        found++
+      }
+      return found
     },
     zeroRun(firstPage, count) {
       assertRun(memory, firstPage, count)

@@ -3,6 +3,7 @@
 // virtual clock in one thread. The sessions themselves know neither.
 
 import type { ControlMessage } from '../wire/messages.ts'
+import type { PushOrderName } from './settings.ts'
 
 export interface Clock {
   /** Monotonic milliseconds with sub-millisecond resolution. */
@@ -46,10 +47,26 @@ export interface RoundSent {
   readonly rawPages: number
 }
 
+export interface PullOrder {
+  readonly push: PushOrderName
+}
+
+/** Pages of the pull phase so far, by why they were sent; `skipped`: the destination needed them no more. */
+export interface PullCounts {
+  readonly pushed: number
+  readonly asked: number
+  readonly skipped: number
+  readonly zeroPages: number
+}
+
 /** The sending half: n channels that drain the `toSend` bitmap of the guest's control memory. */
 export interface PageSource {
   /** Sends the pages of `toSend`, then ROUND_END on every channel. Rejects on the first channel that fails. */
   sendRound(order: RoundOrder): Promise<RoundSent>
+  /** Begins to push the pages of `toSend` and to answer faults; pages asked for in time are sent by the urgent lane alone. */
+  pull(order: PullOrder): void
+  /** Counts of the pull phase; they end with the threads. */
+  readonly pullCounts: PullCounts
   /** Bytes per second for all channels together; null: no limit. */
   setBandwidth(bytesPerSecond: number | null): void
   /** Work done so far by all threads, all rounds: monotonic. */
@@ -65,6 +82,12 @@ export interface PageSource {
 export interface PageDestination {
   /** Resolves when every channel has ended `round` and its pages are placed; channels go on with the next (R12). */
   placed(round: number): Promise<{ bytes: number }>
+  /** Pull phase: resolves when a lane has installed the last missing page. */
+  readonly pulled: Promise<void>
+  /** Pages that came although they had been written here. */
+  readonly dropped: number
+  /** Rejects with the first failure of a lane; never resolves. */
+  readonly failed: Promise<never>
   close(): Promise<void>
 }
 

@@ -1,11 +1,20 @@
-// Push machine for connections that carry only control frames towards this side: control links, and the source's end
-// of a data channel (hello, abort). Bytes in any portions go in, messages come out. Pure.
+// Push machine for connections that carry small frames towards this side: control links, and the source's end of a lane
+// (hello, abort; in the pull phase also needs and acknowledgements). Bytes in any portions go in, messages come out. Pure.
 
 import { GodwitError } from '../errors.ts'
 import { MAX_CONTROL_FRAME_BYTES } from '../limits.ts'
 import { decodeControl } from './control-codec.ts'
 import { decodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameHeader } from './frame.ts'
 import type { ControlMessage } from './messages.ts'
+import { decodeNeeds } from './needs.ts'
+
+/** What a lane of the pull phase takes beside control messages. */
+export interface Feedback {
+  /** Entries of needs.ts, checked. */
+  need(entries: Uint32Array): void
+  /** A pull frame has been placed. */
+  got(): void
+}
 
 /** Collects control frames; holds at most one frame, and allocates it only when its header has passed. */
 export class ControlFrameReader {
@@ -15,9 +24,11 @@ export class ControlFrameReader {
   readonly #header: FrameHeader = { type: FRAME_TYPE.control, length: 0, round: 0 }
   #payload: Uint8Array | null = null
   #filled = 0
+  readonly #feedback: Feedback | null
 
-  constructor(capBytes = MAX_CONTROL_FRAME_BYTES) {
+  constructor(capBytes = MAX_CONTROL_FRAME_BYTES, feedback: Feedback | null = null) {
     this.capBytes = capBytes
+    this.#feedback = feedback
   }
 
   /** Whether a frame has begun and is not complete: the connection's end would cut it. */
@@ -41,7 +52,8 @@ export class ControlFrameReader {
       } else {
         const payload = this.#payload
         this.#payload = null
-        deliver(decodeControl(payload))
+        if (this.#header.type === FRAME_TYPE.need) this.#feedback?.need(decodeNeeds(payload))
+        else deliver(decodeControl(payload))
       }
     }
   }
@@ -49,13 +61,15 @@ export class ControlFrameReader {
   #begin(): void {
     decodeHeader(this.#head, 0, this.#header)
     const { type, length } = this.#header
-    if (type !== FRAME_TYPE.control) {
+    if (this.#feedback !== null && type === FRAME_TYPE.got) return this.#feedback.got()
+    const needs = this.#feedback !== null && type === FRAME_TYPE.need
+    if (!needs && type !== FRAME_TYPE.control) {
       throw new GodwitError('unexpected-message', `frame type ${type} where only control frames are allowed`)
     }
-    if (length > this.capBytes) {
+    if (!needs && length > this.capBytes) {
       throw new GodwitError('frame-too-long', `control frame of ${length} bytes, cap ${this.capBytes} here`)
     }
-    if (length === 0) throw new GodwitError('bad-message', 'an empty control message')
+    if (length === 0) throw new GodwitError('bad-message', needs ? 'a need of no pages' : 'an empty control message')
     this.#payload = new Uint8Array(length)
   }
 }

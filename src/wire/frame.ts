@@ -5,7 +5,7 @@
 //   │ 'GDWT' │ version│ type │ flags 0│ length  │ round  │ payload (length bytes)      little endian
 
 import { GodwitError } from '../errors.ts'
-import { MAX_CONTROL_FRAME_BYTES, MAX_PAGE_FRAME_BYTES } from '../limits.ts'
+import { MAX_CONTROL_FRAME_BYTES, MAX_NEEDS, MAX_PAGE_FRAME_BYTES, MAX_PULL_FRAME_BYTES } from '../limits.ts'
 import { PROTOCOL_VERSION } from './messages.ts'
 
 export const FRAME_HEADER_BYTES = 16
@@ -13,7 +13,7 @@ export const FRAME_HEADER_BYTES = 16
 export const FRAME_MAGIC = 0x54574447
 
 /** What a frame is; 0 is reserved as invalid. */
-export const FRAME_TYPE = { control: 1, pages: 2, roundEnd: 3 } as const
+export const FRAME_TYPE = { control: 1, pages: 2, roundEnd: 3, pull: 4, need: 5, got: 6 } as const
 export type FrameType = (typeof FRAME_TYPE)[keyof typeof FRAME_TYPE]
 
 /** Largest payload of each type, bytes. */
@@ -21,13 +21,16 @@ export const FRAME_CAP: Readonly<Record<FrameType, number>> = {
   [FRAME_TYPE.control]: MAX_CONTROL_FRAME_BYTES,
   [FRAME_TYPE.pages]: MAX_PAGE_FRAME_BYTES,
   [FRAME_TYPE.roundEnd]: 0,
+  [FRAME_TYPE.pull]: MAX_PULL_FRAME_BYTES,
+  [FRAME_TYPE.need]: 4 * MAX_NEEDS,
+  [FRAME_TYPE.got]: 0,
 }
 
 export interface FrameHeader {
   type: FrameType
   /** Payload bytes behind the header. */
   length: number
-  /** The round the frame belongs to; 0 in control frames. */
+  /** The round that pages and their end belong to; 0 in all other frames. */
   round: number
 }
 
@@ -72,7 +75,8 @@ export function decodeHeader(source: Uint8Array, offset: number, into: FrameHead
   const length = view.getUint32(offset + 8, true)
   if (length > cap) throw new GodwitError('frame-too-long', `frame type ${type} with ${length} bytes, cap ${cap}`)
   const round = view.getUint32(offset + 12, true)
-  if (type === FRAME_TYPE.control && round !== 0) throw new GodwitError('bad-frame', 'a control frame names a round')
+  const inRound = type === FRAME_TYPE.pages || type === FRAME_TYPE.roundEnd
+  if (!inRound && round !== 0) throw new GodwitError('bad-frame', `a frame of type ${type} names a round`)
   into.type = type as FrameType
   into.length = length
   into.round = round

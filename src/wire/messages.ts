@@ -81,12 +81,8 @@ export const messageSchemas = {
     leftAt: z.array(z.bigint()).max(MAX_VCPUS),
     activateMs: z.number(),
   }),
-  /** Source → destination, pull phase: the lanes of a new link, to be dialled (R23). */
-  lanes: z.strictObject({
-    type: z.literal('lanes'),
-    generation: z.number().int().min(1).max(1_000_000),
-    ports: z.array(z.number().int().min(1).max(65_535)).min(1).max(MAX_LANES),
-  }),
+  /** Source → destination, pull phase: the lanes of this generation listen, at the same ports as before (R23). */
+  lanes: z.strictObject({ type: z.literal('lanes'), generation: z.number().int().min(1).max(1_000_000) }),
   /** Destination → source, pull phase, after every lane of the generation is there: the pages still missing (R23). */
   missing: z.strictObject({
     type: z.literal('missing'),

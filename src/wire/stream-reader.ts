@@ -3,6 +3,7 @@
 // socket; used by the destination's transfer threads and by the simulation.
 //
 //   header ─PAGES─► table ──► payload (direct or staged) ─► header
+//      └─PULL─────► pull-reader.ts ─► header, and `advance` answers 'pulled'
 //      └─ROUND_END─► header, and `advance` answers 'round-end'
 //      └─CONTROL──► control ─► header, and `advance` throws the peer's abort
 
@@ -10,13 +11,14 @@ import { raw } from '../encoding/raw.ts'
 import { createRunTable, directPays, listRunPages, type RunTable } from '../encoding/runs.ts'
 import { zero } from '../encoding/zero.ts'
 import { assert, GodwitError } from '../errors.ts'
-import { THREAD_BLOCK } from '../guest/layout.ts'
+import { HEADER, THREAD_BLOCK } from '../guest/layout.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import type { Kernels } from '../kernels/kernels.ts'
 import { BATCH_PAGES, PAGE_BYTES, READ_BYTES, STAGING_BYTES } from '../limits.ts'
 import { decodeControl } from './control-codec.ts'
 import { decodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameHeader } from './frame.ts'
 import { decodeRuns, decodeTableHead, RUN_BYTES, TABLE_HEAD_BYTES } from './page-frame.ts'
+import { PullReader } from './pull-reader.ts'
 
 /** Control frames on a data channel are a welcome or an abort; both are small. */
 export const CHANNEL_CONTROL_BYTES = 8192
@@ -34,9 +36,14 @@ export interface StreamReaderOptions {
   readonly firstRound?: number
   /** The source must answer the hello with a welcome before anything else. */
   readonly awaitWelcome?: boolean
+  /** Pull phase: a page came with a wrong hash; the last missing page is in. */
+  readonly onSpoilt?: (page: number) => void
+  readonly onLast?: () => void
 }
 
-type State = 'header' | 'table' | 'direct' | 'staged' | 'control' | 'failed'
+type State = 'header' | 'table' | 'direct' | 'staged' | 'control' | 'pull' | 'failed'
+/** What `advance` reports: a round has ended on this channel, or a pull frame is complete. */
+export type Reached = 'more' | 'round-end' | 'pulled'
 
 export class StreamReader {
   /** The round whose pages are expected; one more after each ROUND_END. */
@@ -45,6 +52,7 @@ export class StreamReader {
   welcomed: boolean
   /** Bytes of the page frames begun so far, headers included. */
   pageFrameBytes = 0
+  readonly pull: PullReader
   readonly #memory: GuestMemory
   readonly #kernels: Kernels
   readonly #hash: boolean
@@ -76,6 +84,8 @@ export class StreamReader {
     this.#list = block + THREAD_BLOCK.list
     this.#classes = block + THREAD_BLOCK.classes
     this.#staging = layout.staging + options.channel * STAGING_BYTES
+    const { memory, kernels, channel, onSpoilt = () => {}, onLast = () => {} } = options
+    this.pull = new PullReader({ memory, kernels, channel, onSpoilt, onLast })
   }
 
   /** Whether the stream stands between two frames: an end of the connection cuts none. */
@@ -96,6 +106,8 @@ export class StreamReader {
         return this.#memory.controlBytes.subarray(this.#staging + from, this.#staging + to)
       case 'control':
         return this.#control.subarray(from, to)
+      case 'pull':
+        return this.pull.next()
       case 'failed':
         return this.#scratch
       default:
@@ -104,14 +116,15 @@ export class StreamReader {
   }
 
   /**
-   * Tells that `size` bytes were written where `next` said. 'round-end': the round `this.round - 1` is complete on this
+   * Tells that `size` bytes were written where `next` said. 'pulled': a pull frame is complete. 'round-end': the round `this.round - 1` is complete on this
    * channel and its pages are placed. Throws a named error when the stream breaks a rule, and for ever after.
    */
-  advance(size: number): 'more' | 'round-end' {
+  advance(size: number): Reached {
     assert(this.#state !== 'failed', 'a stream that failed was read on')
-    assert(size >= 0 && size <= Math.min(READ_BYTES, this.#wanted - this.#filled), 'more bytes than asked for')
-    this.#filled += size
     try {
+      if (this.#state === 'pull') return this.#onPull(size)
+      assert(size >= 0 && size <= Math.min(READ_BYTES, this.#wanted - this.#filled), 'more bytes than asked for')
+      this.#filled += size
       return this.#step()
     } catch (thrown) {
       this.#state = 'failed'
@@ -119,7 +132,13 @@ export class StreamReader {
     }
   }
 
-  #step(): 'more' | 'round-end' {
+  #onPull(size: number): Reached {
+    if (!this.pull.advance(size)) return 'more'
+    this.#expect('header', FRAME_HEADER_BYTES)
+    return 'pulled'
+  }
+
+  #step(): Reached {
     switch (this.#state) {
       case 'direct':
         this.#settleDirect()
@@ -142,7 +161,7 @@ export class StreamReader {
     this.#wanted = wanted
   }
 
-  #onHeader(): 'more' | 'round-end' {
+  #onHeader(): Reached {
     decodeHeader(this.#scratch, 0, this.#header)
     const { type, length, round } = this.#header
     if (type === FRAME_TYPE.control) {
@@ -153,6 +172,18 @@ export class StreamReader {
       return 'more'
     }
     if (!this.welcomed) throw new GodwitError('unexpected-message', 'page data before the welcome')
+    if (type === FRAME_TYPE.pull) {
+      if (Atomics.load(this.#memory.controlWords, HEADER.pulling) === 0) {
+        throw new GodwitError('unexpected-message', 'pages of the pull phase before the switch')
+      }
+      this.pageFrameBytes += FRAME_HEADER_BYTES + length
+      this.#expect('pull', 0)
+      this.pull.begin(length)
+      return 'more'
+    }
+    if (type !== FRAME_TYPE.pages && type !== FRAME_TYPE.roundEnd) {
+      throw new GodwitError('unexpected-message', `a frame of type ${type} towards the destination`)
+    }
     // R12: rounds follow each other, and a round that has ended gets no more pages.
     if (round !== this.round) throw new GodwitError('bad-round', `a frame of round ${round} in round ${this.round}`)
     if (type === FRAME_TYPE.roundEnd) {

@@ -77,6 +77,13 @@ export class SimulatedVcpus implements Vcpus {
     return { ms: 0.01, retired }
   }
 
+  async handshake(): Promise<HandshakeTime> {
+    await this.#clock.sleep(0.01)
+    return { ms: 0.01 }
+  }
+
+  setPulling(): void {}
+
   async pause(): Promise<HandshakeTime> {
     await this.#clock.sleep(0.01)
     if (!this.#paused) {

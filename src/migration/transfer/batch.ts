@@ -37,9 +37,9 @@ export function beginRound(memory: GuestMemory): void {
   Atomics.store(memory.controlWords, HEADER.cursor, 0)
 }
 
-const HALF_BYTES = STAGING_BYTES / 2
+export const HALF_BYTES = STAGING_BYTES / 2
 /** Payload begins here in a half; the frame's head ends here, so that both go out as one buffer. */
-const PAYLOAD_OFFSET = HALF_BYTES - BATCH_PAGES * PAGE_BYTES
+export const PAYLOAD_OFFSET = HALF_BYTES - BATCH_PAGES * PAGE_BYTES
 
 export class BatchSender {
   readonly #memory: GuestMemory

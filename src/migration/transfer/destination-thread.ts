@@ -1,6 +1,6 @@
 // A transfer thread of the destination: dials one of the source's ports and reads page frames straight into guest
-// memory with `onread`. At a round's end it stops reading until every channel has ended the round (R12). Started by
-// destination-transfer.ts.
+// memory with `onread`. At a round's end it stops reading until every channel has ended the round (R12). In the pull phase
+// it acknowledges frames or, as the urgent lane, asks for pages. Started by destination-transfer.ts.
 
 import { connect, type Socket } from 'node:net'
 import { parentPort, workerData } from 'node:worker_threads'
@@ -11,6 +11,7 @@ import { HELLO_TIMEOUT_MS } from '../../limits.ts'
 import { encodeControl } from '../../wire/control-codec.ts'
 import { CAPABILITIES, PROTOCOL_VERSION } from '../../wire/messages.ts'
 import { StreamReader } from '../../wire/stream-reader.ts'
+import { LaneFeedback } from './lane-feedback.ts'
 import { count } from './thread-counters.ts'
 import type { DestinationThreadData, FromDestinationThread, ToDestinationThread } from './thread-messages.ts'
 
@@ -21,7 +22,15 @@ const OPEN = "the destination dials the source: open the source's data ports, or
 const data = workerData as DestinationThreadData
 const { channel, host, port, migration, token, generation } = data
 const memory = new GuestMemory(data.memory)
-const reader = new StreamReader({ memory, kernels: loadKernels(memory), channel, hash: data.hash, awaitWelcome: true })
+const reader = new StreamReader({
+  memory,
+  kernels: loadKernels(memory),
+  channel,
+  hash: data.hash,
+  awaitWelcome: true,
+  onSpoilt: (page) => tell({ type: 'spoilt', page }),
+  onLast: () => tell({ type: 'pulled' }),
+})
 let closing = false
 let failed = false
 let connected = false
@@ -56,9 +65,11 @@ function take(bytes: number): boolean {
     if (!connected && reader.welcomed) {
       connected = true
       clearTimeout(tooLate)
+      if (data.urgent) feedback.askForever()
       tell({ type: 'connected' })
     }
     if (result === 'more') return true
+    if (result === 'pulled') return feedback.pulled(reader.pull)
     tell({ type: 'ended', round: reader.round - 1, bytes: reader.pageFrameBytes - pageBytesTold })
     pageBytesTold = reader.pageFrameBytes
     // R12: nothing of the next round is read before every channel has ended this one.
@@ -102,12 +113,19 @@ socket.on('error', (cause) => {
 })
 socket.on('close', () => fail(new GodwitError('link-lost', 'the source closed a data channel')))
 
+const feedback = new LaneFeedback({ memory, channel, locked: data.locked, urgent: data.urgent, socket, fail })
+
 parentPort?.on('message', (message: ToDestinationThread) => {
+  if (message.type === 'again') {
+    feedback.again(message.page)
+    return
+  }
   if (message.type === 'proceed') {
     socket.resume()
     return
   }
   closing = true
+  feedback.close()
   clearTimeout(tooLate)
   socket.destroy()
   parentPort?.close()

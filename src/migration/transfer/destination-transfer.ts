@@ -3,11 +3,13 @@
 
 import { Worker } from 'node:worker_threads'
 import { GodwitError } from '../../errors.ts'
+import { HEADER } from '../../guest/layout.ts'
 import type { GuestMemory } from '../../guest/memory.ts'
+import { MAX_PAGE_RETRIES } from '../../limits.ts'
 import { workerUrl } from '../../worker-url.ts'
 import type { PageDestination } from '../ports.ts'
 import { endThreads } from './source-transfer.ts'
-import { resetCounters } from './thread-counters.ts'
+import { resetCounters, totals } from './thread-counters.ts'
 import type { ChannelIdentity, DestinationThreadData, FromDestinationThread } from './thread-messages.ts'
 
 export interface DialOptions extends ChannelIdentity {
@@ -17,30 +19,43 @@ export interface DialOptions extends ChannelIdentity {
   readonly ports: readonly number[]
   /** Keep page hashes and the digest (R15). */
   readonly hash: boolean
+  /** The last port is that of the urgent lane. */
+  readonly urgent?: boolean
+  /** Pull phase of a locked guest: steps granted per page. */
+  readonly locked?: { readonly lambda: number } | null
 }
 
 const CLOSE_MS = 500
 
 export class ThreadedPageDestination implements PageDestination {
   readonly #workers: readonly Worker[]
-  readonly #failed: Promise<never>
+  readonly failed: Promise<never>
+  readonly pulled: Promise<void>
+  readonly #memory: GuestMemory
   readonly #connected: Promise<unknown>
   readonly #rounds: PromiseWithResolvers<{ bytes: number }>[] = []
   /** Round and bytes each channel has ended; −1 before the first. */
   readonly #ended: { round: number; bytes: number }[]
+  /** How often a page came with a wrong hash. */
+  readonly #spoilt = new Map<number, number>()
   #closed: Promise<void> | null = null
 
-  private constructor(workers: readonly Worker[]) {
+  private constructor(memory: GuestMemory, workers: readonly Worker[], urgent: boolean) {
+    this.#memory = memory
     this.#workers = workers
-    this.#ended = workers.map(() => ({ round: -1, bytes: 0 }))
+    this.#ended = workers.slice(0, urgent ? -1 : undefined).map(() => ({ round: -1, bytes: 0 }))
+    const last = Promise.withResolvers<void>()
+    this.pulled = last.promise
     const { promise, reject } = Promise.withResolvers<never>()
-    this.#failed = promise
-    this.#failed.catch(() => {})
+    this.failed = promise
+    this.failed.catch(() => {})
     const connections = workers.map((worker, channel) => {
       const connected = Promise.withResolvers<void>()
       worker.on('message', (message: FromDestinationThread) => {
         if (message.type === 'connected') connected.resolve()
         else if (message.type === 'failed') reject(GodwitError.from(message.error))
+        else if (message.type === 'pulled') last.resolve()
+        else if (message.type === 'spoilt') this.#askAgain(message.page, reject)
         else this.#end(channel, message.round, message.bytes)
       })
       worker.on('error', (cause) =>
@@ -53,16 +68,19 @@ export class ThreadedPageDestination implements PageDestination {
 
   /** Dials every channel. Throws `unreachable` or `link-lost`. */
   static async dial(options: DialOptions): Promise<ThreadedPageDestination> {
-    const { memory, host, ports, hash, migration, token, generation } = options
+    const { memory, host, ports, hash, urgent = false, locked = null, migration, token, generation } = options
+    Atomics.store(memory.controlWords, HEADER.abort, 0)
+    Atomics.store(memory.controlWords, HEADER.selectLock, 0)
     resetCounters(memory, ports.length)
     const identity = { migration, token, generation }
     const workers = ports.map((port, channel) => {
-      const workerData: DestinationThreadData = { ...identity, memory: memory.shared, channel, host, port, hash }
+      const lane = { channel, host, port, hash, locked, urgent: urgent && channel === ports.length - 1 }
+      const workerData: DestinationThreadData = { ...identity, memory: memory.shared, ...lane }
       return new Worker(workerUrl(import.meta.url, './destination-thread'), { workerData })
     })
-    const pages = new ThreadedPageDestination(workers)
+    const pages = new ThreadedPageDestination(memory, workers, urgent)
     try {
-      await Promise.race([pages.#connected, pages.#failed])
+      await Promise.race([pages.#connected, pages.failed])
     } catch (thrown) {
       await pages.close()
       throw thrown
@@ -75,10 +93,15 @@ export class ThreadedPageDestination implements PageDestination {
    * when that was before a failure. Rejects with the first failure otherwise.
    */
   placed(round: number): Promise<{ bytes: number }> {
-    return Promise.race([this.#round(round).promise, this.#failed])
+    return Promise.race([this.#round(round).promise, this.failed])
+  }
+
+  get dropped(): number {
+    return totals(this.#memory, this.#workers.length).droppedPages
   }
 
   close(): Promise<void> {
+    Atomics.store(this.#memory.controlWords, HEADER.abort, 1)
     this.#closed ??= endThreads(this.#workers, { type: 'close' }, CLOSE_MS)
     return this.#closed
   }
@@ -88,6 +111,14 @@ export class ThreadedPageDestination implements PageDestination {
     if (!this.#ended.every((ended) => ended.round === round)) return
     this.#round(round).resolve({ bytes: this.#ended.reduce((sum, ended) => sum + ended.bytes, 0) })
     for (const worker of this.#workers) worker.postMessage({ type: 'proceed' })
+  }
+
+  /** R10: asked again so many times, then the pull is paused. */
+  #askAgain(page: number, fail: (error: GodwitError) => void): void {
+    const tries = (this.#spoilt.get(page) ?? 0) + 1
+    this.#spoilt.set(page, tries)
+    if (tries <= MAX_PAGE_RETRIES) this.#workers.at(-1)?.postMessage({ type: 'again', page })
+    else fail(new GodwitError('bad-page', `page ${page} came with a wrong hash ${tries} times`, { side: 'source' }))
   }
 
   #round(round: number): PromiseWithResolvers<{ bytes: number }> {

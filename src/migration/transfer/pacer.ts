@@ -47,6 +47,12 @@ export async function pay(memory: GuestMemory, bytes: number): Promise<void> {
   }
 }
 
+/** Books bytes that go out at once, whatever is booked already: the answer to a fault. Others wait for it. */
+export function charge(memory: GuestMemory, bytes: number): void {
+  const rate = rateOf(memory)
+  if (rate !== 0n) reserve(memory, (BigInt(bytes) * 1_000_000_000n) / rate)
+}
+
 /** Books `costNs` of the link behind what is booked already; returns the time at which it is paid. */
 function reserve(memory: GuestMemory, costNs: bigint): bigint {
   const longs = memory.controlLongs

@@ -1,5 +1,6 @@
 // A transfer thread of the source: listens on a port of its own, takes the one connection that shows the migration's
-// token (R14), and then sends its share of every round: select → scan → frame → socket. Started by source-transfer.ts.
+// token (R14), and then sends its share of every round: select → scan → frame → socket. In the pull phase it is a push lane
+// or, if started as such, the urgent lane. Started by source-transfer.ts.
 
 import { createServer, type Socket } from 'node:net'
 import { parentPort, workerData } from 'node:worker_threads'
@@ -14,17 +15,24 @@ import { greet } from '../../wire/greeting.ts'
 import { listenInRange } from '../../wire/listen.ts'
 import type { RoundOrder } from '../ports.ts'
 import { type Batch, BatchSender } from './batch.ts'
-import { pay, pieceBytes } from './pacer.ts'
+import type { Lane } from './lane.ts'
+import { charge, pay, pieceBytes } from './pacer.ts'
+import { PushLane } from './push-lane.ts'
 import { acquireSelectLock, releaseSelectLock, throwIfAborted } from './select-lock.ts'
 import { count } from './thread-counters.ts'
 import type { ChannelRound, FromSourceThread, SourceThreadData, ToSourceThread } from './thread-messages.ts'
+import { UrgentLane } from './urgent-lane.ts'
 
 /** An idle data channel is normal; the kernel looks whether its peer is still there. */
 const KEEP_ALIVE_MS = 1000
 
 const data = workerData as SourceThreadData
 const memory = new GuestMemory(data.memory)
-const sender = new BatchSender({ memory, kernels: loadKernels(memory), channel: data.channel })
+const kernels = loadKernels(memory)
+const sender = new BatchSender({ memory, kernels, channel: data.channel })
+const lane: Lane = { memory, kernels, channel: data.channel, send: sendBatch, fail }
+const urgentLane = data.urgent ? new UrgentLane(lane) : null
+let pushLane: PushLane | null = null
 const server = createServer()
 const strangers = new Set<Socket>()
 let socket: Socket | null = null
@@ -42,7 +50,13 @@ function fail(thrown: unknown): void {
 function adopt(accepted: Socket): void {
   socket = accepted
   server.close()
-  const reader = new ControlFrameReader()
+  const unexpected = (what: string): never => {
+    throw new GodwitError('unexpected-message', `${what} on this lane`, { side: 'destination' })
+  }
+  const reader = new ControlFrameReader(undefined, {
+    need: (entries) => (urgentLane === null ? unexpected('a need') : urgentLane.onNeed(entries)),
+    got: () => (pushLane === null ? unexpected('an acknowledgement') : pushLane.onGot()),
+  })
   accepted.on('data', (bytes) => {
     count(memory, data.channel, 'receivedBytes', bytes.length)
     try {
@@ -71,8 +85,9 @@ function write(bytes: Uint8Array): Promise<void> {
   return promise
 }
 
-async function sendBatch(batch: Batch): Promise<void> {
-  const piece = pieceBytes(memory)
+async function sendBatch(batch: Batch, paced = true): Promise<void> {
+  const piece = paced ? pieceBytes(memory) : null
+  if (!paced) charge(memory, batch.bytes)
   if (piece === null) {
     socket?.cork()
     const written = batch.buffers.map(write)
@@ -154,6 +169,12 @@ parentPort?.on('message', (message: ToSourceThread) => {
     socket?.destroySoon()
     socket?.unref()
     parentPort?.close()
+    return
+  }
+  if (message.type === 'pull') {
+    if (urgentLane !== null) return
+    pushLane = new PushLane(lane, data.locked !== null)
+    pushLane.start(message.order)
     return
   }
   sendRound(message.order).then((share) => tell({ type: 'sent', round: message.order.round, share }), fail)

@@ -6,7 +6,7 @@ import { GodwitError } from '../../errors.ts'
 import { HEADER } from '../../guest/layout.ts'
 import type { GuestMemory } from '../../guest/memory.ts'
 import { workerUrl } from '../../worker-url.ts'
-import type { PageSource, RoundOrder, RoundSent } from '../ports.ts'
+import type { PageSource, PullCounts, PullOrder, RoundOrder, RoundSent } from '../ports.ts'
 import { beginRound } from './batch.ts'
 import { setRate } from './pacer.ts'
 import { resetCounters, totals } from './thread-counters.ts'
@@ -24,27 +24,35 @@ export interface ListenOptions extends ChannelIdentity {
   readonly host: string
   /** First and last port to try; [0, 0]: the system chooses. */
   readonly portRange: readonly [number, number]
+  /** The ports of an earlier generation, to listen at once more. */
+  readonly ports?: readonly number[]
   /** Steps per page record of a locked guest; null: the guest steps by itself. */
   readonly locked: { readonly lambda: number } | null
+  /** One lane more, the last, that answers faults in the pull phase. */
+  readonly urgent?: boolean
 }
 
 /** A thread that does not end by itself in this time is ended. */
 const CLOSE_MS = 500
 
 export class ThreadedPageSource implements PageSource {
-  /** One a channel, in channel order. */
+  /** One a channel, in channel order; the urgent lane's is the last. */
   readonly ports: readonly number[]
   readonly failed: Promise<never>
   readonly #memory: GuestMemory
   readonly #workers: readonly Worker[]
+  /** Those that take part in rounds. */
+  readonly #bulk: readonly Worker[]
   readonly #connected: Promise<unknown>
   #shares: { resolve(share: ChannelRound): void }[] = []
   #closed: Promise<void> | null = null
   #last = { sent: 0, received: 0, control: 0 }
+  #lastPull: PullCounts = { pushed: 0, asked: 0, skipped: 0, zeroPages: 0 }
 
-  private constructor(memory: GuestMemory, workers: readonly Worker[], ports: readonly number[]) {
+  private constructor(memory: GuestMemory, workers: readonly Worker[], ports: readonly number[], channels: number) {
     this.#memory = memory
     this.#workers = workers
+    this.#bulk = workers.slice(0, channels)
     this.ports = ports
     const { promise, reject } = Promise.withResolvers<never>()
     this.failed = promise
@@ -66,19 +74,23 @@ export class ThreadedPageSource implements PageSource {
 
   /** Starts the threads; resolves when every one listens. Throws `no-port`. */
   static async listen(options: ListenOptions): Promise<ThreadedPageSource> {
-    const { memory, channels, host, portRange, locked, migration, token, generation } = options
+    const { memory, channels, host, portRange, locked, urgent = false, migration, token, generation } = options
+    const lanes = channels + (urgent ? 1 : 0)
     Atomics.store(memory.controlWords, HEADER.abort, 0)
     Atomics.store(memory.controlWords, HEADER.selectLock, 0)
-    resetCounters(memory, channels)
+    resetCounters(memory, lanes)
     const workers: Worker[] = []
     try {
-      for (let channel = 0; channel < channels; channel++) {
+      for (let channel = 0; channel < lanes; channel++) {
         const identity = { migration, token, generation }
-        const workerData: SourceThreadData = { ...identity, memory: memory.shared, channel, host, portRange, locked }
+        const port = options.ports?.[channel]
+        const range = port === undefined ? portRange : ([port, port] as const)
+        const where = { memory: memory.shared, channel, host, portRange: range }
+        const workerData: SourceThreadData = { ...identity, ...where, locked, urgent: channel === channels }
         workers.push(new Worker(workerUrl(import.meta.url, './source-thread'), { workerData }))
       }
       const ports = await Promise.all(workers.map(listening))
-      return new ThreadedPageSource(memory, workers, ports)
+      return new ThreadedPageSource(memory, workers, ports, channels)
     } catch (thrown) {
       await Promise.all(workers.map((worker) => worker.terminate()))
       throw thrown
@@ -100,9 +112,9 @@ export class ThreadedPageSource implements PageSource {
 
   async sendRound(order: RoundOrder): Promise<RoundSent> {
     beginRound(this.#memory)
-    const shares = this.#workers.map(() => Promise.withResolvers<ChannelRound>())
+    const shares = this.#bulk.map(() => Promise.withResolvers<ChannelRound>())
     this.#shares = shares
-    this.#post({ type: 'round', order })
+    for (const worker of this.#bulk) worker.postMessage({ type: 'round', order } satisfies ToSourceThread)
     const all = await Promise.race([Promise.all(shares.map(({ promise }) => promise)), this.failed])
     const sum: ChannelRound = { sent: 0, bytes: 0, zeroPages: 0, rawPages: 0 }
     for (const share of all) {
@@ -114,13 +126,23 @@ export class ThreadedPageSource implements PageSource {
     return { ...sum, skipped: Atomics.load(this.#memory.controlWords, HEADER.skipped) }
   }
 
+  pull(order: PullOrder): void {
+    for (const worker of this.#bulk) worker.postMessage({ type: 'pull', order } satisfies ToSourceThread)
+  }
+
+  get pullCounts(): PullCounts {
+    if (this.#closed !== null) return this.#lastPull
+    const { pushedPages, askedPages, skippedPages, zeroPages } = totals(this.#memory, this.#workers.length)
+    return { pushed: pushedPages, asked: askedPages, skipped: skippedPages, zeroPages }
+  }
+
   setBandwidth(bytesPerSecond: number | null): void {
     setRate(this.#memory, bytesPerSecond)
   }
 
   progress(): { pages: number; bytes: number } {
-    const { workPages, pageFrameBytes } = totals(this.#memory, this.#workers.length)
-    return { pages: workPages, bytes: pageFrameBytes }
+    const { workPages, pushedPages, askedPages, pageFrameBytes } = totals(this.#memory, this.#workers.length)
+    return { pages: workPages + pushedPages + askedPages, bytes: pageFrameBytes }
   }
 
   get bytes(): { sent: number; received: number; control: number } {
@@ -132,6 +154,7 @@ export class ThreadedPageSource implements PageSource {
   close(): Promise<void> {
     if (this.#closed === null) {
       this.#last = this.bytes
+      this.#lastPull = this.pullCounts
       this.#closed = this.#end()
     }
     return this.#closed
@@ -140,10 +163,6 @@ export class ThreadedPageSource implements PageSource {
   async #end(): Promise<void> {
     Atomics.store(this.#memory.controlWords, HEADER.abort, 1)
     await endThreads(this.#workers, { type: 'close' }, CLOSE_MS)
-  }
-
-  #post(message: ToSourceThread): void {
-    for (const worker of this.#workers) worker.postMessage(message)
   }
 }
 

@@ -4,8 +4,18 @@
 import { THREAD_BLOCK } from '../../guest/layout.ts'
 import type { GuestMemory } from '../../guest/memory.ts'
 
-type Counter = 'workPages' | 'pageFrameBytes' | 'controlBytes' | 'receivedBytes'
-const COUNTERS: readonly Counter[] = ['workPages', 'pageFrameBytes', 'controlBytes', 'receivedBytes']
+const COUNTERS = [
+  'workPages',
+  'pageFrameBytes',
+  'controlBytes',
+  'receivedBytes',
+  'zeroPages',
+  'askedPages',
+  'droppedPages',
+  'pushedPages',
+  'skippedPages',
+] as const
+type Counter = (typeof COUNTERS)[number]
 
 const indexOf = (memory: GuestMemory, channel: number, counter: Counter): number =>
   (memory.layout.threadBlocks + channel * THREAD_BLOCK.bytes + THREAD_BLOCK[counter]) / 8
@@ -17,7 +27,7 @@ export function count(memory: GuestMemory, channel: number, counter: Counter, mo
 
 /** Sums over the first `channels` threads. */
 export function totals(memory: GuestMemory, channels: number): Record<Counter, number> {
-  const sum = { workPages: 0, pageFrameBytes: 0, controlBytes: 0, receivedBytes: 0 }
+  const sum = Object.fromEntries(COUNTERS.map((counter) => [counter, 0])) as Record<Counter, number>
   for (let channel = 0; channel < channels; channel++) {
     for (const counter of COUNTERS) sum[counter] += memory.controlFloats[indexOf(memory, channel, counter)] as number
   }

@@ -2,7 +2,7 @@
 
 import type { ErrorCode, Side } from '../../errors.ts'
 import type { SharedGuestMemory } from '../../guest/memory.ts'
-import type { RoundOrder } from '../ports.ts'
+import type { PullOrder, RoundOrder } from '../ports.ts'
 
 /** Proof that a connection belongs to this migration (R14). */
 export interface ChannelIdentity {
@@ -17,6 +17,8 @@ export interface SourceThreadData extends ChannelIdentity {
   readonly host: string
   readonly portRange: readonly [number, number]
   readonly locked: { readonly lambda: number } | null
+  /** This is the urgent lane: it answers faults and does nothing else. */
+  readonly urgent: boolean
 }
 
 export interface DestinationThreadData extends ChannelIdentity {
@@ -25,6 +27,9 @@ export interface DestinationThreadData extends ChannelIdentity {
   readonly host: string
   readonly port: number
   readonly hash: boolean
+  /** Pull phase of a locked guest: steps granted per page. */
+  readonly locked: { readonly lambda: number } | null
+  readonly urgent: boolean
 }
 
 /** One channel's share of a round. */
@@ -37,15 +42,21 @@ export interface ChannelRound {
 
 export type PlainError = { code: ErrorCode; message: string; hint?: string; side?: Side }
 
-export type ToSourceThread = { type: 'round'; order: RoundOrder } | { type: 'close' }
+export type ToSourceThread =
+  | { type: 'round'; order: RoundOrder }
+  | { type: 'pull'; order: PullOrder }
+  | { type: 'close' }
 export type FromSourceThread =
   | { type: 'listening'; port: number }
   | { type: 'connected' }
   | { type: 'sent'; round: number; share: ChannelRound }
   | { type: 'failed'; error: PlainError }
 
-export type ToDestinationThread = { type: 'proceed' } | { type: 'close' }
+/** `again`, to the urgent lane: the page came with a wrong hash (R10). */
+export type ToDestinationThread = { type: 'proceed' } | { type: 'again'; page: number } | { type: 'close' }
 export type FromDestinationThread =
   | { type: 'connected' }
   | { type: 'ended'; round: number; bytes: number }
+  | { type: 'spoilt'; page: number }
+  | { type: 'pulled' }
   | { type: 'failed'; error: PlainError }
