@@ -4,6 +4,7 @@
 import type { ErrorCode } from '../errors.ts'
 import type { Progress } from '../events.ts'
 import type { GuestConfig } from '../guest/config.ts'
+import type { Verdict } from '../migration/ownership-record.ts'
 import type { MigrationReport } from '../migration/report.ts'
 import type { MigrationOptions, MigrationSettings } from '../migration/settings.ts'
 
@@ -73,8 +74,6 @@ export interface MigrateRequest {
   dataPortRange: [number, number]
   listenHost: string
 }
-
-export type Verdict = 'released' | 'not-released' | 'owner' | 'lost' | 'unknown'
 
 /**
  * What an operator decides about a guest in doubt. `status`: nothing, only tell. `take`: it runs here (R21). `abandon`: it

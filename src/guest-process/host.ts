@@ -13,7 +13,9 @@ import {
   directoryStore,
   type OwnershipRecord,
   type OwnershipStore,
+  type Verdict,
   verdictForDead,
+  verdictOfState,
 } from '../migration/ownership-record.ts'
 import type { MigrationReport } from '../migration/report.ts'
 import { settingsSchema } from '../migration/settings.ts'
@@ -30,7 +32,6 @@ import type {
   ReceiveOptions,
   Reservation,
   Resolution,
-  Verdict,
 } from './host-port.ts'
 import { type AgentAddress, askVerdict } from './peer-agent.ts'
 import { openSource } from './source-world.ts'
@@ -192,10 +193,7 @@ export class GuestHost implements GuestHostPort {
       const verdict = verdictForDead(this.#store.read(), migration).verdict
       return verdict === 'dropped' ? 'unknown' : verdict
     }
-    const state = current.session.state
-    if (state === 'released' || state === 'done') return 'released'
-    if (state === 'aborted' || state === 'reclaimed') return 'not-released'
-    return state === 'owner' || state === 'settled' ? 'owner' : 'unknown'
+    return verdictOfState(current.role, current.session.state)
   }
 
   /** R21: takes a guest that is in doubt, after asking the peer; an unreachable peer needs `peerIsDead`. */
@@ -385,11 +383,7 @@ export class GuestHost implements GuestHostPort {
  * R21: the guest may be taken only when the peer has said that it never will run it, or when it is dead for good. A peer
  * that answers but has not decided may still decide for itself, from what we told it a moment ago.
  */
-function refuseWhilePeerMayRun(
-  role: Current['role'],
-  answer: Verdict | 'dropped' | 'unreachable',
-  dead: boolean,
-): void {
+function refuseWhilePeerMayRun(role: Current['role'], answer: Verdict | 'unreachable', dead: boolean): void {
   if (answer === (role === 'source' ? 'dropped' : 'released')) return
   if (answer === 'unreachable') {
     if (dead) return

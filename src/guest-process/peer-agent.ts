@@ -3,7 +3,7 @@
 
 import { request } from 'node:http'
 import { GodwitError } from '../errors.ts'
-import type { Verdict } from '../migration/ownership-record.ts'
+import { VERDICTS, type Verdict } from '../migration/ownership-record.ts'
 import type { Reservation } from './host-port.ts'
 
 /** Spawning a guest process and reserving its memory takes about 0.1 s; a host in trouble gets this long. */
@@ -54,8 +54,7 @@ export async function askVerdict(
   }
 }
 
-const isVerdict = (value: unknown): value is Verdict =>
-  ['released', 'not-released', 'owner', 'dropped', 'unknown'].includes(value as string)
+const isVerdict = (value: unknown): value is Verdict => (VERDICTS as readonly unknown[]).includes(value)
 
 function call(
   agent: AgentAddress,

@@ -8,6 +8,7 @@ import { appendFileSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { GodwitError } from '../errors.ts'
+import type { DestinationState, SourceState } from './commit-machine.ts'
 
 export const recordSchema = z.strictObject({
   version: z.literal(1),
@@ -80,28 +81,60 @@ export function directoryStore(directory: string): OwnershipStore {
   return { read: () => readRecord(directory), write: (record) => writeRecord(directory, record) }
 }
 
-/** What a record says about one migration when its process can no longer be asked (R20). */
-export type Verdict = 'released' | 'not-released' | 'owner' | 'dropped' | 'lost' | 'unknown'
+export const VERDICTS = ['released', 'not-released', 'owner', 'dropped', 'lost', 'unknown'] as const
+/** What one host tells the other about one migration, from its live session or from the record of a dead one (R20). */
+export type Verdict = (typeof VERDICTS)[number]
+
+const SOURCE_VERDICTS: Readonly<Record<SourceState, Verdict>> = {
+  running: 'unknown',
+  paused: 'unknown',
+  released: 'released',
+  serving: 'released',
+  done: 'released',
+  aborted: 'not-released',
+  reclaimed: 'not-released',
+  lost: 'lost',
+  abandoned: 'lost',
+}
+const DESTINATION_VERDICTS: Readonly<Record<DestinationState, Verdict>> = {
+  receiving: 'unknown',
+  incoming: 'unknown',
+  // `owner` lets the source discard its memory, which is still needed.
+  pulling: 'unknown',
+  owner: 'owner',
+  settled: 'owner',
+  dropped: 'unknown',
+  lost: 'lost',
+  abandoned: 'lost',
+}
+
+/** The answer of a process whose session is alive, for the peer that asks. */
+export const verdictOfState = (role: 'source' | 'destination', state: SourceState | DestinationState): Verdict =>
+  role === 'source' ? SOURCE_VERDICTS[state as SourceState] : DESTINATION_VERDICTS[state as DestinationState]
 
 /**
  * The agent's answer for a dead guest process, with the record to write first (null: leave it).
  * Source dead and not released: the guest's memory is gone here, so the destination may have it. Destination dead
- * while incoming: it never ran, so the source may run again.
+ * while incoming: it never ran, so the source may run again. In a movement that pulls, each side may hold pages that the
+ * other lacks (R22): a source that died before `done`, or a destination before it had every page, takes them along.
  */
 export function verdictForDead(
   record: OwnershipRecord | null,
   migration: string,
 ): { verdict: Verdict; write: OwnershipRecord | null } {
   if (record === null || record.migration !== migration) return { verdict: 'unknown', write: null }
+  const pull = record.pull === true
   switch (record.state) {
-    case 'released':
     case 'done':
       return { verdict: 'released', write: null }
+    case 'released':
+      return pull ? lost(record) : { verdict: 'released', write: null }
     case 'incoming':
       return { verdict: 'dropped', write: { ...record, state: 'dropped' } }
     case 'dropped':
       return { verdict: 'dropped', write: null }
     case 'owner':
+      if (pull) return lost(record)
       if (record.role === 'source') return { verdict: 'released', write: { ...record, state: 'released' } }
       return { verdict: 'owner', write: null }
     case 'lost':
@@ -110,3 +143,8 @@ export function verdictForDead(
       return { verdict: 'not-released', write: null }
   }
 }
+
+const lost = (record: OwnershipRecord): { verdict: Verdict; write: OwnershipRecord } => ({
+  verdict: 'lost',
+  write: { ...record, state: 'lost' },
+})

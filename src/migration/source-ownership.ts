@@ -1,8 +1,10 @@
 // Carries out what commit-machine.ts decides for the source: records first, then messages, then the vCPUs (R21).
 
+import { assert } from '../errors.ts'
 import { type SourceAction, type SourceEvent, type SourceState, sourceTransition } from './commit-machine.ts'
 import { type OwnershipRecord, writeIfPossible } from './ownership-record.ts'
 import type { ControlLink } from './ports.ts'
+import { pulls } from './settings.ts'
 import type { SourceWorld } from './source-context.ts'
 
 export class SourceOwnership {
@@ -30,10 +32,16 @@ export class SourceOwnership {
    * released (R21). Any other record may be missing: an older one errs on the side of not running the guest twice.
    */
   apply(event: SourceEvent): void {
+    // A destination that pulls is never simply active: `done` would let the memory go that it still needs.
+    assert(event !== 'active' || !this.#pulls, "a movement that pulls has 'active-pulling' and 'complete'")
     const { state, actions } = sourceTransition(this.#state, event)
     if (actions.includes('record-released')) this.#carryOut('record-released')
     this.#state = state
     for (const action of actions) if (action !== 'record-released') this.#carryOut(action)
+  }
+
+  get #pulls(): boolean {
+    return pulls(this.#world.settings.movement)
   }
 
   #carryOut(action: SourceAction): void {
@@ -47,7 +55,10 @@ export class SourceOwnership {
       case 'record-aborted':
         return writeIfPossible(store, this.#record('aborted'))
       case 'record-reclaimed':
-        return writeIfPossible(store, { ...this.#record('owner'), epoch: epoch + 1, migration: null, role: null })
+        // The guest is here, and the old destination, should it ever ask, hears `not-released` (R21).
+        return writeIfPossible(store, { ...this.#record('aborted'), epoch: epoch + 1 })
+      case 'record-lost':
+        return writeIfPossible(store, this.#record('lost'))
       case 'record-done':
         return writeIfPossible(store, this.#record('done'))
       case 'send-commit':
@@ -65,6 +76,9 @@ export class SourceOwnership {
 
   #record(state: OwnershipRecord['state']): OwnershipRecord {
     const { guest, epoch, id, names } = this.#world
-    return { version: 1, guest: guest.id, epoch, state, migration: id, role: 'source', peer: names.destination }
+    // From the first record on: who dies with pages that nobody else has takes the guest along (R22).
+    const pull = this.#pulls ? { pull: true } : {}
+    const peer = names.destination
+    return { version: 1, guest: guest.id, epoch, state, migration: id, role: 'source', peer, ...pull }
   }
 }

@@ -4,7 +4,14 @@ import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { type OwnershipRecord, readRecord, verdictForDead, writeRecord } from '../../src/migration/ownership-record.ts'
+import type { DestinationState, SourceState } from '../../src/migration/commit-machine.ts'
+import {
+  type OwnershipRecord,
+  readRecord,
+  verdictForDead,
+  verdictOfState,
+  writeRecord,
+} from '../../src/migration/ownership-record.ts'
 
 const MIGRATION = 'b'.repeat(32)
 const record = (over: Partial<OwnershipRecord>): OwnershipRecord => ({
@@ -62,4 +69,31 @@ test('what a dead process had recorded decides (R20)', () => {
   expect(verdict({ state: 'aborted' })).toEqual({ verdict: 'not-released', write: null })
   expect(verdictForDead(record({}), 'c'.repeat(32))).toEqual({ verdict: 'unknown', write: null })
   expect(verdictForDead(null, MIGRATION)).toEqual({ verdict: 'unknown', write: null })
+})
+
+test('in a movement that pulls, a dead process takes pages along unless every page was there (R22)', () => {
+  const verdict = (over: Partial<OwnershipRecord>) => verdictForDead(record({ pull: true, ...over }), MIGRATION)
+  const lost = { verdict: 'lost', write: { state: 'lost', pull: true } }
+  expect(verdict({ state: 'owner', role: 'source' })).toMatchObject(lost)
+  expect(verdict({ state: 'released' })).toMatchObject(lost)
+  expect(verdict({ state: 'done' })).toEqual({ verdict: 'released', write: null })
+  expect(verdict({ state: 'aborted' })).toEqual({ verdict: 'not-released', write: null })
+  const there = { role: 'destination' } as const
+  expect(verdict({ state: 'incoming', ...there })).toMatchObject({ verdict: 'dropped', write: { state: 'dropped' } })
+  expect(verdict({ state: 'owner', ...there })).toMatchObject(lost)
+  expect(verdict({ state: 'lost', ...there })).toEqual({ verdict: 'lost', write: null })
+  expect(verdictForDead(record({ state: 'owner', ...there }), MIGRATION)).toEqual({ verdict: 'owner', write: null })
+})
+
+test('a live process says who may run the guest; that it pulls does not let the source go', () => {
+  const source = (state: SourceState) => verdictOfState('source', state)
+  expect((['released', 'serving', 'done'] as const).map(source)).toEqual(['released', 'released', 'released'])
+  expect((['aborted', 'reclaimed'] as const).map(source)).toEqual(['not-released', 'not-released'])
+  expect((['lost', 'abandoned'] as const).map(source)).toEqual(['lost', 'lost'])
+  expect((['running', 'paused'] as const).map(source)).toEqual(['unknown', 'unknown'])
+  const destination = (state: DestinationState) => verdictOfState('destination', state)
+  expect((['owner', 'settled'] as const).map(destination)).toEqual(['owner', 'owner'])
+  expect((['lost', 'abandoned'] as const).map(destination)).toEqual(['lost', 'lost'])
+  const undecided = ['receiving', 'incoming', 'pulling', 'dropped'] as const
+  expect(undecided.map(destination)).toEqual(undecided.map(() => 'unknown'))
 })

@@ -13,9 +13,8 @@ import type {
   GuestStatus,
   MigrateRequest,
   ReceiveOptions,
-  Verdict,
 } from '../../src/guest-process/host-port.ts'
-import { writeRecord } from '../../src/migration/ownership-record.ts'
+import { type Verdict, writeRecord } from '../../src/migration/ownership-record.ts'
 import type { MigrationReport } from '../../src/migration/report.ts'
 
 export class GuestHost implements GuestHostPort {
