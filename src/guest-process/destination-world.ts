@@ -8,7 +8,9 @@ import { loadKernels } from '../kernels/kernels.ts'
 import { PEER_SILENT_MS } from '../limits.ts'
 import type { DestinationWorld } from '../migration/destination-session.ts'
 import type { OwnershipStore } from '../migration/ownership-record.ts'
+import { pulls } from '../migration/settings.ts'
 import { ThreadedPageDestination } from '../migration/transfer/destination-transfer.ts'
+import { lockedLambda } from '../programs/registry.ts'
 import { warmControlCodec } from '../wire/control-codec.ts'
 import { SocketControlLink } from '../wire/control-link.ts'
 import { abortOf, CAPABILITIES, PROTOCOL_VERSION } from '../wire/messages.ts'
@@ -29,8 +31,8 @@ export interface DestinationOptions {
 export function destinationWorld(options: DestinationOptions): DestinationWorld {
   const { reservation, sourceAddress: host, memory } = options
   const { migration, token, generation, epoch, source, settings } = reservation
-  const dialControl = async (): Promise<SocketControlLink> => {
-    const link = new SocketControlLink(await dial(host, source.controlPort), { side: 'destination' })
+  const dialControl = async (at: string): Promise<SocketControlLink> => {
+    const link = new SocketControlLink(await dial(at, source.controlPort), { side: 'destination' })
     const capabilities = [...CAPABILITIES]
     link.send({
       type: 'hello',
@@ -46,6 +48,14 @@ export function destinationWorld(options: DestinationOptions): DestinationWorld 
     if (welcome.type !== 'welcome') throw new GodwitError('unexpected-message', `'${welcome.type}' before welcome`)
     return link
   }
+  const dialLanes = (of: number, at: string): Promise<ThreadedPageDestination> => {
+    const { dataPorts: ports } = source
+    const hash = settings.verify === 'digest'
+    const lambda = lockedLambda(reservation.guest)
+    const locked = lambda === null ? null : { lambda }
+    const urgent = pulls(settings.movement)
+    return ThreadedPageDestination.dial({ memory, host: at, ports, token, migration, generation: of, hash, urgent, locked })
+  }
   return {
     id: migration,
     epoch,
@@ -59,11 +69,8 @@ export function destinationWorld(options: DestinationOptions): DestinationWorld 
     usage: usageSince(process.cpuUsage()),
     connect: async () => {
       warmControlCodec(memory.layout.vcpus)
-      const control = await dialControl()
-      const ports = source.dataPorts
-      const hash = settings.verify === 'digest'
-      const dial = { memory, host, ports, token, migration, generation, hash }
-      const pages = await ThreadedPageDestination.dial(dial).catch((thrown) => {
+      const control = await dialControl(host)
+      const pages = await dialLanes(generation, host).catch((thrown) => {
         // The source waits for these channels: it hears at once that they do not come, and why.
         control.send(abortOf(GodwitError.from(thrown), 'destination'))
         control.close()
@@ -71,7 +78,8 @@ export function destinationWorld(options: DestinationOptions): DestinationWorld 
       })
       return { control, pages }
     },
-    redial: dialControl,
+    redial: (via) => dialControl(via ?? host),
+    dialLanes: (next, via) => dialLanes(next, via ?? host),
     askPeerAgent: async () => {
       const verdict = await askVerdict({ host, port: source.agentPort }, migration, epoch)
       return verdict === 'unreachable' ? 'unknown' : verdict

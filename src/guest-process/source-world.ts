@@ -9,7 +9,7 @@ import { loadKernels } from '../kernels/kernels.ts'
 import { DIAL_IN_TIMEOUT_MS } from '../limits.ts'
 import type { OwnershipStore } from '../migration/ownership-record.ts'
 import type { ControlLink, Vcpus } from '../migration/ports.ts'
-import type { MigrationSettings } from '../migration/settings.ts'
+import { type MigrationSettings, pulls } from '../migration/settings.ts'
 import type { SourceWorld } from '../migration/source-context.ts'
 import { ThreadedPageSource } from '../migration/transfer/source-transfer.ts'
 import { lockedLambda } from '../programs/registry.ts'
@@ -77,6 +77,7 @@ export function openSource(options: SourceOptions): { world: SourceWorld; close(
   let pages: ThreadedPageSource | null = null
   let preparing: Promise<void> = Promise.resolve()
   let closed = false
+  let listenLanes: ((generation: number, ports: readonly number[]) => Promise<ThreadedPageSource>) | null = null
   const open = async (): Promise<void> => {
     warmControlCodec(config.vcpus)
     const where = { host: request.listenHost, portRange: request.dataPortRange }
@@ -85,7 +86,10 @@ export function openSource(options: SourceOptions): { world: SourceWorld; close(
     if (closed) throw new GodwitError('cancelled', 'the migration was cancelled while its ports were opened')
     const lambda = config.pace.kind === 'locked' ? lockedLambda(config) : null
     const locked = lambda === null ? null : { lambda }
-    pages = await ThreadedPageSource.listen({ memory, channels: settings.channels, ...where, ...identity, locked })
+    const urgent = pulls(settings.movement)
+    const options = { memory, channels: settings.channels, ...where, locked, urgent, migration: request.id, token }
+    listenLanes = (generation, ports) => ThreadedPageSource.listen({ ...options, generation, ports })
+    pages = await listenLanes(0, [])
   }
   const world: SourceWorld = {
     id: request.id,
@@ -129,6 +133,13 @@ export function openSource(options: SourceOptions): { world: SourceWorld; close(
       names.destination = answer.agent
       const dialled = await dialIn(listener, pages, signal)
       return { ...dialled, sameHost: answer.bootId === bootId() }
+    },
+    openLanes: async (generation) => {
+      if (listenLanes === null || pages === null) throw new Error('lanes before prepare')
+      pages = await listenLanes(generation, pages.ports)
+      const connected = pages.connected(AbortSignal.timeout(DIAL_IN_TIMEOUT_MS))
+      connected.catch(() => {})
+      return { pages, connected }
     },
     redialled: (signal) => (listener as ControlListener).next(signal),
     askPeerAgent: async () => {

@@ -13,6 +13,7 @@ export function heldVcpus(vcpus: Vcpus): Vcpus {
     handshake: () => vcpus.handshake(),
     setPulling: (pulling) => vcpus.setPulling(pulling),
     pause: () => vcpus.pause(),
+    halt: () => vcpus.halt(),
     resume: () => {},
     throttle: () => {},
     save: () => vcpus.save(),

@@ -25,6 +25,8 @@ export interface Vcpus {
   setPulling(pulling: boolean): void
   /** Parks every vCPU at a step boundary. */
   pause(): Promise<HandshakeTime>
+  /** Stops every vCPU where it is, in a step or between two, for good: nobody waits until they have. */
+  halt(): void
   resume(): void
   /** Share of time taken from the vCPUs, 0–0.99. */
   throttle(share: number): void

@@ -48,6 +48,7 @@ export class GuestVcpus implements Vcpus {
   #pulling = false
   #closed = false
   #crashed = false
+  #halted = false
   /** Every vCPU has obeyed the pause in force. */
   #stopped = false
   #sample = { at: performance.now(), steps: 0, perSecond: 0 }
@@ -117,9 +118,14 @@ export class GuestVcpus implements Vcpus {
     })
   }
 
+  halt(): void {
+    this.#halted = true
+    this.#publish(nextWord(loadWord(this.#memory), { pause: true }))
+  }
+
   resume(): void {
     const word = loadWord(this.#memory)
-    if (!isPause(word) || this.#crashed) return
+    if (!isPause(word) || this.#crashed || this.#halted) return
     this.#stopped = false
     this.#resumeWord = nextWord(word, { pause: false, pull: this.#pulling })
     this.#resumedAtNs = process.hrtime.bigint()

@@ -15,6 +15,7 @@ import {
 import { Inbox } from './inbox.ts'
 import { type OwnershipRecord, type OwnershipStore, type Verdict, writeIfPossible } from './ownership-record.ts'
 import type { Clock, ControlLink, PageDestination, Vcpus } from './ports.ts'
+import { beginPulling, Puller, type PullerLinks } from './puller.ts'
 import { requireEqualDigests, switchDigest, warmProof } from './proof.ts'
 
 /** How long the destination's step rate is sampled for the report once the guest runs here. */
@@ -32,8 +33,10 @@ export interface DestinationWorld {
   readonly store: OwnershipStore
   /** Dials control and data channels and shows the token. */
   connect(): Promise<{ control: ControlLink; pages: PageDestination }>
-  /** Dials the control channel once more, after a cut behind PREPARED. */
-  redial(): Promise<ControlLink>
+  /** Dials the control channel once more, after a cut behind PREPARED; `via`: at another host. */
+  redial(via: string | null): Promise<ControlLink>
+  /** Pull phase: dials the lanes of a new generation (R23). */
+  dialLanes(generation: number, via: string | null): Promise<PageDestination>
   /** What the source's agent says; `unknown` when it cannot be asked. */
   askPeerAgent(): Promise<Verdict>
   usage(): { cpuMs: number; rssPeak: number }
@@ -52,9 +55,34 @@ export class DestinationSession {
   #activateMs = 0
   #closing = false
   #onOwner: () => void = () => {}
+  #onWhole: () => void = () => {}
+  #onLost: () => void = () => {}
+  #puller: Puller | null = null
+  #askedAsOwner = 0
 
   constructor(world: DestinationWorld) {
     this.#world = world
+  }
+
+  /** Pull phase: the pull that is under way, to be looked at and to be told to redial. */
+  get puller(): Puller | null {
+    return this.#state === 'pulling' ? this.#puller : null
+  }
+
+  /** Called once, when the last page is here; for a guest that was not pulled together with `onOwner`. */
+  onWhole(listener: () => void): void {
+    this.#onWhole = listener
+  }
+
+  /** Called once when a guest that was being pulled can never be whole; its vCPUs stand still. */
+  onLost(listener: () => void): void {
+    this.#onLost = listener
+  }
+
+  /** R22: the operator gives the guest up; already found to be allowed. */
+  abandon(): void {
+    this.#apply('abandon')
+    this.#puller?.close()
   }
 
   /** Called once, right after the guest has begun to run here. */
@@ -82,6 +110,7 @@ export class DestinationSession {
   /** Ends the session's connections. */
   async close(): Promise<void> {
     this.#closing = true
+    this.#puller?.close()
     await this.#pages?.close()
     this.#control?.close()
   }
@@ -103,6 +132,11 @@ export class DestinationSession {
     const placed = this.#placeRounds(control, pages)
     const state = await Promise.race([this.#inbox.next('state'), placed.failed, failed])
     await Promise.race([placed.until(state.round), placed.failed, failed])
+    this.#check(state)
+    if (state.pull) {
+      beginPulling(this.#world, state)
+      this.#puller = new Puller(this.#world, this.#pullerLinks())
+    }
     this.#prove(state)
     this.#world.vcpus.load(state.vcpus)
     this.#apply('proven')
@@ -130,15 +164,19 @@ export class DestinationSession {
     return { failed, until }
   }
 
-  /** R15: the destination proves equality before the source gives up ownership. */
-  #prove(state: MessageOf<'state'>): void {
-    const { memory, kernels, clock, epoch } = this.#world
+  #check(state: MessageOf<'state'>): void {
+    const { memory, epoch } = this.#world
     if (state.epoch !== epoch)
       throw new GodwitError('unexpected-message', `state of epoch ${state.epoch}, not ${epoch}`)
     if (state.vcpus.length !== memory.layout.vcpus) {
       const message = `state of ${state.vcpus.length} vCPUs for a guest of ${memory.layout.vcpus}`
       throw new GodwitError('bad-message', message)
     }
+  }
+
+  /** R15: the destination proves equality before the source gives up ownership. */
+  #prove(state: MessageOf<'state'>): void {
+    const { memory, kernels, clock } = this.#world
     const startedAt = clock.now()
     const value = switchDigest(state.verify, memory, kernels, state.vcpus)
     this.#digest = { value, ms: clock.now() - startedAt }
@@ -159,7 +197,11 @@ export class DestinationSession {
           this.#apply('not-released')
           return { owner: false, error: new GodwitError('cancelled', 'the source kept the guest', { side: 'source' }) }
         }
-        if (message.type === 'commit' && this.#state === 'incoming') running = this.#activate()
+        if (message.type === 'commit' && this.#state === 'incoming') {
+          running = this.#activate()
+          const ended = this.#puller === null ? null : await running.then(() => this.#pull(this.#puller as Puller))
+          if (ended !== null) return ended
+        }
         else if (message.type === 'commit') this.#apply('commit')
         else if (this.#state === 'owner') this.#apply('done')
         if (this.#state === 'settled') {
@@ -184,16 +226,58 @@ export class DestinationSession {
     return owner ? { owner } : { owner, error: new GodwitError('unreconciled', 'closed while undecided') }
   }
 
+  #pullerLinks(): PullerLinks {
+    const session = this
+    return {
+      get control() {
+        return session.#control
+      },
+      get inbox() {
+        return session.#inbox
+      },
+      get pages() {
+        return session.#pages
+      },
+      use: (control, inbox, pages) => {
+        session.#control = control
+        session.#inbox = inbox
+        session.#pages = pages
+      },
+    }
+  }
+
+  /** The pull phase: from the first step here until the last page. */
+  async #pull(puller: Puller): Promise<Arrival | null> {
+    const pulled = await puller.run(() => this.#carryOut('send-active'))
+    if (this.#state !== 'pulling') return { owner: true }
+    if (pulled === 'whole') {
+      this.#apply('complete')
+      this.#onWhole()
+      return null
+    }
+    if (pulled === 'lost') {
+      this.#apply('peer-lost')
+      this.#onLost()
+    }
+    return { owner: true }
+  }
+
   async #activate(): Promise<void> {
     const { vcpus, clock } = this.#world
     const startedAt = clock.now()
-    const { state, actions } = destinationTransition(this.#state, 'commit')
+    const { state, actions } = destinationTransition(this.#state, this.#puller === null ? 'commit' : 'commit-pulling')
     this.#state = state
     for (const action of actions) if (action !== 'send-active') this.#carryOut(action)
     await vcpus.running()
     this.#activateMs = clock.now() - startedAt
     this.#carryOut('send-active')
     this.#onOwner()
+    if (this.#puller === null) this.#onWhole()
+  }
+
+  /** A source that served pages would like to hear what they cost, so it is dialled a few times more. */
+  get #patience(): number {
+    return this.#puller === null ? 0 : 3
   }
 
   async #askAgent(error: GodwitError): Promise<Arrival | null> {
@@ -203,27 +287,39 @@ export class DestinationSession {
     const verdict = await this.#world.askPeerAgent()
     // Whoever closed the session decides now.
     if (this.#closing) return null
-    if (this.#state === 'owner') return verdict === 'released' ? { owner: true } : null
+    if (this.#state === 'owner' && verdict === 'lost') {
+      this.#apply('peer-lost')
+      return { owner: true }
+    }
+    if (this.#state === 'owner') return verdict === 'released' && ++this.#askedAsOwner > this.#patience ? { owner: true } : null
     if (verdict === 'not-released') {
       this.#apply('not-released')
       return { owner: false, error }
     }
-    if (verdict === 'released') {
+    if (verdict === 'released' && this.#puller === null) {
       await this.#activate()
       return { owner: true }
+    }
+    // The source's process is gone, and the pages that were still to come with it; nothing ran here.
+    if (verdict === 'lost') {
+      this.#apply('peer-lost')
+      return { owner: false, error }
     }
     return null
   }
 
   async #redial(): Promise<void> {
     try {
-      const control = await this.#world.redial()
+      const control = await this.#world.redial(null)
       if (this.#closing) return control.close()
       this.#control?.close()
       this.#control = control
       this.#inbox = new Inbox(control, 'source')
       if (this.#state === 'incoming') control.send({ type: 'ask', epoch: this.#world.epoch })
-      else if (this.#state === 'owner') this.#carryOut('send-active')
+      else if (this.#state === 'owner') {
+        this.#carryOut('send-active')
+        if (this.#puller !== null) this.#carryOut('send-complete')
+      }
     } catch {
       // The source cannot be reached yet; the loop asks its agent and tries again.
     }
@@ -260,8 +356,8 @@ export class DestinationSession {
 
   #carryOut(action: DestinationAction): void {
     const { store, epoch, guestId: guest, id: migration, source: peer, vcpus } = this.#world
-    const record = (state: 'incoming' | 'owner' | 'dropped'): OwnershipRecord => {
-      return { version: 1, guest, epoch, state, migration, role: 'destination', peer }
+    const record = (state: 'incoming' | 'owner' | 'dropped' | 'lost', pull = false): OwnershipRecord => {
+      return { version: 1, guest, epoch, state, migration, role: 'destination', peer, ...(pull ? { pull } : {}) }
     }
     switch (action) {
       case 'record-incoming':
@@ -269,6 +365,10 @@ export class DestinationSession {
       // The source has let go: better a guest whose record is old than none.
       case 'record-owner':
         return writeIfPossible(store, record('owner'))
+      case 'record-pulling':
+        return writeIfPossible(store, record('owner', true))
+      case 'record-lost':
+        return writeIfPossible(store, record('lost'))
       case 'record-dropped':
         return writeIfPossible(store, record('dropped'))
       case 'send-prepared': {
@@ -279,6 +379,12 @@ export class DestinationSession {
       case 'send-active':
         this.#control?.send({ type: 'active', epoch, leftAt: vcpus.leftAt(), activateMs: this.#activateMs })
         return
+      case 'send-complete':
+        if (this.#puller !== null) this.#control?.send({ type: 'complete', epoch, ...this.#puller.completion() })
+        return
+      // Some may be parked for a page that never comes: nobody waits for them.
+      case 'stop':
+        return vcpus.halt()
       case 'run':
         return vcpus.resume()
       case 'discard':

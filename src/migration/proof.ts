@@ -3,6 +3,7 @@
 
 import { GodwitError } from '../errors.ts'
 import type { GuestMemory } from '../guest/memory.ts'
+import { hasPage } from '../guest/page-set.ts'
 import { digestTotal, type Kernels } from '../kernels/kernels.ts'
 import type { VcpuState } from '../wire/messages.ts'
 import type { VerifyMode } from './settings.ts'
@@ -65,11 +66,15 @@ export function warmProof(memory: GuestMemory): void {
 
 const toHex = (digest: bigint): string => (digest & MASK).toString(16).padStart(16, '0')
 
-/** The pages of the frozen source that differ from what was sent: lost marks (R16). Empty when the audit holds. */
+/**
+ * The pages of the frozen source that differ from what was sent: lost marks (R16). Empty when the audit holds. Pages of
+ * the bitmap `except` were sent, or not, behind the switch: no mark of theirs can have been lost.
+ */
 export async function auditPages(
   memory: GuestMemory,
   kernels: Kernels,
   breathe: () => Promise<void>,
+  except: number | null = null,
 ): Promise<number[]> {
   const { pageCount, hashes } = memory.layout
   const differing: number[] = []
@@ -79,7 +84,7 @@ export async function auditPages(
     while (from < end && differing.length < 16) {
       const page = kernels.audit(from, end - from, hashes)
       if (page < 0) break
-      differing.push(page)
+      if (except === null || !hasPage(memory, except, page)) differing.push(page)
       from = page + 1
     }
     await breathe()

@@ -7,7 +7,7 @@ import type { GuestConfig } from '../guest/config.ts'
 import { PAGE_BYTES } from '../limits.ts'
 import type { RoundSent } from './ports.ts'
 import { type MigrationReport, type RoundReport, reportSchema, type Stage, type StopReason } from './report.ts'
-import type { MigrationSettings } from './settings.ts'
+import { type MigrationSettings, pulls } from './settings.ts'
 
 export interface ReportHead {
   readonly id: string
@@ -34,6 +34,11 @@ export interface ReportFacts {
   slowdown: { before: number; during: number; after: number }
   handshakes: MigrationReport['handshakes']
   resources: MigrationReport['resources']
+  /** Post-copy and hybrid: reported once the switch is behind us. */
+  pull: NonNullable<MigrationReport['pull']>
+  faults: MigrationReport['faults']
+  /** Zero pages of the pull phase. */
+  pulledZeroPages: number
 }
 
 export class ReportBuilder {
@@ -51,6 +56,9 @@ export class ReportBuilder {
     slowdown: { before: 0, during: 0, after: 0 },
     handshakes: { count: 0, totalMs: 0, maxMs: 0 },
     resources: { sourceCpuMs: 0, destinationCpuMs: 0, sourceRssPeak: 0, destinationRssPeak: 0 },
+    pull: { pages: 0, pushed: 0, asked: 0, skipped: 0, dropped: 0, recoveries: 0, residualDependencyMs: 0 },
+    faults: undefined,
+    pulledZeroPages: 0,
   }
   readonly rounds: RoundReport[] = []
   readonly #head: ReportHead
@@ -94,6 +102,20 @@ export class ReportBuilder {
     publish({ type: 'round', migration: this.#head.id, round: report })
   }
 
+  /** Page records of all rounds so far. */
+  get sentPages(): number {
+    return this.rounds.reduce((sum, round) => sum + round.sent, 0)
+  }
+
+  #withPulled(pulled: number): MigrationReport['pages']['encodings'] {
+    const { zero, raw } = this.#encodings
+    const rawPages = pulled - this.facts.pulledZeroPages
+    return {
+      zero: { pages: zero.pages + this.facts.pulledZeroPages, bytes: 0 },
+      raw: { pages: raw.pages + rawPages, bytes: raw.bytes + rawPages * PAGE_BYTES },
+    }
+  }
+
   /** Stops the clock: the memory at the source is discarded, or the attempt is over. */
   stopClock(): void {
     if (this.#endedAt !== null) return
@@ -113,7 +135,8 @@ export class ReportBuilder {
     const { id, guest, settings } = this.#head
     const facts = this.facts
     const pageCount = guest.memoryBytes / PAGE_BYTES
-    const sent = this.rounds.reduce((sum, round) => sum + round.sent, 0)
+    const pulled = facts.pull.pushed + facts.pull.asked
+    const sent = this.sentPages + pulled
     const checks = Object.values(facts.checks)
     const { before, during, after } = facts.slowdown
     const error = this.#error
@@ -164,7 +187,7 @@ export class ReportBuilder {
       pages: {
         total: pageCount,
         sent,
-        encodings: this.#encodings,
+        encodings: this.#withPulled(pulled),
         skipped: this.rounds.reduce((sum, round) => sum + round.skipped, 0),
         free: 0,
         duplicateFactor: sent / pageCount,
@@ -176,6 +199,8 @@ export class ReportBuilder {
         after,
         share: before > 0 ? Math.min(1, Math.max(0, 1 - during / before)) : 0,
       },
+      ...(pulls(settings.movement) ? { pull: facts.pull } : {}),
+      ...(facts.faults === undefined ? {} : { faults: facts.faults }),
       handshakes: facts.handshakes,
       resources: facts.resources,
     }

@@ -30,6 +30,8 @@ export interface SourceWorld {
   reserve(signal: AbortSignal): Promise<{ control: ControlLink; pages: PageSource; sameHost: boolean }>
   /** The next control connection of this migration, after a cut behind the commit point. */
   redialled(signal: AbortSignal): Promise<ControlLink>
+  /** Pull phase: listens for the lanes of a new generation, at the ports of the first (R23). */
+  openLanes(generation: number): Promise<{ pages: PageSource; connected: Promise<void> }>
   /** What the destination's agent says of this migration; `unknown` when it cannot be asked. */
   askPeerAgent(): Promise<Verdict>
   /** CPU time and peak memory of this process so far. */

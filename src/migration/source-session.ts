@@ -7,18 +7,21 @@ import { publish } from '../events.ts'
 import { resetDigest } from '../kernels/kernels.ts'
 import { abortOf } from '../wire/messages.ts'
 import type { SourceState } from './commit-machine.ts'
+import { freeze } from './freeze.ts'
 import type { Inbox } from './inbox.ts'
 import type { ControlLink, PageSource } from './ports.ts'
-import { harvestPaused, precopy, selectEverything } from './precopy.ts'
-import { auditPages, switchDigest, warmProof } from './proof.ts'
+import { PageServer } from './page-server.ts'
+import { precopy, selectEverything } from './precopy.ts'
+import { auditPages, warmProof } from './proof.ts'
+import { isPulledWhole, recordFaults } from './pulled.ts'
 import type { MigrationReport, StopReason } from './report.ts'
 import { ReportBuilder } from './report-builder.ts'
 import { watchRound } from './round-watch.ts'
-import type { MigrationSettings } from './settings.ts'
+import { type MigrationSettings, pulls } from './settings.ts'
 import type { SourceContext, SourceWorld } from './source-context.ts'
 import { SourceLinks } from './source-links.ts'
 import { SourceOwnership } from './source-ownership.ts'
-import { type FrozenTimes, recordDowntime, type SwitchTimes } from './switch-times.ts'
+import { recordDowntime, type SwitchTimes } from './switch-times.ts'
 
 /** How long a released guest may be in doubt before the report says `unreconciled`; reconciling goes on after it. */
 const DOUBT_MS = 10_000
@@ -37,6 +40,9 @@ export class SourceSession {
   #stopRequested = false
   readonly #links = new SourceLinks()
   #inDowntimeFrom = 0
+  #inDowntimeTo = 0
+  #server: PageServer | null = null
+  #context: SourceContext | null = null
   #sameHost = false
   readonly #handshakesBefore: { count: number; totalMs: number }
 
@@ -67,6 +73,17 @@ export class SourceSession {
       })
     }
     this.#stop(new GodwitError('cancelled', 'the migration was cancelled'))
+  }
+
+  /** Why the pull is paused; null while there is none or its link is up. */
+  get paused(): string | null {
+    return this.#server?.paused ?? null
+  }
+
+  /** R22: the operator's decision about a guest that was being pulled, already found to be allowed. */
+  decide(what: 'abandon' | 'take-stale'): void {
+    this.#ownership.apply(what)
+    this.#server?.end()
   }
 
   /** Asks pre-copy to stop after the round under way, whatever the stop rule says. */
@@ -115,7 +132,7 @@ export class SourceSession {
       throw error
     })
     const inbox = this.#links.use(control)
-    this.#links.pages = pages
+    this.#links.usePages(pages)
     this.#ownership.control = control
     inbox.ended.then((error) => {
       if (this.#ownership.mayGiveUp) this.#stop(error)
@@ -126,10 +143,13 @@ export class SourceSession {
       if (this.#ownership.mayGiveUp) this.#stop(GodwitError.from(error, 'link-lost'))
     })
     this.#sameHost = sameHost
-    return this.#context(control, pages, inbox)
+    const context = this.#makeContext(control, pages, inbox)
+    this.#context = context
+    if (pulls(world.settings.movement)) this.#server = new PageServer(context, this.#links, this.#ownership)
+    return context
   }
 
-  #context(control: ControlLink, pages: PageSource, inbox: Inbox): SourceContext {
+  #makeContext(control: ControlLink, pages: PageSource, inbox: Inbox): SourceContext {
     const world = this.#world
     const context: SourceContext = {
       ...world,
@@ -155,7 +175,8 @@ export class SourceSession {
     const stepsBefore = vcpus.steps()
     const startedAt = clock.now()
     try {
-      if (settings.movement === 'pre-copy') return await precopy(context)
+      const { movement, maxRounds } = settings
+      if (movement === 'pre-copy' || (movement === 'hybrid' && maxRounds > 0)) return await precopy(context)
       await selectEverything(context)
       return { stopReason: 'requested', predictedDowntimeMs: 0, nextRound: 0 }
     } finally {
@@ -165,7 +186,12 @@ export class SourceSession {
   }
 
   async #switchOver(context: SourceContext, round: number): Promise<void> {
-    const frozen = await this.#freeze(context, round)
+    const { pages, control, settings } = context
+    this.#report.enter('stop')
+    this.#inDowntimeFrom = pages.bytes.sent + control.bytes.sent
+    this.#ownership.apply('stop')
+    this.#limitSwitchover(settings)
+    const frozen = await freeze(context, round)
     this.#report.enter('commit')
     const { inbox } = this.#links
     const prepared = await context.orInterrupt(inbox.next('prepared'))
@@ -179,62 +205,48 @@ export class SourceSession {
     }
     this.#ownership.apply('prepared')
     this.#report.facts.owner = 'nobody'
+    // R22: from here on the source is a page server, whether it has heard that the guest runs or not.
+    this.#server?.begin()
     const active = await this.#awaitActive()
     if (active === null) return
     this.#report.enter('activate')
     const times: SwitchTimes = { ...frozen, preparedAt, digestMs: prepared.digestMs, activateMs: active.activateMs }
     recordDowntime(this.#report, context, times, active.leftAt, this.#sameHost)
+    this.#inDowntimeTo = this.#links.bytes().sent
+    if (this.#server !== null && !(await this.#servePages(context, this.#server))) return
     await this.#discard(context)
   }
 
-  /** Pauses the guest, sends the last round and the state that crosses. */
-  async #freeze(context: SourceContext, round: number): Promise<FrozenTimes & { digest: string | null }> {
-    const { vcpus, clock, memory, kernels, pages, settings, control } = context
-    this.#report.enter('stop')
-    this.#inDowntimeFrom = pages.bytes.sent + control.bytes.sent
-    this.#ownership.apply('stop')
-    this.#limitSwitchover(settings)
-    const pausedFrom = clock.now()
-    await context.orInterrupt(vcpus.pause())
-    const pausedAt = clock.now()
-    harvestPaused(context)
-    pages.setBandwidth(settings.bandwidth)
-    const placed = context.placed(round)
-    const sending = pages.sendRound({ round, skip: false, hash: context.hashing, final: true })
-    const states = vcpus.save()
-    const sent = await context.orInterrupt(sending)
-    const sentAt = clock.now()
-    const digest = switchDigest(settings.verify, memory, kernels, states)
-    control.send({
-      type: 'state',
-      round,
-      epoch: this.#world.epoch,
-      vcpus: states,
-      digest,
-      verify: settings.verify,
-      free: null,
-      pull: false,
-      absent: null,
-    })
-    const stateAt = clock.now()
-    await context.orInterrupt(placed)
-    const placedAt = clock.now()
-    const ms = Math.max(placedAt - pausedAt, 0.001)
-    this.#report.round(
-      {
-        index: round,
-        dirty: sent.sent,
-        sent: sent.sent,
-        skipped: sent.skipped,
-        bytes: sent.bytes,
-        ms,
-        dirtyPagesPerSecond: 0,
-        bytesPerSecond: (sent.bytes / ms) * 1000,
-        decision: 'final',
-      },
-      sent,
-    )
-    return { pausedFrom, pausedAt, sentAt, stateAt, placedAt, digest }
+  /** The pull phase. False: the guest is lost, or its operator took it. */
+  async #servePages(context: SourceContext, server: PageServer): Promise<boolean> {
+    this.#report.enter('pull')
+    const { facts } = this.#report
+    const startedAt = context.clock.now()
+    const complete = await server.serve(this.#links.controls === 1)
+    const { zeroPages, ...counts } = server.counts
+    const residualDependencyMs = context.clock.now() - startedAt
+    facts.pull = { ...facts.pull, ...counts, recoveries: server.recoveries, residualDependencyMs }
+    facts.pulledZeroPages = zeroPages
+    if (this.state !== 'done') {
+      this.#reportLoss()
+      return false
+    }
+    facts.owner = 'destination'
+    facts.outcome = 'completed'
+    if (complete === null) return true
+    recordFaults(facts, complete)
+    if (facts.checks.digest !== undefined) facts.checks.digest = isPulledWhole(context, complete)
+    return true
+  }
+
+  #reportLoss(): void {
+    const stale = this.state === 'reclaimed'
+    const message = stale
+      ? 'the operator took the guest back as it was at the switch'
+      : 'the destination process died while it pulled: neither host has all of the memory'
+    const hint = 'give it up: godwit resolve GUEST --abandon, or go back to the switch: godwit resolve GUEST --take-stale'
+    this.#report.fail(new GodwitError('lost', message, stale ? {} : { hint }), 'lost')
+    this.#report.facts.owner = stale ? 'source' : 'nobody'
   }
 
   /** R19: whoever asked for stop-and-copy asked for a long pause; else no pause may be much longer than was aimed at. */
@@ -256,6 +268,8 @@ export class SourceSession {
   async settle(signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', () => this.#links.control?.close(), { once: true })
     while (this.state === 'released' && !signal.aborted) await this.#hear(signal)
+    // A destination that was out of reach may run and need its pages.
+    if (this.state === 'serving' && this.#context !== null) await this.#server?.serve(false)
     this.#links.control?.close()
   }
 
@@ -267,7 +281,7 @@ export class SourceSession {
     for (;;) {
       const active = await this.#hear(never)
       if (active !== null) return active
-      if (this.state === 'reclaimed') return null
+      if (this.state === 'reclaimed' || this.state === 'lost') return null
       if (clock.now() - doubtFrom > DOUBT_MS) return this.#leaveUnreconciled()
     }
   }
@@ -288,11 +302,20 @@ export class SourceSession {
     if (signal.aborted) return null
     if (verdict === 'dropped') return this.#reclaim()
     if (verdict === 'owner') return this.#accepted({ leftAt: [], activateMs: 0 })
+    if (verdict === 'lost') {
+      this.#ownership.apply('peer-lost')
+      this.#reportLoss()
+      return null
+    }
     await this.#awaitRedial(REDIAL_WAIT_MS)
     return null
   }
 
   #accepted<T>(active: T): T {
+    if (this.#server !== null) {
+      this.#ownership.apply('active-pulling')
+      return active
+    }
     this.#ownership.apply('active')
     this.#report.facts.owner = 'destination'
     this.#report.facts.outcome = 'completed'
@@ -344,7 +367,7 @@ export class SourceSession {
     const { memory, kernels, settings } = context
     const facts = this.#report.facts
     if (settings.verify === 'digest') {
-      const differing = await auditPages(memory, kernels, () => context.breathe())
+      const differing = await auditPages(memory, kernels, () => context.breathe(), this.#server === null ? null : memory.layout.dirty)
       facts.checks.audit = differing.length === 0
       if (differing.length > 0) {
         const pages = differing.join(', ')
@@ -395,7 +418,7 @@ export class SourceSession {
   #recordTraffic(): void {
     const { bytes } = this.#report.facts
     Object.assign(bytes, this.#links.bytes())
-    if (this.#ownership.state === 'done') bytes.inDowntime = Math.max(0, bytes.sent - this.#inDowntimeFrom)
+    if (this.#ownership.state === 'done') bytes.inDowntime = Math.max(0, this.#inDowntimeTo - this.#inDowntimeFrom)
     const { count, totalMs, maxMs } = this.#world.vcpus.handshakes
     const before = this.#handshakesBefore
     const spentMs = totalMs - before.totalMs

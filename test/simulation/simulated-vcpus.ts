@@ -84,6 +84,8 @@ export class SimulatedVcpus implements Vcpus {
 
   setPulling(): void {}
 
+  halt(): void {}
+
   async pause(): Promise<HandshakeTime> {
     await this.#clock.sleep(0.01)
     if (!this.#paused) {

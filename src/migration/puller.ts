@@ -1,0 +1,259 @@
+// The destination behind the switch of post-copy and hybrid: the guest runs while its pages come. The lanes install pages
+// and ask for those that vCPUs need; this publishes what has come (R8), brings the link up again after a cut (R23), and
+// says when the last page is in, whatever the link does then.
+//
+//   pulling ──link lost──► paused: close every lane, reset, redial with back-off ──lanes, missing──► pulling
+//      └──last page──► whole
+
+import { GodwitError } from '../errors.ts'
+import type { Progress } from '../events.ts'
+import { faultsOf, resetAsks } from '../guest/asks.ts'
+import { beginAbsent, missingPages, resetAfterCut, writtenPages } from '../guest/installing.ts'
+import { HEADER } from '../guest/layout.ts'
+import { clearAll } from '../guest/page-set.ts'
+import { PRESENCE } from '../guest/presence.ts'
+import { digestTotal } from '../kernels/kernels.ts'
+import { PUBLISH_INTERVAL_MS, REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../limits.ts'
+import type { MessageOf } from '../wire/messages.ts'
+import type { DestinationWorld } from './destination-session.ts'
+import { forgetPages } from './freeze.ts'
+import { Inbox } from './inbox.ts'
+import type { ControlLink, PageDestination } from './ports.ts'
+
+/** The source answers a redial within this. */
+const RELINK_MS = 10_000
+
+/** Before PREPARED: the pages that are not there, or stale, are absent, and take no part in the digest (R22). */
+export function beginPulling({ memory, kernels, vcpus }: DestinationWorld, state: MessageOf<'state'>): void {
+  const { toSend, pageCount } = memory.layout
+  const { absent } = state
+  if (absent !== null && absent.length !== pageCount / 8) {
+    throw new GodwitError('bad-message', `a bitmap of ${absent.length * 8} pages for a guest of ${pageCount}`)
+  }
+  clearAll(memory, toSend)
+  if (absent !== null) {
+    memory.controlBytes.set(absent, toSend)
+    forgetPages(memory, kernels, toSend)
+    clearAll(memory, toSend)
+  }
+  beginAbsent(memory, absent)
+  resetAsks(memory)
+  vcpus.setPulling(true)
+  Atomics.store(memory.controlWords, HEADER.pulling, 1)
+}
+
+/** What the puller needs of its session. */
+export interface PullerLinks {
+  readonly control: ControlLink | null
+  readonly inbox: Inbox | null
+  readonly pages: PageDestination | null
+  /** Takes a new link into use; `pages` null: its lanes are not there yet. */
+  use(control: ControlLink, inbox: Inbox, pages: PageDestination | null): void
+}
+
+/** How a pull ended. */
+export type Pulled = 'whole' | 'lost' | 'closed'
+
+export class Puller {
+  /** Why the pull is paused; null while the link is up. */
+  paused: string | null = null
+  readonly #world: DestinationWorld
+  readonly #links: PullerLinks
+  readonly #closed = new AbortController()
+  #dropped = 0
+  #via: string | null = null
+  #redialNow: () => void = () => {}
+  /** Corrupt pages, again and again: only an operator starts the link once more. */
+  #awaitsOperator = false
+
+  constructor(world: DestinationWorld, links: PullerLinks) {
+    this.#world = world
+    this.#links = links
+  }
+
+  get missing(): number {
+    return Atomics.load(this.#world.memory.controlWords, HEADER.missing)
+  }
+
+  /** Dials the source now, at another host if `via` is given. */
+  recover(via: string | null): void {
+    this.#via = via ?? this.#via
+    this.#awaitsOperator = false
+    this.#redialNow()
+  }
+
+  close(): void {
+    this.#closed.abort(new GodwitError('cancelled', 'the session was closed'))
+    this.#redialNow()
+  }
+
+  /** Pulls until every page is here. `sayActive` tells a source that may not have heard it (after a redial). */
+  async run(sayActive: () => void): Promise<Pulled> {
+    for (;;) {
+      try {
+        await this.#whileUp()
+        return await this.#finish()
+      } catch (thrown) {
+        if (this.#closed.signal.aborted) return 'closed'
+        if (this.#saysNotReleased(thrown)) return 'lost'
+        const ended = await this.#recover(GodwitError.from(thrown, 'link-lost'), sayActive)
+        if (ended !== null) return ended
+      }
+    }
+  }
+
+  /** What the destination says at the end. */
+  completion(): Omit<MessageOf<'complete'>, 'type' | 'epoch'> {
+    const { memory } = this.#world
+    return { ...this.#completion, dropped: this.#dropped, asked: 0, faults: faultsOf(memory) }
+  }
+
+  #completion: { digest: string | null; written: Uint8Array | null } = { digest: null, written: null }
+
+  /** Live figures of the pull, for whoever looks at this host. */
+  progress(): Progress {
+    const { memory } = this.#world
+    const { pageCount } = memory.layout
+    const missing = this.missing
+    return {
+      stage: 'pull',
+      round: 0,
+      workDone: pageCount - missing,
+      cleanPages: pageCount - missing,
+      totalPages: pageCount,
+      bytesSent: 0,
+      bytesPerSecond: 0,
+      dirtyPagesPerSecond: 0,
+      predictedDowntimeMs: null,
+      trend: 'unknown',
+      etaMs: null,
+      missingPages: missing,
+      faults: faultsOf(memory).reduce((sum, { network }) => sum + network, 0),
+      reason: this.paused === null ? `${missing} pages to come` : `paused: ${this.paused}`,
+    }
+  }
+
+  async #whileUp(): Promise<void> {
+    const { pages, inbox } = this.#links
+    if (pages === null || inbox === null) throw new GodwitError('link-lost', 'the link is not up')
+    const ended = inbox.ended.then((error) => Promise.reject(error))
+    const stopped = inbox.next('not-released').then(() => {
+      throw new GodwitError('cancelled', NOT_RELEASED, { side: 'source' })
+    })
+    const over = new AbortController()
+    const published = this.#publishUntilWhole(over.signal)
+    for (const promise of [ended, stopped, published]) promise.catch(() => {})
+    try {
+      await Promise.race([published, pages.pulled, pages.failed, ended, stopped])
+    } catch (thrown) {
+      // The destination is complete when its last page is in, whatever happens to the link.
+      if (this.missing > 0) throw thrown
+    } finally {
+      over.abort(new GodwitError('cancelled', 'over'))
+    }
+  }
+
+  /** R8: a page that was placed before a handshake may be loaded without a fence after it. Ends when none is missing. */
+  async #publishUntilWhole(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#world
+    while (this.missing > 0) {
+      await clock.sleep(PUBLISH_INTERVAL_MS, AbortSignal.any([signal, this.#closed.signal]))
+      await this.#publish()
+    }
+  }
+
+  async #publish(): Promise<void> {
+    const { memory, kernels, vcpus } = this.#world
+    const { presence, pageCount, toSend } = memory.layout
+    const found = kernels.findBytes(presence, pageCount, PRESENCE.installed, toSend)
+    if (found === 0) return
+    await vcpus.handshake()
+    kernels.publish(toSend, Math.ceil(pageCount / 32), presence)
+  }
+
+  /** All pages are here: lanes end, and vCPUs go back to accessors without the test. */
+  async #finish(): Promise<Pulled> {
+    const { memory, vcpus } = this.#world
+    await this.#dropPages()
+    const digest = digestTotal(memory).toString(16).padStart(16, '0')
+    this.#completion = { digest, written: writtenPages(memory) }
+    await vcpus.handshake()
+    const { presence, pageCount } = memory.layout
+    memory.controlBytes.fill(PRESENCE.present, presence, presence + pageCount)
+    vcpus.setPulling(false)
+    Atomics.store(memory.controlWords, HEADER.pulling, 0)
+    return 'whole'
+  }
+
+  async #dropPages(): Promise<void> {
+    const { pages } = this.#links
+    if (pages === null) return
+    await pages.close()
+    this.#dropped += pages.dropped
+  }
+
+  /** R23. Null: the link is up again. */
+  async #recover(error: GodwitError, sayActive: () => void): Promise<Pulled | null> {
+    const { memory, clock } = this.#world
+    this.paused = error.message
+    this.#awaitsOperator = error.code === 'bad-page'
+    this.#links.control?.close()
+    await this.#dropPages()
+    resetAfterCut(memory)
+    let wait = REDIAL_FIRST_MS
+    while (!this.#closed.signal.aborted) {
+      if (this.missing === 0) return null
+      const verdict = this.#awaitsOperator ? 'unknown' : await this.#world.askPeerAgent()
+      if (verdict === 'lost' || verdict === 'not-released') return 'lost'
+      try {
+        if (!this.#awaitsOperator) {
+          await this.#bringUp(sayActive)
+          this.paused = null
+          return null
+        }
+      } catch (thrown) {
+        if (this.#saysNotReleased(thrown)) return 'lost'
+        this.paused = GodwitError.from(thrown).message
+        this.#links.control?.close()
+        await this.#dropPages()
+        resetAfterCut(memory)
+      }
+      await this.#wait(clock, wait)
+      wait = Math.min(wait * 2, REDIAL_MAX_MS)
+    }
+    return 'closed'
+  }
+
+  async #bringUp(sayActive: () => void): Promise<void> {
+    const world = this.#world
+    const via = this.#via
+    const control = await world.redial(via)
+    const inbox = new Inbox(control, 'source')
+    this.#links.use(control, inbox, null)
+    sayActive()
+    const refused = inbox.next('not-released').then(() => {
+      throw new GodwitError('cancelled', NOT_RELEASED, { side: 'source' })
+    })
+    const late = world.clock.sleep(RELINK_MS, this.#closed.signal).then(() => {
+      throw new GodwitError('peer-silent', 'the source does not open its lanes')
+    })
+    for (const promise of [refused, late]) promise.catch(() => {})
+    const { generation } = await Promise.race([inbox.next('lanes'), refused, late])
+    const pages = await world.dialLanes(generation, via)
+    this.#links.use(control, inbox, pages)
+    control.send({ type: 'missing', generation, pages: missingPages(world.memory) })
+  }
+
+  async #wait(clock: DestinationWorld['clock'], ms: number): Promise<void> {
+    const now = new AbortController()
+    this.#redialNow = () => now.abort(new GodwitError('cancelled', 'redial now'))
+    await clock.sleep(this.#awaitsOperator ? REDIAL_MAX_MS : ms, now.signal).catch(() => {})
+    this.#redialNow = () => {}
+  }
+
+  #saysNotReleased(thrown: unknown): boolean {
+    return thrown instanceof GodwitError && thrown.message === NOT_RELEASED
+  }
+}
+
+const NOT_RELEASED = 'the source runs the guest again: its operator took it back'
