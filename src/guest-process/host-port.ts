@@ -6,6 +6,7 @@ import type { Progress } from '../events.ts'
 import type { GuestConfig } from '../guest/config.ts'
 import type { Verdict } from '../migration/ownership-record.ts'
 import type { MigrationReport } from '../migration/report.ts'
+import type { Resolution } from '../migration/resolution.ts'
 import type { MigrationOptions, MigrationSettings } from '../migration/settings.ts'
 
 export const GUEST_STATES = [
@@ -75,12 +76,7 @@ export interface MigrateRequest {
   listenHost: string
 }
 
-/**
- * What an operator decides about a guest in doubt. `status`: nothing, only tell. `take`: it runs here (R21). `abandon`: it
- * ends here, its memory is given up. `take-stale`: it runs at the source again as it was at the switch; what it did since
- * is lost (R22).
- */
-export type Resolution = 'status' | 'take' | 'abandon' | 'take-stale'
+export type { Resolution } from '../migration/resolution.ts'
 
 export interface GuestHostPort {
   status(): GuestStatus

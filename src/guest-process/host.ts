@@ -18,6 +18,7 @@ import {
   verdictOfState,
 } from '../migration/ownership-record.ts'
 import type { MigrationReport } from '../migration/report.ts'
+import { mayResolve, type Resolution } from '../migration/resolution.ts'
 import { settingsSchema } from '../migration/settings.ts'
 import { SourceSession } from '../migration/source-session.ts'
 import { runOracle } from '../programs/oracle.ts'
@@ -31,7 +32,6 @@ import type {
   MigrateRequest,
   ReceiveOptions,
   Reservation,
-  Resolution,
 } from './host-port.ts'
 import { type AgentAddress, askVerdict } from './peer-agent.ts'
 import { openSource } from './source-world.ts'
@@ -207,13 +207,11 @@ export class GuestHost implements GuestHostPort {
     // Both hosts ask each other all the time; what they know so far is the answer.
     if (how.what === 'status') return this.status()
     const answer = await askVerdict(current.peer, current.id, current.epoch)
-    refuseWhilePeerMayRun(current.role, answer, how.peerIsDead)
     // The peer may have spoken while we asked.
     if (this.#current !== current || (this.#state !== 'unreconciled' && this.#state !== 'incoming'))
       return this.status()
-    if (current.role === 'destination' && current.session.state !== 'incoming') {
-      throw new GodwitError('guest-not-running', 'the guest never arrived whole at this host')
-    }
+    const refusal = mayResolve(current.role, current.session.state, how.what, answer, how.peerIsDead)
+    if (refusal !== null) throw refusal
     // From here on the session has no say any more, whatever it hears while it closes.
     this.#take(current)
     if (current.role === 'destination') await current.session.close()
@@ -377,21 +375,4 @@ export class GuestHost implements GuestHostPort {
       hint: this.#crash?.message,
     })
   }
-}
-
-/**
- * R21: the guest may be taken only when the peer has said that it never will run it, or when it is dead for good. A peer
- * that answers but has not decided may still decide for itself, from what we told it a moment ago.
- */
-function refuseWhilePeerMayRun(role: Current['role'], answer: Verdict | 'unreachable', dead: boolean): void {
-  if (answer === (role === 'source' ? 'dropped' : 'released')) return
-  if (answer === 'unreachable') {
-    if (dead) return
-    throw new GodwitError('unreachable', 'the other host does not answer and may run the guest', {
-      hint: 'when it is dead for good, add --peer-is-dead',
-    })
-  }
-  throw new GodwitError('owner-elsewhere', 'the other host answers and may run the guest', {
-    hint: 'both hosts settle it by themselves as long as they reach each other',
-  })
 }
