@@ -19,7 +19,7 @@ import {
 } from '../migration/ownership-record.ts'
 import type { MigrationReport } from '../migration/report.ts'
 import { mayResolve, type Resolution } from '../migration/resolution.ts'
-import { settingsSchema } from '../migration/settings.ts'
+import { pulls, settingsSchema } from '../migration/settings.ts'
 import { SourceSession } from '../migration/source-session.ts'
 import { runOracle } from '../programs/oracle.ts'
 import { assemble, type GuestParts } from './assemble.ts'
@@ -37,8 +37,11 @@ import { type AgentAddress, askVerdict } from './peer-agent.ts'
 import { openSource } from './source-world.ts'
 
 type Current =
-  | { role: 'source'; id: string; epoch: number; peer: AgentAddress; session: SourceSession }
-  | { role: 'destination'; id: string; epoch: number; peer: AgentAddress; session: DestinationSession }
+  | { role: 'source'; id: string; epoch: number; peer: AgentAddress; pull: boolean; session: SourceSession }
+  | { role: 'destination'; id: string; epoch: number; peer: AgentAddress; pull: boolean; session: DestinationSession }
+
+/** States in which an operator may have something to decide; what, says resolution.ts. */
+const IN_DOUBT: readonly GuestState[] = ['unreconciled', 'incoming', 'migrating', 'pulling', 'lost']
 
 export class GuestHost implements GuestHostPort {
   readonly ended: Promise<'handed-over' | 'dropped'>
@@ -118,16 +121,17 @@ export class GuestHost implements GuestHostPort {
               id: current.id,
               role: current.role,
               peer: `${current.peer.host}:${current.peer.port}`,
-              progress: this.#progress,
+              progress: current.role === 'destination' ? (current.session.puller?.progress() ?? null) : this.#progress,
+              paused: current.role === 'source' ? current.session.paused : (current.session.puller?.paused ?? null),
             },
       ...(crash === undefined ? {} : { crash }),
     }
   }
 
   async migrate(request: MigrateRequest): Promise<MigrationReport> {
-    if (this.#state === 'migrating' || this.#state === 'incoming') {
+    if (this.#state === 'migrating' || this.#state === 'incoming' || this.#state === 'pulling') {
       throw new GodwitError('guest-busy', `guest ${this.#config.name} is already migrating`, {
-        hint: 'wait for it, or cancel it: godwit cancel',
+        hint: 'wait for it; until it has left its source it can be cancelled: godwit cancel',
       })
     }
     if (this.#state !== 'running' && this.#state !== 'paused') throw this.#notRunning('migrated')
@@ -149,7 +153,8 @@ export class GuestHost implements GuestHostPort {
     })
     this.#settling = new AbortController()
     const session = new SourceSession(source.world, this.#vcpus.stepsPerSecond())
-    this.#current = { role: 'source', id: request.id, epoch, peer: request.to, session }
+    const pull = pulls(settings.movement)
+    this.#current = { role: 'source', id: request.id, epoch, peer: request.to, pull, session }
     this.#state = 'migrating'
     const unwatch = this.#watch(request.id)
     const report = await session.run()
@@ -199,7 +204,7 @@ export class GuestHost implements GuestHostPort {
   /** R21: takes a guest that is in doubt, after asking the peer; an unreachable peer needs `peerIsDead`. */
   async resolve(how: { what: Resolution; peerIsDead: boolean }): Promise<GuestStatus> {
     const current = this.#current
-    if (current === null || (this.#state !== 'unreconciled' && this.#state !== 'incoming')) {
+    if (current === null || !IN_DOUBT.includes(this.#state)) {
       throw new GodwitError('guest-not-running', `guest ${this.#config.name} is ${this.#state}: nothing to resolve`, {
         hint: 'resolve is for a guest that both hosts hold paused after a failed switchover',
       })
@@ -208,18 +213,28 @@ export class GuestHost implements GuestHostPort {
     if (how.what === 'status') return this.status()
     const answer = await askVerdict(current.peer, current.id, current.epoch)
     // The peer may have spoken while we asked.
-    if (this.#current !== current || (this.#state !== 'unreconciled' && this.#state !== 'incoming'))
-      return this.status()
-    const refusal = mayResolve(current.role, current.session.state, how.what, answer, how.peerIsDead)
+    if (this.#current !== current || !IN_DOUBT.includes(this.#state)) return this.status()
+    const refusal = mayResolve(current.role, current.session.state, how.what, answer, how.peerIsDead, current.pull)
     if (refusal !== null) throw refusal
+    if (how.what === 'abandon') this.#abandon(current)
+    if (how.what === 'take-stale' && current.role === 'source') this.#takeStale(current.session)
+    if (how.what !== 'take') return this.status()
     // From here on the session has no say any more, whatever it hears while it closes.
     this.#take(current)
     if (current.role === 'destination') await current.session.close()
     return this.status()
   }
 
-  async recover(): Promise<GuestStatus> {
-    throw new GodwitError('guest-not-running', `guest ${this.#config.name} is not pulling its memory`)
+  async recover(migration: string, via: string | null): Promise<GuestStatus> {
+    const current = this.#current
+    const puller = current?.role === 'destination' && current.id === migration ? current.session.puller : null
+    if (puller === null || puller === undefined) {
+      throw new GodwitError('guest-not-running', `guest ${this.#config.name} is not pulling its memory`, {
+        hint: 'recover is for the destination of a post-copy or hybrid migration whose link was lost',
+      })
+    }
+    puller.recover(via)
+    return this.status()
   }
 
   async oracle(): Promise<{ equal: boolean; differing: number[] }> {
@@ -270,10 +285,17 @@ export class GuestHost implements GuestHostPort {
     })
     const session = new DestinationSession(world)
     const peer = { host: sourceAddress, port: reservation.source.agentPort }
-    this.#current = { role: 'destination', id: reservation.migration, epoch: reservation.epoch, peer, session }
+    const pull = pulls(reservation.settings.movement)
+    this.#current = { role: 'destination', id: reservation.migration, epoch: reservation.epoch, peer, pull, session }
     session.onOwner(() => {
       this.#epoch = reservation.epoch
-      this.#state = this.#here()
+      this.#state = this.#current?.pull === true ? 'pulling' : this.#here()
+    })
+    session.onWhole(() => {
+      if (this.#state === 'pulling') this.#state = this.#here()
+    })
+    session.onLost(() => {
+      if (this.#crash === null && !this.#closed) this.#state = 'lost'
     })
     session.run().then((arrival) => {
       // A guest that was taken by `resolve` has no session any more.
@@ -296,8 +318,49 @@ export class GuestHost implements GuestHostPort {
     }
     await release()
     if (this.#crash !== null) return
-    this.#state = session.state === 'done' ? 'handed-over' : this.#here()
+    this.#settleInto(session)
     if (session.state === 'done' && report.checks.audit !== false) this.#end('handed-over')
+  }
+
+  /** What the end of a source's session means for the guest here. */
+  #settleInto(session: SourceSession): void {
+    switch (session.state) {
+      case 'done':
+        this.#state = 'handed-over'
+        return
+      case 'lost':
+        this.#state = 'lost'
+        return
+      case 'abandoned':
+        this.#state = 'handed-over'
+        this.#end('dropped')
+        return
+      case 'reclaimed':
+        this.#epoch += 1
+        this.#current = null
+        this.#state = this.#here()
+        return
+      default:
+        this.#state = this.#here()
+    }
+  }
+
+  #abandon(current: Current): void {
+    if (current.role === 'source') {
+      current.session.decide('abandon')
+      // A session that still serves sees to the rest itself.
+      if (this.#state === 'lost') this.#settleInto(current.session)
+      return
+    }
+    current.session.abandon()
+    this.#state = 'handed-over'
+    this.#end('dropped')
+  }
+
+  #takeStale(session: SourceSession): void {
+    const ended = this.#state === 'lost'
+    session.decide('take-stale')
+    if (ended) this.#settleInto(session)
   }
 
   /** Behind the commit point the source never forgets by itself: it listens and asks until the other side has spoken. */
@@ -305,14 +368,8 @@ export class GuestHost implements GuestHostPort {
     const current = this.#current
     await session.settle(this.#settling.signal)
     if (this.#current !== current || this.#closed) return
-    if (session.state === 'done') {
-      this.#state = 'handed-over'
-      this.#end('handed-over')
-    } else if (session.state === 'reclaimed') {
-      this.#epoch += 1
-      this.#current = null
-      this.#state = this.#here()
-    }
+    if (session.state !== 'released') this.#settleInto(session)
+    if (session.state === 'done') this.#end('handed-over')
   }
 
   /** Does something that needs the vCPUs to itself; meanwhile nothing else may pause, resume or move them. */
@@ -361,6 +418,7 @@ export class GuestHost implements GuestHostPort {
 
   #owner(): GuestStatus['owner'] {
     if (this.#state === 'unreconciled') return 'undecided'
+    if (this.#state === 'lost') return 'undecided'
     return this.#state === 'incoming' || this.#state === 'handed-over' ? 'elsewhere' : 'here'
   }
 

@@ -253,6 +253,7 @@ export class DestinationSession {
     if (pulled === 'whole') {
       this.#apply('complete')
       this.#onWhole()
+      await this.#pages?.close()
       return null
     }
     if (pulled === 'lost') {

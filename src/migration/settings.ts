@@ -16,7 +16,7 @@ export type PushOrderName = (typeof PUSH_ORDERS)[number]
 export type StopRuleName = (typeof STOP_RULES)[number]
 export type VerifyMode = (typeof VERIFY_MODES)[number]
 
-export const settingsSchema = z.strictObject({
+const fields = z.strictObject({
   movement: z.enum(MOVEMENTS).default('pre-copy').describe('when the vCPUs switch'),
   channels: z.int().min(1).max(MAX_CHANNELS).default(1).describe('data connections, one thread each'),
   bandwidth: z
@@ -56,6 +56,11 @@ export const settingsSchema = z.strictObject({
     .describe('milliseconds; null: 10 × target, at least 1 s; no limit for stop-and-copy'),
   advertise: z.string().nullable().default(null).describe('address the destination dials, when not the one it sees'),
 })
+
+export const settingsSchema = fields.refine(
+  ({ movement, verify }) => verify !== 'full' || !pulls(movement),
+  'verify full hashes all memory during the pause; in post-copy and hybrid it is not there yet: use digest',
+)
 
 /** Every option of one migration, defaults filled in. Sizes bytes, times milliseconds, rates bytes per second. */
 export type MigrationSettings = z.output<typeof settingsSchema>

@@ -33,6 +33,10 @@ export interface PagesOptions {
 }
 
 export class SimulatedPages implements PageSource, PageDestination {
+  readonly pulled = new Promise<void>(() => {})
+  readonly dropped = 0
+  readonly pullCounts = { pushed: 0, asked: 0, skipped: 0, zeroPages: 0 }
+
   readonly bytes = { sent: 0, received: 0, control: 0 }
   readonly #options: PagesOptions
   readonly #channels: Channel[]
@@ -60,6 +64,10 @@ export class SimulatedPages implements PageSource, PageDestination {
       lastDelivery: 0,
       paused: false,
     }))
+  }
+
+  pull(): void {
+    throw new Error('the simulation does not pull')
   }
 
   async sendRound(order: RoundOrder): Promise<RoundSent> {

@@ -172,7 +172,7 @@ parentPort?.on('message', (message: ToSourceThread) => {
     return
   }
   if (message.type === 'pull') {
-    if (urgentLane !== null) return
+    if (urgentLane !== null) return urgentLane.start()
     pushLane = new PushLane(lane, data.locked !== null)
     pushLane.start(message.order)
     return

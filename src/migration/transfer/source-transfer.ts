@@ -127,7 +127,7 @@ export class ThreadedPageSource implements PageSource {
   }
 
   pull(order: PullOrder): void {
-    for (const worker of this.#bulk) worker.postMessage({ type: 'pull', order } satisfies ToSourceThread)
+    for (const worker of this.#workers) worker.postMessage({ type: 'pull', order } satisfies ToSourceThread)
   }
 
   get pullCounts(): PullCounts {

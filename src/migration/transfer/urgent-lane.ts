@@ -2,7 +2,6 @@
 // pushed already is under way; every other one is taken from the push lanes and leaves at once, before any limit.
 
 import { GodwitError } from '../../errors.ts'
-import { HEADER } from '../../guest/layout.ts'
 import { hasPage, returnPage, takePage } from '../../guest/page-set.ts'
 import { kindOf, NEED, pageOf } from '../../wire/needs.ts'
 import type { Lane } from './lane.ts'
@@ -20,6 +19,8 @@ export class UrgentLane {
   readonly #lane: Lane
   readonly #sender: PullSender
   readonly #pending: number[] = []
+  /** Entries that came before the pull began here: the destination may ask a moment earlier than the source may answer. */
+  #held: number[] | null = []
   #answering = false
 
   constructor(lane: Lane) {
@@ -27,13 +28,23 @@ export class UrgentLane {
     this.#sender = new PullSender(lane)
   }
 
+  /** The pages to send are known: answers what was asked already, and from now on at once. */
+  start(): void {
+    const held = this.#held ?? []
+    this.#held = null
+    this.#take(held)
+  }
+
   /** Entries of a NEED frame. Throws `unexpected-message`, `bad-run`. */
   onNeed(entries: Uint32Array): void {
+    if (this.#held === null) return this.#take(entries)
+    this.#held.push(...entries)
+    if (this.#held.length > MAX_PENDING) throw flood()
+  }
+
+  #take(entries: Iterable<number>): void {
     const { memory } = this.#lane
     const { toSend, pageCount } = memory.layout
-    if (Atomics.load(memory.controlWords, HEADER.pulling) === 0) {
-      throw new GodwitError('unexpected-message', 'a page was asked for before the switch', { side: 'destination' })
-    }
     for (const entry of entries) {
       const page = pageOf(entry)
       if (page >= pageCount) {
@@ -49,9 +60,7 @@ export class UrgentLane {
       if (takePage(memory, toSend, page)) this.#pending.push(page)
       noteFault(memory, page)
     }
-    if (this.#pending.length > MAX_PENDING) {
-      throw new GodwitError('unexpected-message', `over ${MAX_PENDING} faults at once`, { side: 'destination' })
-    }
+    if (this.#pending.length > MAX_PENDING) throw flood()
     if (!this.#answering) this.#answer().catch((thrown) => this.#lane.fail(thrown))
   }
 
@@ -79,3 +88,6 @@ export class UrgentLane {
     if (this.#pending.length > 0) await this.#answer()
   }
 }
+
+const flood = (): GodwitError =>
+  new GodwitError('unexpected-message', `over ${MAX_PENDING} faults at once`, { side: 'destination' })
