@@ -30,8 +30,8 @@ interface Puller {
 
 interface PullState {
   presence: Presence[]
-  /** What a page holds at the destination: nothing, the source's bytes, or a newer write. */
-  bytes: ('none' | 'source' | 'newer')[]
+  /** What a page holds at the destination: nothing, the source's bytes, spoilt ones, or a newer write. */
+  bytes: ('none' | 'source' | 'spoilt' | 'newer')[]
   /** What it must hold where it can be read. */
   expected: ('source' | 'newer')[]
   vcpus: Puller[]
@@ -41,13 +41,24 @@ interface PullState {
   /** The page a transfer thread is reading into guest memory, and whether it is still current. */
   receiving: number | null
   claimed: boolean
+  /** What is being read is not what the source sent. */
+  spoilt: boolean
+  spoils: number
   cuts: number
   down: boolean
   wrong: boolean
 }
 
-/** `claimFirst` false: bytes are read into guest memory without a claim, which R9 forbids. */
-function pullModel(claimFirst: boolean, accesses: number): Model<PullState> {
+interface PullVariant {
+  /** False: bytes are read into guest memory without a claim, which R9 forbids. */
+  readonly claimFirst?: boolean
+  /** False: a page is installed whatever its hash says, which R10 forbids. */
+  readonly checkHash?: boolean
+  /** Pages that arrive with other bytes than the source sent. */
+  readonly spoils?: number
+}
+
+function pullModel({ claimFirst = true, checkHash = true, spoils = 0 }: PullVariant): Model<PullState> {
   const copy = (state: PullState): PullState => ({
     ...state,
     presence: [...state.presence],
@@ -57,7 +68,7 @@ function pullModel(claimFirst: boolean, accesses: number): Model<PullState> {
     bytes: [...state.bytes],
     expected: [...state.expected],
   })
-  const vcpu: Puller = { at: 'choose', page: 0, kind: 'read', left: accesses }
+  const vcpu: Puller = { at: 'choose', page: 0, kind: 'read', left: 1 }
   const initial: PullState = {
     presence: [PRESENCE.absent, PRESENCE.absent],
     bytes: ['none', 'none'],
@@ -67,6 +78,8 @@ function pullModel(claimFirst: boolean, accesses: number): Model<PullState> {
     toSend: [true, true],
     receiving: null,
     claimed: false,
+    spoilt: false,
+    spoils,
     cuts: 1,
     down: false,
     wrong: false,
@@ -129,7 +142,8 @@ function pullModel(claimFirst: boolean, accesses: number): Model<PullState> {
         case 'access':
           step(`${me.kind}s page ${me.page}`, (next, one) => {
             if (one.kind === 'read') next.wrong ||= next.bytes[one.page] !== next.expected[one.page]
-            else if (one.kind === 'write') next.wrong ||= next.bytes[one.page] === 'none'
+            else if (one.kind === 'write')
+              next.wrong ||= next.bytes[one.page] === 'none' || next.bytes[one.page] === 'spoilt'
             if (one.kind !== 'read') {
               next.bytes[one.page] = 'newer'
               next.expected[one.page] = 'newer'
@@ -151,25 +165,31 @@ function pullModel(claimFirst: boolean, accesses: number): Model<PullState> {
     }
     const [arriving] = state.wire
     if (state.receiving === null && arriving !== undefined) {
-      take(`page ${arriving} arrives`, (next) => {
-        next.receiving = arriving
-        next.claimed = exchange(next, arriving, 'claim') || !claimFirst
-        next.wire.shift()
-      })
+      for (const spoilt of state.spoils > 0 ? [false, true] : [false]) {
+        take(`page ${arriving} arrives${spoilt ? ' spoilt' : ''}`, (next) => {
+          next.receiving = arriving
+          next.claimed = exchange(next, arriving, 'claim') || !claimFirst
+          next.wire.shift()
+          Object.assign(next, { spoilt, spoils: next.spoils - (spoilt ? 1 : 0) })
+        })
+      }
     }
     if (state.receiving !== null) {
       const page = state.receiving
       take(state.claimed ? `page ${page} is placed` : `page ${page} is dropped`, (next) => {
-        if (next.claimed) next.bytes[page] = 'source'
-        if (next.claimed) exchange(next, page, 'placed')
-        Object.assign(next, { receiving: null, claimed: false })
+        const wrong = next.spoilt && checkHash
+        if (next.claimed) next.bytes[page] = next.spoilt ? 'spoilt' : 'source'
+        if (next.claimed) exchange(next, page, wrong ? 'spoilt' : 'placed')
+        // R10: asked again.
+        if (next.claimed && wrong) next.toSend[page] = true
+        Object.assign(next, { receiving: null, claimed: false, spoilt: false })
       })
     }
     if (state.cuts > 0) {
       // The channels are destroyed and closed: nobody is reading any more (R23). Half a page may be in guest memory.
       take('the link is cut', (next) => {
         if (next.receiving !== null && next.claimed) next.bytes[next.receiving] = 'none'
-        Object.assign(next, { cuts: 0, down: true, wire: [], receiving: null, claimed: false })
+        Object.assign(next, { cuts: 0, down: true, wire: [], receiving: null, claimed: false, spoilt: false })
         for (const each of PAGES) exchange(next, each, 'cut')
       })
     }
@@ -337,13 +357,23 @@ function softModel(destroyOld: boolean): Model<SoftState> {
 
 describe('pulling', { timeout: TIMEOUT_MS }, () => {
   test('two vCPUs, two pages, one cut', () => {
-    const result = explore(pullModel(true, 1))
+    const result = explore(pullModel({}))
     expect(result.violation).toBeNull()
     expect(result.states).toBeGreaterThan(10_000)
   })
 
+  test('R10: a page that arrives spoilt is asked again, a cut before or after it', () => {
+    const result = explore(pullModel({ spoils: 1 }))
+    expect(result.violation).toBeNull()
+    expect(result.states).toBeGreaterThan(20_000)
+  })
+
+  test('R10: a page that is installed whatever its hash says', () => {
+    expect(explore(pullModel({ spoils: 1, checkHash: false })).violation?.rule).toMatch(/wrong bytes/)
+  })
+
   test('R9: bytes read into guest memory without a claim overwrite a write', () => {
-    expect(explore(pullModel(false, 1)).violation).not.toBeNull()
+    expect(explore(pullModel({ claimFirst: false })).violation).not.toBeNull()
   })
 })
 
@@ -367,5 +397,7 @@ test('every state accepts the events of R8, R9 and R23 and no other', () => {
   expect(allowed('placed')).toEqual(['installing'])
   expect(allowed('write')).toEqual(['absent'])
   expect(allowed('publish')).toEqual(['installed', 'local'])
+  expect(allowed('spoilt')).toEqual(['installing'])
+  expect(allowed('cut')).toEqual(['requested', 'installing'])
   expect(allowed('revoke')).toEqual(['installed', 'local', 'present'])
 })

@@ -82,6 +82,14 @@ export function publishModel(variant: Variant): Model<State> {
     revoked: false,
   }
 
+  const copy = (state: State): State => ({
+    ...state,
+    presence: [...state.presence],
+    placed: [...state.placed],
+    given: [...state.given],
+    vcpus: state.vcpus.map((one) => ({ ...one, view: [...one.view], sees: [...one.sees] })),
+  })
+
   /** A compare-exchange: true when it took place. */
   function exchange(next: State, page: number, event: PresenceEvent): boolean {
     const after = nextPresence(next.presence[page] as Presence, event)
@@ -108,7 +116,7 @@ export function publishModel(variant: Variant): Model<State> {
   function vcpuSteps(state: State, index: number): Step<State>[] {
     const steps: Step<State>[] = []
     const take = (label: string, change: (next: State, one: VcpuModel) => void): void => {
-      const next = structuredClone(state)
+      const next = copy(state)
       change(next, next.vcpus[index] as VcpuModel)
       steps.push({ label: `vCPU ${index}: ${label}`, state: next })
     }
@@ -174,7 +182,7 @@ export function publishModel(variant: Variant): Model<State> {
     const steps: Step<State>[] = []
     const unpublished = state.presence.some((one) => one === PRESENCE.installed || one === PRESENCE.installing)
     for (const page of PAGES) {
-      const next = structuredClone(state)
+      const next = copy(state)
       const away = state.revoked && page === 0 && state.placed[0] === 1 && !state.given[0]
       if (away || (variant.oneBuffer && unpublished && state.presence[page] !== PRESENCE.installing)) continue
       if (exchange(next, page, 'claim')) steps.push({ label: `page ${page} is claimed`, state: next })
@@ -190,7 +198,7 @@ export function publishModel(variant: Variant): Model<State> {
   function begin(state: State): Step<State>[] {
     const steps: Step<State>[] = []
     const start = (label: string, change: (next: State) => void): void => {
-      const next = structuredClone(state)
+      const next = copy(state)
       change(next)
       Object.assign(next, { item: 0, known: { presence: [...next.presence], placed: [...next.placed] } })
       steps.push({ label: `coordinator: ${label}`, state: next })
@@ -210,7 +218,7 @@ export function publishModel(variant: Variant): Model<State> {
     const { job, item } = state
     if (job === 'idle') return begin(state)
     if (job === 'paused') return []
-    const next = structuredClone(state)
+    const next = copy(state)
     next.item++
     const step = (label: string): Step<State>[] => [{ label: `coordinator: ${label}`, state: next }]
     if (item === 0) {
@@ -240,12 +248,12 @@ export function publishModel(variant: Variant): Model<State> {
   const idle = (one: VcpuModel): boolean => one.at === 'poll' && one.left === 0
   return {
     initial,
-    successors: (state) => [
-      ...vcpuSteps(state, 0),
-      ...vcpuSteps(state, 1),
-      ...laneSteps(state),
-      ...coordinatorSteps(state),
-    ],
+    successors: (state) => {
+      // Which page a vCPU wants is its own affair: taking that step first leaves every outcome reachable.
+      const undecided = state.vcpus.findIndex(({ at }) => at === 'choose')
+      if (undecided !== -1) return vcpuSteps(state, undecided)
+      return [...vcpuSteps(state, 0), ...vcpuSteps(state, 1), ...laneSteps(state), ...coordinatorSteps(state)]
+    },
     violation: (state) => {
       for (const { at, page, sees } of state.vcpus) {
         if (at !== 'access') continue
