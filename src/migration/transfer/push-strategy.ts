@@ -36,7 +36,7 @@ export const RECENT_FAULTS = 4
 
 /**
  * Takes up to `max` pages from both sides of the bubble whose edges are the words `lo` and `lo + 1`: half above and half
- * below (a forward bias changes the number of faults by less than its noise, see push-model.ts); one exhausted side gives
+ * below (a forward bias does not pay, as test/migration/transfer/push-model.ts shows); one exhausted side gives
  * its share to the other. Lists them in ascending order.
  */
 export function takeAround(memory: GuestMemory, kernels: Kernels, lo: number, max: number, list: number): number {
