@@ -44,7 +44,7 @@ export const HEADER = {
   /** Page server: the page of the latest fault, and how many faults there were. */
   pivot: 11,
   pivotTurn: 12,
-  /** Page server: the edges of push orders; see push-order.ts. Up to word 31. */
+  /** Page server: the edges of push orders; see push-strategy.ts. Up to word 31. */
   pushEdges: 16,
 } as const
 export const HEADER_BYTES = 4096
@@ -140,7 +140,10 @@ export interface Layout {
   readonly toSend: number
   /** One bit a page: harvested but not yet put into a round. */
   readonly dirty: number
-  /** 8 bytes a page: the hash of each page at the last look of the scan tracker; untouched when cards are used. */
+  /**
+   * 8 bytes a page: the hash of each page at the last look of the scan tracker. With cards that is not needed; there the
+   * first byte a page (bytes 0 to N-1 of the region) counts in how many rounds the page was written, see least-written.ts.
+   */
   readonly scanHashes: number
   readonly vcpuBlocks: number
   /** MAX_LANES + 1 blocks; the last belongs to the main thread. */

@@ -1,12 +1,13 @@
 // Sets of pages as bitmaps in the control memory: bit p&7 of byte p>>3, which is bit p&31 of word p>>5 on the
 // little-endian machines WebAssembly runs on. Used by batch selection (transfer threads, under the select lock) and
-// by the session between rounds. Nothing here is atomic and nothing is allocated.
+// by the session between rounds. Nothing is allocated. Only the functions that say so are atomic: those of the pull
+// phase, where the urgent lane takes single pages while a bulk lane under the lock takes batches (take-pages.ts).
 
 import type { Kernels } from '../kernels/kernels.ts'
 import type { GuestMemory } from './memory.ts'
 
 /** Words of a guest's bitmap; the last one may be half used (16 pages are the smallest step of a guest). */
-const wordCount = (memory: GuestMemory): number => Math.ceil(memory.layout.pageCount / 32)
+export const wordCount = (memory: GuestMemory): number => Math.ceil(memory.layout.pageCount / 32)
 
 /** Puts every page into the set; bits behind the last page stay clear. */
 export function fillAll(memory: GuestMemory, bitmapOffset: number): void {
@@ -22,7 +23,8 @@ export function clearAll(memory: GuestMemory, bitmapOffset: number): void {
   memory.controlWords.fill(0, bitmapOffset / 4, bitmapOffset / 4 + wordCount(memory))
 }
 
-function bitsOf(word: number): number {
+/** How many bits of a 32-bit word are set. */
+export function bitsOf(word: number): number {
   let bits = word - ((word >>> 1) & 0x55555555)
   bits = (bits & 0x33333333) + ((bits >>> 2) & 0x33333333)
   return Math.imul((bits + (bits >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24
@@ -57,6 +59,22 @@ export function mergeInto(memory: GuestMemory, intoOffset: number, fromOffset: n
 export function addPage(memory: GuestMemory, bitmapOffset: number, page: number): void {
   const index = bitmapOffset / 4 + (page >>> 5)
   memory.controlWords[index] = (memory.controlWords[index] as number) | (1 << (page & 31))
+}
+
+/** Whether the page is in the set; atomic. */
+export function hasPage(memory: GuestMemory, bitmapOffset: number, page: number): boolean {
+  return (Atomics.load(memory.controlWords, bitmapOffset / 4 + (page >>> 5)) & (1 << (page & 31))) !== 0
+}
+
+/** Takes one page out of the set; atomic: of all that try, exactly one gets true and has to handle the page. */
+export function takePage(memory: GuestMemory, bitmapOffset: number, page: number): boolean {
+  const bit = 1 << (page & 31)
+  return (Atomics.and(memory.controlWords, bitmapOffset / 4 + (page >>> 5), ~bit) & bit) !== 0
+}
+
+/** Puts a taken page back, because it was not delivered; atomic. */
+export function returnPage(memory: GuestMemory, bitmapOffset: number, page: number): void {
+  Atomics.or(memory.controlWords, bitmapOffset / 4 + (page >>> 5), 1 << (page & 31))
 }
 
 /** What `selectBatch` is asked for; offsets are byte offsets into the control memory. */

@@ -8,12 +8,15 @@ import { loadWord } from '../guest/safepoint.ts'
 import { tableOf } from '../guest/safepoint-machine.ts'
 import { PAGE_BYTES, VIRTUAL_LINK_BYTES_PER_SECOND } from '../limits.ts'
 import { AdaptiveRate } from './adaptive-rate.ts'
+import { HybridSwitchRule } from './hybrid-switch.ts'
 import { LinkRate, type PlacedRound } from './link-rate.ts'
 import type { RoundSent } from './ports.ts'
 import { etaOf, reasonOf, trendOf } from './progress.ts'
 import type { StopReason } from './report.ts'
+import { pulls } from './settings.ts'
 import type { SourceContext } from './source-context.ts'
-import { RAW_RECORD_BYTES, type RoundObservation, type StopDecision, stopRules } from './stop-rules.ts'
+import { RAW_RECORD_BYTES, type RoundObservation, type StopDecision, type StopRule, stopRules } from './stop-rules.ts'
+import { clearWriteCounts, countWrites } from './transfer/least-written.ts'
 
 export interface PrecopyResult {
   readonly stopReason: StopReason
@@ -24,12 +27,14 @@ export interface PrecopyResult {
 
 /** Marks every page as to be sent and empties the card tables. Any movement begins with this. */
 export async function selectEverything(context: SourceContext): Promise<void> {
-  const { memory, vcpus, kernels } = context
+  const { memory, vcpus, kernels, settings } = context
   const { layout } = memory
   const { retired } = await context.orInterrupt(vcpus.swapCards())
   kernels.harvest(layout.cards[retired], layout.pageCount, layout.dirty)
   clearAll(memory, layout.dirty)
   fillAll(memory, layout.toSend)
+  // An earlier migration that failed may have counted.
+  if (pulls(settings.movement) && settings.pushOrder === 'least-written') clearWriteCounts(memory)
 }
 
 /** Swaps the card tables and adds what the retired one held to `dirty` (R1). Returns the pages now in `dirty`. */
@@ -62,6 +67,12 @@ function isCheapToAwait({ control }: SourceContext, bytes: number, bytesPerSecon
   return control.roundTripMs <= IDLE_SHARE * (bytes / Math.max(bytesPerSecond, 1)) * 1000
 }
 
+/** Hybrid leaves pre-copy by a rule of its own, whatever `stop` says: it may leave what will not shrink to the pull. */
+function ruleOf({ movement, stop, maxRounds, downtimeTarget: downtimeTargetMs }: SourceContext['settings']): StopRule {
+  const limits = { maxRounds, downtimeTargetMs }
+  return movement === 'hybrid' ? new HybridSwitchRule(limits) : stopRules[stop](limits)
+}
+
 /**
  * Runs rounds until the stop rule fires. R12: where a round trip counts, a round begins while the one before it is still
  * on the link; only before the guest is paused the link is drained, so that the last round finds it free.
@@ -69,9 +80,14 @@ function isCheapToAwait({ control }: SourceContext, bytes: number, bytesPerSecon
 export async function precopy(context: SourceContext): Promise<PrecopyResult> {
   const { settings, memory } = context
   const { layout } = memory
-  const rule = stopRules[settings.stop]({ maxRounds: settings.maxRounds, downtimeTargetMs: settings.downtimeTarget })
+  const rule = ruleOf(settings)
+  const counts = settings.movement === 'hybrid' && settings.pushOrder === 'least-written'
   const rounds = new Rounds(context)
   await selectEverything(context)
+  // Only hybrid goes without a single round: it is post-copy then.
+  if (settings.movement === 'hybrid' && settings.maxRounds === 0) {
+    return { stopReason: 'max-rounds', predictedDowntimeMs: context.fixedMs(), nextRound: 0 }
+  }
   rounds.begin()
   let placedBefore: Promise<unknown> = Promise.resolve()
   for (;;) {
@@ -85,6 +101,8 @@ export async function precopy(context: SourceContext): Promise<PrecopyResult> {
     }
     rule.note(observation)
     rounds.end(round, observation, decision)
+    // Once a round, with all that it harvested: a page counts the rounds in which it was written.
+    if (counts) countWrites(memory, layout.dirty)
     mergeInto(memory, layout.toSend, layout.dirty)
     if (decision.stop || context.stopRequested()) {
       const stopReason = decision.reason ?? 'requested'

@@ -2,6 +2,7 @@
 
 import { expect, test } from 'vitest'
 import { GuestMemory } from '../../src/guest/memory.ts'
+import { countBits } from '../../src/guest/page-set.ts'
 import { loadKernels } from '../../src/kernels/kernels.ts'
 import { precopy } from '../../src/migration/precopy.ts'
 import { ReportBuilder } from '../../src/migration/report-builder.ts'
@@ -70,7 +71,7 @@ function setUp(dirty: readonly number[], options: MigrationOptions, roundTripMs 
     placements[round]?.resolve({})
     await turn()
   }
-  return { run: () => precopy(context), log, place, report }
+  return { run: () => precopy(context), log, place, report, memory }
 }
 
 test('the source sends on while a round is on the link, and drains the link before it stops (R12)', async () => {
@@ -114,4 +115,41 @@ test('where a round trip is little against a round, the source waits for the fre
   expect(log.slice(1)).toEqual(['placed 0', 'harvest 100', 'send 1'])
   await place(1)
   expect(await result).toMatchObject({ nextRound: 2 })
+})
+
+test('hybrid leaves by its own rule when the remainder no longer shrinks, and counts writes a round', async () => {
+  const dirty = [100, 100, 102, 101]
+  const options = { movement: 'hybrid', stop: 'xen', downtimeTarget: 0.001, pushOrder: 'least-written' } as const
+  const { run, place, report, memory } = setUp(dirty, options)
+  memory.controlBytes.fill(9, memory.layout.scanHashes, memory.layout.scanHashes + PAGES)
+  const result = run()
+  for (let round = 0; round < 3; round++) {
+    await turn()
+    await place(round)
+  }
+  expect(await result).toMatchObject({ stopReason: 'no-progress', nextRound: 3 })
+  expect(report.rounds.map(({ decision }) => decision.replace(/\d+\.\d ms/, 'x ms'))).toEqual([
+    'continue: x ms predicted for 100 pages, target 0.001 ms',
+    'continue: x ms predicted for 100 pages, target 0.001 ms',
+    'stop: the remainder has not shrunk for 2 rounds; 102 pages are left to pull',
+  ])
+  // Three rounds; the last one was harvested twice, and that counts once. What an earlier migration counted is gone.
+  const counts = memory.controlBytes.subarray(memory.layout.scanHashes, memory.layout.scanHashes + PAGES)
+  expect([counts[0], counts[99], counts[101], counts[102], counts[255]]).toEqual([3, 3, 1, 0, 0])
+})
+
+test('hybrid without rounds sends nothing and has everything to pull', async () => {
+  const { run, log, memory } = setUp([], { movement: 'hybrid', maxRounds: 0 })
+  expect(await run()).toEqual({ stopReason: 'max-rounds', predictedDowntimeMs: 0, nextRound: 0 })
+  expect(log).toEqual([])
+  expect(countBits(memory, memory.layout.toSend)).toBe(PAGES)
+})
+
+test('hybrid with one round sends the full pass', async () => {
+  const { run, log, place } = setUp([200, 200], { movement: 'hybrid', maxRounds: 1, downtimeTarget: 0.001 })
+  const result = run()
+  await turn()
+  await place(0)
+  expect(await result).toMatchObject({ stopReason: 'max-rounds', nextRound: 1 })
+  expect(log).toEqual(['send 0', 'harvest 200', 'placed 0', 'harvest 200'])
 })
