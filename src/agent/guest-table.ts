@@ -301,8 +301,10 @@ export class GuestTable {
       const incoming = entry.process.file.role === 'incoming'
       // R20: a destination that died before it was the owner never ran; the source may have its guest back.
       if (record?.state === 'incoming') writeRecord(entry.process.directory, { ...record, state: 'dropped' })
+      // R22: its memory was spread over two hosts; the source hears of it when it asks.
+      if (record !== null && isLost(record)) writeRecord(entry.process.directory, { ...record, state: 'lost' })
       const left = record === null ? incoming : ['released', 'done', 'dropped', 'incoming'].includes(record.state)
-      // R22: a guest that is lost stays to be looked at, until somebody gives it up.
+      // A guest that is lost stays to be looked at, until somebody gives it up.
       const gone = left || entry.abandoned
       if (gone) this.#forget(entry)
       this.#options.onChange(entry, gone ? 'left' : isLost(record) ? 'lost' : 'crashed')
