@@ -1,52 +1,23 @@
 // The agent with real guest processes that hold a fake guest: start, crash, restart, migrate, refuse, and its HTTP API.
 
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { request } from 'node:http'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { Agent, type AgentOptions } from '../../src/agent/agent.ts'
-import { type AgentAddress, AgentClient, parseAddress } from '../../src/agent/client.ts'
-import { isLoopback, type ServedAgent, serveAgent } from '../../src/agent/http.ts'
+import type { AgentOptions } from '../../src/agent/agent.ts'
+import { type AgentAddress, type AgentClient, parseAddress } from '../../src/agent/client.ts'
+import { isLoopback, serveAgent } from '../../src/agent/http.ts'
 import type { GuestView, MigrationView } from '../../src/agent/schemas.ts'
 import { isAlive } from '../../src/guest-process/supervise.ts'
 import { MAX_BODY_BYTES } from '../../src/limits.ts'
 import { reportSchema } from '../../src/migration/report.ts'
 import { guestConfig, MIB } from '../support/config.ts'
+import { Agents, elsewhere, guest, start, until } from './agents.ts'
 
-const HOST = new URL('../support/fake-host.ts', import.meta.url).href
-const START = { memoryBytes: MIB, options: { workload: 'idle', content: 'zero' } }
-
+const agents = new Agents()
+const startAgent = (options?: Partial<AgentOptions>) => agents.start(options)
+const closeAgents = (stopGuests: boolean) => agents.close(stopGuests)
 let root: string
-const open: { agent: Agent; served: ServedAgent }[] = []
-
-async function startAgent(options: Partial<AgentOptions> = {}): Promise<{ agent: Agent; client: AgentClient }> {
-  const agent = await Agent.open({ dataDirectory: join(root, 'one'), name: 'one', hostModule: HOST, ...options })
-  const served = await serveAgent(agent, { host: '127.0.0.1', port: 0 }, false)
-  open.push({ agent, served })
-  return { agent, client: new AgentClient(served.address) }
-}
-
-async function closeAgents(stopGuests: boolean): Promise<void> {
-  for (const { agent, served } of open.splice(0)) {
-    await served.close()
-    await agent.close({ stopGuests })
-  }
-}
-
-/** Waits for something that a process does in its own time; fails by the test's time limit. */
-async function until<T>(probe: () => Promise<T | null | false> | T | null | false): Promise<T> {
-  for (;;) {
-    const found = await probe()
-    if (found !== null && found !== false) return found
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-}
-
-const guest = (client: AgentClient, name: string): Promise<GuestView> => client.call('GET', `/v1/guests/${name}`)
-const start = (client: AgentClient, name: string, more: object = {}): Promise<GuestView> =>
-  client.call('POST', '/v1/guests', { ...START, name, ...more })
-const elsewhere: AgentAddress = { host: '127.0.0.1', port: 9 }
 
 function raw(address: AgentAddress, method: string, path: string, body?: string, headers: object = {}) {
   return new Promise<{ status: number; text: string }>((resolve, reject) => {
@@ -62,12 +33,9 @@ function raw(address: AgentAddress, method: string, path: string, body?: string,
 }
 
 beforeEach(() => {
-  root = mkdtempSync(join(tmpdir(), 'godwit-agent-'))
+  root = agents.begin()
 })
-afterEach(async () => {
-  await closeAgents(true)
-  rmSync(root, { recursive: true, force: true })
-})
+afterEach(() => agents.end())
 
 describe('guests', () => {
   it('start, pause, go on, and end without a trace', async () => {
@@ -253,96 +221,6 @@ describe('reservations', () => {
   ])('are refused: %s', async (code, over) => {
     const { client } = await startAgent({ memoryLimit: 32 * MIB })
     await expect(client.call('POST', '/v1/reservations', reservation(over))).rejects.toMatchObject({ code })
-    expect(await client.call('GET', '/v1/guests')).toEqual([])
-  })
-})
-
-describe('guests that pull their memory', () => {
-  const ID = 'd'.repeat(32)
-  const receive = async (client: AgentClient, arrives: string): Promise<GuestView> => {
-    await client.call('POST', '/v1/reservations', {
-      migration: ID,
-      token: 'e'.repeat(32),
-      generation: 0,
-      epoch: 2,
-      guest: guestConfig({ memoryBytes: MIB, options: { arrives } }),
-      source: { agent: 'far', agentPort: 7400, host: null, controlPort: 1, dataPorts: [1] },
-      settings: { movement: 'post-copy' },
-      protocol: 1,
-      capabilities: [],
-    })
-    return await guest(client, 'guest')
-  }
-  const recover = (client: AgentClient, id: string, body: object = {}): Promise<GuestView> =>
-    client.call('POST', `/v1/migrations/${id}/recover`, body)
-  const resolve = (client: AgentClient, what: string): Promise<GuestView> =>
-    client.call('POST', '/v1/guests/guest/resolve', { what })
-
-  it('say why they are paused, and are recovered at the destination', async () => {
-    const { client } = await startAgent()
-    const paused = await receive(client, 'pulling')
-    expect(paused).toMatchObject({ state: 'pulling', migration: { id: ID, paused: 'the connection was lost' } })
-    expect(await client.call('GET', `/v1/migrations/${ID}`)).toMatchObject({ role: 'destination', state: 'running' })
-    await expect(recover(client, ID, { via: 'nowhere' })).rejects.toMatchObject({ code: 'unreachable' })
-    await expect(recover(client, ID, { via: 'a b' })).rejects.toMatchObject({ code: 'usage' })
-    expect(await recover(client, ID, { via: '[::1]:7500' })).toMatchObject({
-      state: 'pulling',
-      migration: { paused: null },
-    })
-    await expect(recover(client, 'a'.repeat(32))).rejects.toMatchObject({ code: 'no-such-migration' })
-  })
-
-  it('are not moved on, and ended only by force', async () => {
-    const { client } = await startAgent()
-    await receive(client, 'pulling')
-    const moved = client.call('POST', '/v1/guests/guest/migrate', { to: elsewhere })
-    await expect(moved).rejects.toMatchObject({ code: 'guest-busy' })
-    await expect(client.call('DELETE', '/v1/guests/guest')).rejects.toMatchObject({ code: 'guest-busy' })
-    await client.call('DELETE', '/v1/guests/guest?force=true')
-    expect(await client.call('GET', '/v1/guests')).toEqual([])
-  })
-
-  it('are not recovered at the source, which says where', async () => {
-    const { client } = await startAgent()
-    await start(client, 'a', { options: { moveMs: 60_000 } })
-    const { id } = await client.call<{ id: string }>('POST', '/v1/guests/a/migrate', { to: elsewhere })
-    await until(async () => (await guest(client, 'a')).state === 'migrating')
-    await expect(recover(client, id)).rejects.toMatchObject({
-      code: 'usage',
-      hint: `run it at the destination's agent: godwit recover ${id} --agent http://127.0.0.1:9`,
-    })
-    await client.call('POST', '/v1/guests/a/cancel')
-    await until(async () => (await client.call<MigrationView>('GET', `/v1/migrations/${id}`)).report)
-    await expect(recover(client, id)).rejects.toMatchObject({ code: 'guest-not-running' })
-  })
-
-  it('are lost with their process, and stay so through a restart until they are given up', async () => {
-    const first = await startAgent()
-    const { pid } = await receive(first.client, 'pulling')
-    process.kill(pid, 'SIGKILL')
-    const lost = await until(async () => {
-      const view = await guest(first.client, 'guest')
-      return view.state === 'lost' && view
-    })
-    expect(await first.client.call('GET', `/v1/migrations/${ID}/verdict?epoch=2`)).toEqual({ verdict: 'lost' })
-    expect(lost.crash).toMatchObject({ code: 'lost', hint: expect.stringContaining('--abandon') })
-    await closeAgents(false)
-    const { client } = await startAgent()
-    expect(await guest(client, 'guest')).toMatchObject({ state: 'lost' })
-    await expect(resolve(client, 'take-stale')).rejects.toMatchObject({ code: 'guest-not-running' })
-    expect(await resolve(client, 'status')).toMatchObject({ state: 'lost' })
-    expect(await resolve(client, 'abandon')).toMatchObject({ state: 'lost' })
-    expect(await client.call('GET', '/v1/guests')).toEqual([])
-    expect(readdirSync(join(root, 'one', 'guests'))).toEqual([])
-  })
-
-  it('that are lost while their process lives can be given up or stopped, too', async () => {
-    const { client } = await startAgent()
-    expect(await receive(client, 'lost')).toMatchObject({ state: 'lost' })
-    expect(await resolve(client, 'abandon')).toMatchObject({ state: 'lost' })
-    await until(async () => (await client.call<GuestView[]>('GET', '/v1/guests')).length === 0)
-    await receive(client, 'lost')
-    expect(await client.call('DELETE', '/v1/guests/guest')).toEqual({ stopped: 'guest' })
     expect(await client.call('GET', '/v1/guests')).toEqual([])
   })
 })
