@@ -55,9 +55,8 @@ export class LinkCutter {
   warnOfMissingCuts(terminal: Terminal): void {
     const { made } = this.#plan
     if (made === this.#cuts) return
-    terminal.error(
-      `the pull was over after ${made} of ${this.#cuts} cuts; --memory or a lower --bandwidth makes it longer\n`,
-    )
+    const tally = `${made} of ${this.#cuts}`
+    terminal.error(`cuts made before the pull was over: ${tally}; --memory or a lower --bandwidth makes it longer\n`)
   }
 
   #cutIf(due: boolean): void {

@@ -160,7 +160,7 @@ describe('the cutter', () => {
     relay.onForwarded(1024 * KIB)
     expect(terminal.errors).toBe('  the link is cut (1 of 2)\n')
     cutter.warnOfMissingCuts(terminal)
-    expect(terminal.errors).toContain('after 1 of 2 cuts')
+    expect(terminal.errors).toContain('before the pull was over: 1 of 2')
     await relay.close()
   })
 
