@@ -28,6 +28,9 @@ import { reservedSchema, startSchema } from './schemas.ts'
 /** A destination that is asked whether it would take a guest answers within this. */
 const CHECK_TIMEOUT_MS = 10_000
 
+/** A guest process that is told to recover has dialled its source, or knows that it cannot, within this. */
+const RECOVER_TIMEOUT_MS = 15_000
+
 const MAX_NAME_CHARACTERS = 255
 
 export interface AgentOptions {
@@ -163,9 +166,29 @@ export class Agent {
   }
 
   async resolve(name: string, how: { what: Resolution; peerIsDead: boolean }): Promise<GuestView> {
-    const entry = this.#guests.byName(name)
-    await entry.process.call<GuestStatus>('resolve', how, 15_000)
-    return await this.#view(entry)
+    return viewOf(await this.#guests.resolve(this.#guests.byName(name), how))
+  }
+
+  /** Lets the destination of a paused pull dial its source at once. Throws `no-such-migration`, `guest-not-running`. */
+  async recover(id: string, via: string | null): Promise<GuestView> {
+    for (const entry of this.#guests.list()) {
+      const migration = (await this.#guests.statusOf(entry)).migration
+      if (migration?.id !== id) continue
+      if (migration.role === 'source') throw this.#recoverElsewhere(id, migration.peer)
+      await entry.process.call<GuestStatus>('recover', { migration: id, via }, RECOVER_TIMEOUT_MS)
+      return await this.#view(entry)
+    }
+    const view = await this.migration(id)
+    if (view.state === 'running') throw this.#recoverElsewhere(id, view.peer)
+    throw new GodwitError('guest-not-running', `migration ${id} has ended: there is nothing to recover`, {
+      hint: 'see its report: GET /v1/migrations/ID',
+    })
+  }
+
+  #recoverElsewhere(id: string, peer: string): GodwitError {
+    return new GodwitError('usage', `agent ${this.name} is the source of migration ${id}`, {
+      hint: `run it at the destination's agent: godwit recover ${id} --agent http://${peer}`,
+    })
   }
 
   async oracle(name: string): Promise<{ equal: boolean; differing: number[] }> {
@@ -275,8 +298,9 @@ export class Agent {
     }
     for (const { name, state, migration } of await this.listGuests()) {
       if (migration?.id !== id) continue
-      const running = state === 'incoming' || state === 'migrating'
-      return { ...migration, guest: name, state: running ? 'running' : 'ended', report: null }
+      const running = state === 'incoming' || state === 'migrating' || state === 'pulling'
+      const { role, peer, progress } = migration
+      return { id, guest: name, role, peer, state: running ? 'running' : 'ended', progress, report: null }
     }
     throw new GodwitError('no-such-migration', `agent ${this.name} knows no migration ${id}`, {
       hint: 'the last 100 are kept by the agent of the source',
@@ -294,6 +318,11 @@ export class Agent {
   async #movable(name: string): Promise<GuestEntry> {
     const entry = this.#guests.byName(name)
     const { state } = await this.#guests.refresh(entry)
+    if (state === 'pulling') {
+      throw new GodwitError('guest-busy', `the memory of guest ${name} is still coming from its last host`, {
+        hint: `wait until its last page is here: godwit show ${name}`,
+      })
+    }
     if (state === 'migrating' || state === 'incoming') {
       throw new GodwitError('guest-busy', `guest ${name} is already migrating`, {
         hint: `wait for it, or: godwit cancel ${name}`,
@@ -312,15 +341,7 @@ export class Agent {
   }
 
   async #view(entry: GuestEntry): Promise<GuestView> {
-    const { config, migration, ...status } = await this.#guests.statusOf(entry)
-    const progress = migration?.progress ?? null
-    return {
-      ...status,
-      name: config.name,
-      id: config.id,
-      config,
-      migration: migration === null ? null : { ...migration, progress: progress === null ? null : { ...progress } },
-    }
+    return viewOf(await this.#guests.statusOf(entry))
   }
 
   #onGuestEvent(entry: GuestEntry, event: AgentEvent): void {
@@ -332,6 +353,17 @@ export class Agent {
       this.#departures.noteProgress(migration, event.progress as Record<string, unknown>)
     }
     this.events.publish({ ...event, guest: entry.config.name })
+  }
+}
+
+function viewOf({ config, migration, ...status }: GuestStatus): GuestView {
+  const progress = migration?.progress ?? null
+  return {
+    ...status,
+    name: config.name,
+    id: config.id,
+    config,
+    migration: migration === null ? null : { ...migration, progress: progress === null ? null : { ...progress } },
   }
 }
 

@@ -99,7 +99,9 @@ export class Departures {
   /** A migration that an earlier agent began and that is still going on. */
   adopt(entry: GuestEntry): void {
     const migration = entry.status?.migration
-    if (migration?.role !== 'source' || entry.status?.state !== 'migrating') return
+    const state = entry.status?.state
+    // Its pages are still asked for here while it runs there already.
+    if (migration?.role !== 'source' || (state !== 'migrating' && state !== 'pulling')) return
     const { id, peer } = migration
     const departure = { id, entry, to: null, peer, settings: null, startedAt: Date.now(), progress: null }
     this.#running.set(id, departure)
@@ -139,7 +141,7 @@ export class Departures {
     const kept = data.readReport(id)
     if (kept !== null) return this.ended(id, kept)
     const died = !entry.process.alive
-    const taken = died && departure.to !== null && (await takenOver(departure.to, id))
+    const taken = died && departure.to !== null && (await takenOver(departure.to, id, entry.config.id))
     if (this.#closed) return
     const report = stubReport({
       id,
@@ -161,19 +163,26 @@ export class Departures {
   }
 }
 
-/** Whether the destination came to own the guest although its source died. */
-async function takenOver(to: AgentAddress, id: string): Promise<boolean> {
+/** Whether the destination came to own the guest although its source died, and has all its memory. */
+async function takenOver(to: AgentAddress, id: string, guest: string): Promise<boolean> {
   const client = new AgentClient(to)
   for (const until = Date.now() + TAKEOVER_WAIT_MS; Date.now() < until; ) {
     try {
       const path = `/v1/migrations/${id}/verdict?epoch=0`
       const { verdict } = await client.call<{ verdict: string }>('GET', path, undefined, AbortSignal.timeout(1000))
-      if (verdict === 'owner') return true
-      if (verdict === 'dropped') return false
+      if (verdict === 'owner' && (await isWhole(client, guest))) return true
+      if (verdict === 'dropped' || verdict === 'lost') return false
     } catch {
       return false
     }
     await new Promise((resolve) => setTimeout(resolve, 200))
   }
   return false
+}
+
+/** R22: a destination that still misses pages of a dead source never gets them. */
+async function isWhole(client: AgentClient, guest: string): Promise<boolean> {
+  const path = `/v1/guests/${guest}`
+  const { state } = await client.call<{ state: string }>('GET', path, undefined, AbortSignal.timeout(1000))
+  return state !== 'pulling' && state !== 'lost'
 }

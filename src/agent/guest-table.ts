@@ -4,7 +4,7 @@
 import { GodwitError } from '../errors.ts'
 import type { GuestConfig } from '../guest/config.ts'
 import { type GuestFile, readGuestFile, socketPathFor } from '../guest-process/guest-file.ts'
-import type { GuestStatus, Reservation } from '../guest-process/host-port.ts'
+import type { GuestStatus, Reservation, Resolution } from '../guest-process/host-port.ts'
 import { GuestProcess } from '../guest-process/supervise.ts'
 import {
   type OwnershipRecord,
@@ -22,6 +22,8 @@ export interface GuestEntry {
   status: GuestStatus | null
   /** True while the agent itself ends it. */
   stopping: boolean
+  /** Its operator gave it up: when its process ends, nothing is kept. */
+  abandoned: boolean
 }
 
 export interface GuestTableOptions {
@@ -37,6 +39,8 @@ export interface GuestTableOptions {
 
 /** A guest that has just left is gone from its host within this. */
 const LEAVING_MS = 5000
+/** `resolve` asks the other host first, which may take its time to be silent. */
+const RESOLVE_TIMEOUT_MS = 15_000
 
 export class GuestTable {
   readonly #options: GuestTableOptions
@@ -60,7 +64,7 @@ export class GuestTable {
         if (entry !== null) this.#options.onEvent(entry, event)
       })
       if (process === null) continue
-      entry = { config: process.file.config, process, status: null, stopping: false }
+      entry = { config: process.file.config, process, status: null, stopping: false, abandoned: false }
       this.#entries.set(entry.config.id, entry)
       if (process.alive) {
         await this.refresh(entry).catch(() => {})
@@ -178,7 +182,7 @@ export class GuestTable {
       const started = await GuestProcess.start(directory, file, (event) => {
         if (entry !== null) this.#options.onEvent(entry, event)
       })
-      entry = { config, process: started.process, status: started.status, stopping: false }
+      entry = { config, process: started.process, status: started.status, stopping: false, abandoned: false }
       this.#entries.set(config.id, entry)
       this.#options.onChange(entry, how.role === 'run' ? 'started' : 'incoming')
       this.#watch(entry)
@@ -211,7 +215,7 @@ export class GuestTable {
   /** Ends a guest for good. Throws `guest-busy` while the other host has a say in it, unless forced. */
   async stop(entry: GuestEntry, force: boolean): Promise<void> {
     const status = entry.process.alive ? await this.statusOf(entry) : null
-    const busy = status !== null && ['migrating', 'incoming', 'unreconciled'].includes(status.state)
+    const busy = status !== null && ['migrating', 'incoming', 'unreconciled', 'pulling'].includes(status.state)
     if (busy && !force) {
       throw new GodwitError('guest-busy', `guest ${entry.config.name} is ${status.state}`, {
         hint:
@@ -221,6 +225,34 @@ export class GuestTable {
     entry.stopping = true
     await entry.process.stop()
     this.#forget(entry)
+  }
+
+  /**
+   * What an operator decided about a guest in doubt; the guest process carries it out. One that has died with a part of
+   * the memory can only be given up, and that is done here.
+   */
+  async resolve(entry: GuestEntry, how: { what: Resolution; peerIsDead: boolean }): Promise<GuestStatus> {
+    if (!entry.process.alive) return this.#resolveDead(entry, how.what)
+    entry.abandoned = how.what === 'abandon'
+    try {
+      entry.status = await entry.process.call<GuestStatus>('resolve', how, RESOLVE_TIMEOUT_MS)
+    } catch (error) {
+      entry.abandoned = false
+      throw error
+    }
+    return entry.status
+  }
+
+  #resolveDead(entry: GuestEntry, what: Resolution): GuestStatus {
+    const { name } = entry.config
+    const status = deadStatus(entry, new GodwitError('guest-crashed', `its process is gone: ${entry.process.cause}`))
+    if (status.state !== 'lost' || what === 'take' || what === 'take-stale') {
+      throw new GodwitError('guest-not-running', `the process of guest ${name} is gone: nothing to resolve here`, {
+        hint: status.state === 'lost' ? `give it up: godwit resolve ${name} --abandon` : `see: godwit show ${name}`,
+      })
+    }
+    if (what === 'abandon') this.#forget(entry)
+    return status
   }
 
   /** What became of a migration, for the peer that asks: the living process knows, else the record (R20). */
@@ -269,9 +301,13 @@ export class GuestTable {
       const incoming = entry.process.file.role === 'incoming'
       // R20: a destination that died before it was the owner never ran; the source may have its guest back.
       if (record?.state === 'incoming') writeRecord(entry.process.directory, { ...record, state: 'dropped' })
-      const gone = record === null ? incoming : ['released', 'done', 'dropped', 'incoming'].includes(record.state)
+      // R22: its memory was spread over two hosts; the source hears of it when it asks.
+      if (record !== null && isLost(record)) writeRecord(entry.process.directory, { ...record, state: 'lost' })
+      const left = record === null ? incoming : ['released', 'done', 'dropped', 'incoming'].includes(record.state)
+      // A guest that is lost stays to be looked at, until somebody gives it up.
+      const gone = left || entry.abandoned
       if (gone) this.#forget(entry)
-      this.#options.onChange(entry, gone ? 'left' : 'crashed')
+      this.#options.onChange(entry, gone ? 'left' : isLost(record) ? 'lost' : 'crashed')
     })
   }
 
@@ -298,14 +334,20 @@ function silentStatus(last: GuestStatus, { code, message }: GodwitError): GuestS
   return { ...last, stepsPerSecond: 0, crash: { code, message, hint: 'its process lives: see its log, or end it' } }
 }
 
+/** R22: the process died while part of the memory was at the other host, and took the rest along. */
+const isLost = (record: OwnershipRecord | null): boolean =>
+  record?.state === 'lost' || (record?.state === 'owner' && record.role === 'destination' && record.pull === true)
+
 function deadStatus(entry: GuestEntry, error: GodwitError): GuestStatus {
-  const { code, message, hint } = error
   const last = entry.status
+  const record = safeRecord(entry)
+  const lost = isLost(record)
+  const { code, message, hint } = lost ? lostError(entry, error) : error
   return {
     config: entry.config,
-    state: 'crashed',
+    state: lost ? 'lost' : 'crashed',
     owner: 'here',
-    epoch: last?.epoch ?? safeRecord(entry)?.epoch ?? 0,
+    epoch: last?.epoch ?? record?.epoch ?? 0,
     steps: last?.steps ?? [],
     stepsPerSecond: 0,
     residentBytes: 0,
@@ -313,4 +355,10 @@ function deadStatus(entry: GuestEntry, error: GodwitError): GuestStatus {
     migration: null,
     crash: { code, message, ...(hint === undefined ? {} : { hint }) },
   }
+}
+
+function lostError({ config }: GuestEntry, { message }: GodwitError): GodwitError {
+  return new GodwitError('lost', `${message}; part of its memory was still at the other host`, {
+    hint: `give it up: godwit resolve ${config.name} --abandon; or take it back at its source: --take-stale`,
+  })
 }

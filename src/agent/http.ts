@@ -20,6 +20,7 @@ import {
   migrateSchema,
   migrationSchema,
   oracleSchema,
+  recoverSchema,
   reservationSchema,
   reservedSchema,
   resolveSchema,
@@ -41,6 +42,8 @@ const STATUS: Partial<Record<ErrorCode, number>> = {
   'program-invalid': 422,
   'too-late': 409,
   'owner-elsewhere': 409,
+  lost: 409,
+  unreconciled: 409,
   'memory-limit': 507,
   'too-many-migrations': 429,
   'wrong-version': 426,
@@ -111,6 +114,26 @@ export function agentApplication(agent: Agent): OpenAPIHono<Environment> {
   })
   guestRoutes(app, agent)
   migrationRoutes(app, agent)
+  eventRoutes(app, agent)
+  const version = agent.info().version
+  app.doc31('/v1/openapi.json', { openapi: '3.1.0', info: { title: 'Godwit agent', version } })
+  return app
+}
+
+/** Event streams have no JSON answer for a validator to check: they are described by hand. */
+function eventRoutes(app: OpenAPIHono<Environment>, agent: Agent): void {
+  const stream = (description: string) => ({
+    200: { content: { 'text/event-stream': { schema: z.string() } }, description },
+    ...failure,
+  })
+  const all = stream('server-sent events of everything that happens here: stage, round, progress, report, guest')
+  app.openAPIRegistry.registerPath({ method: 'get', path: '/v1/events', responses: all })
+  app.openAPIRegistry.registerPath({
+    method: 'get',
+    path: '/v1/migrations/{id}/events',
+    request: { params: idParameter },
+    responses: stream('server-sent events of one migration, the report last'),
+  })
   app.get('/v1/events', (context) => eventStream(context.req.raw.signal, agent, null))
   app.get('/v1/migrations/:id/events', async (context) => {
     const id = context.req.param('id')
@@ -125,9 +148,6 @@ export function agentApplication(agent: Agent): OpenAPIHono<Environment> {
       throw error
     }
   })
-  const version = agent.info().version
-  app.doc31('/v1/openapi.json', { openapi: '3.1.0', info: { title: 'Godwit agent', version } })
-  return app
 }
 
 function guestRoutes(app: OpenAPIHono<Environment>, agent: Agent): void {
@@ -268,6 +288,16 @@ function migrationRoutes(app: OpenAPIHono<Environment>, agent: Agent): void {
       const verdict = await agent.verdict(id, context.req.valid('query').epoch)
       return context.json(verdictSchema.parse({ verdict }), 200)
     },
+  )
+  app.openapi(
+    createRoute({
+      method: 'post',
+      path: '/v1/migrations/{id}/recover',
+      request: { params: idParameter, body: { ...json(recoverSchema, 'where to dial the source'), required: true } },
+      responses: { 200: json(guestSchema, 'the guest whose pull is to go on'), ...failure },
+    }),
+    async (context) =>
+      context.json(await agent.recover(context.req.valid('param').id, context.req.valid('json').via), 200),
   )
   app.openapi(
     createRoute({

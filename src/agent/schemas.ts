@@ -68,6 +68,7 @@ export const guestSchema = z.object({
       role: z.enum(['source', 'destination']),
       peer: z.string(),
       progress: z.record(z.string(), z.unknown()).nullable(),
+      paused: z.string().nullable().optional().describe('why the pull is paused; null while the link is up'),
     })
     .nullable(),
   crash: z.object({ code: z.string(), message: z.string(), hint: z.string().optional() }).optional(),
@@ -97,6 +98,16 @@ export const resolveSchema = z.strictObject({
   what: z.enum(['status', 'take', 'abandon', 'take-stale']),
   peerIsDead: z.boolean().default(false),
 })
+export const recoverSchema = z.strictObject({
+  via: z
+    .string()
+    .max(255)
+    .regex(/^(\[[0-9a-fA-F:.]+\](:\d{1,5})?|[a-zA-Z0-9._-]+(:\d{1,5})?|[0-9a-fA-F:.]+)$/, 'is not HOST or HOST:PORT')
+    .nullable()
+    .default(null)
+    .describe('where to dial the source instead of the address it gave; null: that address'),
+})
+export type RecoverBody = z.output<typeof recoverSchema>
 export const logsSchema = z.object({ text: z.string() })
 export const verdictSchema = z.object({
   verdict: z.enum(['released', 'not-released', 'owner', 'dropped', 'lost', 'unknown']),

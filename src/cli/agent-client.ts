@@ -92,6 +92,11 @@ export class AgentClient {
     return this.#connection.events(path, signal) as AsyncIterable<unknown> as AsyncIterable<StreamEvent>
   }
 
+  /** Lets the destination of a paused pull dial its source again, at `via` if given. */
+  recover(id: string, via: string | null): Promise<GuestView> {
+    return this.#call('POST', `/v1/migrations/${encodeURIComponent(id)}/recover`, { via })
+  }
+
   #call<T>(method: string, path: string, body?: unknown): Promise<T> {
     return this.#connection.call<T>(method, path, body, AbortSignal.timeout(REQUEST_TIMEOUT_MS))
   }

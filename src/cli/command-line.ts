@@ -5,6 +5,7 @@ import { GodwitError } from '../errors.ts'
 import { distanceBetween, parseArguments } from './arguments.ts'
 import { COMMANDS } from './commands.ts'
 import { commandHelp, generalHelp } from './help.ts'
+import { namingOptions } from './option-names.ts'
 import type { Terminal } from './terminal.ts'
 import { version } from './version.ts'
 
@@ -30,7 +31,9 @@ export async function runCommandLine(words: string[], terminal: Terminal): Promi
     if (options.includes('--help') || options.includes('-h')) return print(terminal, commandHelp(name, command))
     const args = parseArguments(name, command.options, [...command.operands], rest)
     const { run } = await command.load()
-    return await run(args, terminal)
+    return await run(args, terminal).catch((thrown) => {
+      throw thrown instanceof GodwitError ? namingOptions(thrown, name, command.options) : thrown
+    })
   } catch (thrown) {
     return printError(thrown, terminal)
   }

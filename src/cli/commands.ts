@@ -11,7 +11,7 @@ import {
   MAX_CHANNELS,
   MAX_VCPUS,
 } from '../limits.ts'
-import { MOVEMENTS, SELECTIONS, STOP_RULES } from '../migration/settings.ts'
+import { MOVEMENTS, PUSH_ORDERS, SELECTIONS, STOP_RULES } from '../migration/settings.ts'
 import type { Arguments, OptionTable } from './arguments.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -41,7 +41,7 @@ const AGENT_OPTION: OptionTable = {
 const COMMON = { ...AGENT_OPTION, ...JSON_OPTION }
 
 const MOVING: OptionTable = {
-  movement: { type: 'choice', choices: MOVEMENTS, default: 'pre-copy', help: 'when the guest is stopped' },
+  movement: { type: 'choice', choices: MOVEMENTS, default: 'pre-copy', help: 'when the guest switches' },
   channels: { type: 'integer', least: 1, most: MAX_CHANNELS, default: '1', help: 'data connections, a thread each' },
   bandwidth: { type: 'rate', default: 'none', help: 'limit of all channels together, such as 250MB/s; none: no limit' },
   'downtime-target': {
@@ -66,6 +66,12 @@ const MOVING: OptionTable = {
     choices: STOP_RULES,
     default: 'target',
     help: 'stop by the downtime target, or by the rules of Xen',
+  },
+  'push-order': {
+    type: 'choice',
+    choices: PUSH_ORDERS,
+    default: 'around-the-fault',
+    help: 'post-copy and hybrid: which page is pushed next; several-pivots is for benchmarks',
   },
   verify: {
     type: 'choice',
@@ -110,6 +116,11 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       bandwidth: { ...MOVING.bandwidth, default: '250MB/s' } as OptionTable[string],
       'downtime-target': { ...MOVING['downtime-target'], default: '20ms' } as OptionTable[string],
       'no-oracle': { type: 'flag', help: 'do not replay the guest in a separate process at the end' },
+      chaos: {
+        type: 'text',
+        placeholder: 'cut:N',
+        help: 'cut the link N times while the guest pulls its memory; for post-copy and hybrid',
+      },
       hops: { type: 'integer', least: 1, most: 10_000, help: 'there and back again so many times' },
       ...JSON_OPTION,
     },
@@ -222,14 +233,41 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     options: COMMON,
     load: () => import('./commands/cancel.ts'),
   },
-  resolve: {
-    summary: 'decide who may run a guest after a host was lost during the switchover',
-    operands: ['GUEST'],
+  recover: {
+    summary: 'let a paused pull dial its source again at once',
+    operands: ['MIGRATION'],
     options: {
-      take: { type: 'flag', help: 'let the guest run here' },
-      'peer-is-dead': { type: 'flag', help: 'you know that the other host will not come back with the guest' },
+      via: { type: 'text', placeholder: 'HOST[:PORT]', help: "the source's address, when the one it gave fails" },
       ...COMMON,
     },
+    notes:
+      'Run it at the agent of the destination, where godwit show GUEST names the migration. A pull whose link was lost\n' +
+      'dials by itself, less often the longer it fails; this saves the wait, or takes another way.',
+    load: () => import('./commands/recover.ts'),
+  },
+  resolve: {
+    summary: 'decide what becomes of a guest that two hosts cannot agree on, or that is lost',
+    operands: ['GUEST'],
+    options: {
+      take: { type: 'flag', help: 'let the guest run here, after the other host was asked' },
+      abandon: { type: 'flag', help: 'end the guest here and give its memory up' },
+      'take-stale': {
+        type: 'flag',
+        help: 'at the source: let the guest run again as it was at the switch; what it did since is lost',
+      },
+      'peer-is-dead': {
+        type: 'flag',
+        help: 'with --take or --take-stale: you know that the other host will not come back with the guest',
+      },
+      ...COMMON,
+    },
+    notes:
+      'Without an option it only tells how the guest stands.\n' +
+      '  --take        a guest in doubt: both hosts hold it paused after a host was lost in the switchover\n' +
+      '  --abandon     a guest that has lost a part of its memory, or whose source will never come back\n' +
+      '  --take-stale  at its source, when the destination is lost or has given it up: the guest goes back to the\n' +
+      '                moment of the switch, whatever it has done and answered since\n' +
+      '--peer-is-dead is your word that the other host does not run the guest. If that is wrong, it runs twice.',
     load: () => import('./commands/resolve.ts'),
   },
   stop: {

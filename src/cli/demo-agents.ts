@@ -30,16 +30,16 @@ export class DemoAgent {
     this.#directory = directory
   }
 
-  /** Starts an agent on loopback at a port the system chooses; resolves when it answers. */
-  static async start(name: string): Promise<DemoAgent> {
+  /** Starts an agent on loopback at a port the system chooses; resolves when it answers. [0, 0]: any data ports, too. */
+  static async start(name: string, dataPorts: readonly [number, number]): Promise<DemoAgent> {
     const directory = await mkdtemp(join(tmpdir(), 'godwit-demo-'))
     const words = ['agent', '--listen', '127.0.0.1:0', '--data-dir', directory, '--name', name]
+    words.push('--data-ports', dataPorts.join('-'), '--stop-guests', '--json')
     // The channel (ipc) closes when the demo dies, however it dies; the agent then ends by itself.
-    const child = spawn(
-      process.execPath,
-      [fileURLToPath(workerUrl(import.meta.url, './main')), ...words, '--data-ports', '0-0', '--stop-guests', '--json'],
-      { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], detached: true },
-    )
+    const child = spawn(process.execPath, [fileURLToPath(workerUrl(import.meta.url, './main')), ...words], {
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      detached: true,
+    })
     try {
       return new DemoAgent(name, new AgentClient(await readyUrl(name, child)), child, directory)
     } catch (error) {

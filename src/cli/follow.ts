@@ -3,6 +3,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { GodwitError } from '../errors.ts'
+import type { MigrationEvent } from '../events.ts'
 import type { MigrationReport } from '../migration/report.ts'
 import type { AgentClient } from './agent-client.ts'
 import { ProgressLine } from './progress-line.ts'
@@ -17,10 +18,15 @@ export async function follow(
   id: string,
   terminal: Terminal | null,
   signal: AbortSignal,
+  onEvent: (event: MigrationEvent) => void = () => {},
 ): Promise<MigrationReport> {
   const progress = terminal === null ? null : new ProgressLine(terminal)
+  const show = (event: MigrationEvent): void => {
+    onEvent(event)
+    progress?.show(event)
+  }
   try {
-    return (await reportFromStream(client, id, progress, signal)) ?? (await askForReport(client, id, signal))
+    return (await reportFromStream(client, id, show, signal)) ?? (await askForReport(client, id, signal))
   } finally {
     progress?.clear()
   }
@@ -29,13 +35,13 @@ export async function follow(
 async function reportFromStream(
   client: AgentClient,
   id: string,
-  progress: ProgressLine | null,
+  show: (event: MigrationEvent) => void,
   signal: AbortSignal,
 ): Promise<MigrationReport | null> {
   try {
     for await (const event of client.events(id, signal)) {
       if (event.type === 'report') return event.report
-      progress?.show(event)
+      show(event)
     }
     signal.throwIfAborted()
   } catch (error) {

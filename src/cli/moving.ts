@@ -32,6 +32,7 @@ export function settingsOf(args: Arguments): MigrationOptions {
     maxRounds: args.number('max-rounds'),
     selection: args.text('selection') as MigrationOptions['selection'],
     stop: args.text('stop') as MigrationOptions['stop'],
+    pushOrder: args.text('push-order') as MigrationOptions['pushOrder'],
     verify: args.flag('no-verify') ? 'none' : (args.text('verify') as MigrationOptions['verify']),
     timeout: args.number('timeout') ?? null,
     switchoverTimeout: args.number('switchover-timeout') ?? null,

@@ -16,6 +16,7 @@ const STAGES: Record<string, string> = {
   stop: 'guest stopped, sending the rest',
   commit: 'comparing digests and handing over',
   activate: 'starting the guest at the destination',
+  pull: 'the guest runs there and pulls its memory',
 }
 
 /** Draws events of one migration on a terminal. */
@@ -65,10 +66,10 @@ export function roundText(round: RoundReport): string {
 
 /** Stage, share, rate, dirty rate, predicted downtime, trend and the reason in one line. */
 export function progressText(progress: Progress): string {
+  if (progress.stage === 'pull') return pullText(progress)
   const share = progress.totalPages === 0 ? 0 : progress.cleanPages / progress.totalPages
-  const cells = Math.round(share * BAR_CELLS)
   const parts = [
-    `${'█'.repeat(cells)}${'░'.repeat(BAR_CELLS - cells)} ${Math.floor(share * 100)}%`,
+    barText(share),
     progress.stage === 'iterate' ? `round ${progress.round}` : (STAGES[progress.stage] ?? progress.stage),
     `${formatBytes(progress.bytesSent)} at ${formatRate(progress.bytesPerSecond)}`,
   ]
@@ -80,4 +81,24 @@ export function progressText(progress: Progress): string {
   if (progress.trend !== 'unknown') parts.push(progress.trend)
   if (progress.reason !== '') parts.push(progress.reason)
   return parts.join(' · ')
+}
+
+/** The pull stage: how much is there, what is missing, at which rate it comes, and why it is paused if it is. */
+function pullText(progress: Progress): string {
+  const { totalPages, missingPages = totalPages - progress.cleanPages, faults } = progress
+  const parts = [
+    barText(totalPages === 0 ? 1 : 1 - missingPages / totalPages),
+    'pull',
+    `${formatCount(missingPages)} pages missing`,
+    formatRate(progress.bytesPerSecond),
+  ]
+  if (faults !== undefined) parts.push(`${formatCount(faults)} fault${faults === 1 ? '' : 's'}`)
+  if (progress.reason !== '') parts.push(progress.reason)
+  return parts.join(' · ')
+}
+
+function barText(share: number): string {
+  const within = Math.min(1, Math.max(0, share))
+  const cells = Math.round(within * BAR_CELLS)
+  return `${'█'.repeat(cells)}${'░'.repeat(BAR_CELLS - cells)} ${Math.floor(within * 100)}%`
 }

@@ -4,6 +4,8 @@
 import { GodwitError } from '../errors.ts'
 import type { MigrationReport } from '../migration/report.ts'
 import { formatBytes, formatCount, formatMs, formatRate } from '../quantities.ts'
+import { pullLines } from './pull-summary.ts'
+import { row } from './rows.ts'
 
 const STOP_REASONS: Record<string, string> = {
   'small-remainder': 'few pages were left',
@@ -34,7 +36,7 @@ export function summarize(report: MigrationReport): string {
   const lines = [headline(report), '']
   lines.push(...guestLines(report))
   if (report.outcome === 'completed') lines.push(...timeLines(report))
-  lines.push(...byteLines(report))
+  lines.push(...byteLines(report), ...pullLines(report))
   if (report.rounds.length > 0) lines.push('', ...roundLines(report))
   lines.push('', ...proofLines(report))
   return lines.join('\n')
@@ -78,8 +80,6 @@ function whereIs(report: MigrationReport): string {
   if (report.owner === 'nobody') return 'it runs nowhere'
   return `the guest is at ${report.owner === 'source' ? report.source : report.destination}`
 }
-
-const row = (name: string, text: string): string => `  ${name.padEnd(10)} ${text}`
 
 function guestLines({ guest, movement, settings }: MigrationReport): string[] {
   const what = [formatBytes(guest.memoryBytes), `${guest.vcpus} vCPU${guest.vcpus === 1 ? '' : 's'}`]

@@ -1,52 +1,23 @@
 // The agent with real guest processes that hold a fake guest: start, crash, restart, migrate, refuse, and its HTTP API.
 
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { request } from 'node:http'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { Agent, type AgentOptions } from '../../src/agent/agent.ts'
-import { type AgentAddress, AgentClient, parseAddress } from '../../src/agent/client.ts'
-import { isLoopback, type ServedAgent, serveAgent } from '../../src/agent/http.ts'
+import type { AgentOptions } from '../../src/agent/agent.ts'
+import { type AgentAddress, type AgentClient, parseAddress } from '../../src/agent/client.ts'
+import { isLoopback, serveAgent } from '../../src/agent/http.ts'
 import type { GuestView, MigrationView } from '../../src/agent/schemas.ts'
 import { isAlive } from '../../src/guest-process/supervise.ts'
 import { MAX_BODY_BYTES } from '../../src/limits.ts'
 import { reportSchema } from '../../src/migration/report.ts'
 import { guestConfig, MIB } from '../support/config.ts'
+import { Agents, elsewhere, guest, start, until } from './agents.ts'
 
-const HOST = new URL('../support/fake-host.ts', import.meta.url).href
-const START = { memoryBytes: MIB, options: { workload: 'idle', content: 'zero' } }
-
+const agents = new Agents()
+const startAgent = (options?: Partial<AgentOptions>) => agents.start(options)
+const closeAgents = (stopGuests: boolean) => agents.close(stopGuests)
 let root: string
-const open: { agent: Agent; served: ServedAgent }[] = []
-
-async function startAgent(options: Partial<AgentOptions> = {}): Promise<{ agent: Agent; client: AgentClient }> {
-  const agent = await Agent.open({ dataDirectory: join(root, 'one'), name: 'one', hostModule: HOST, ...options })
-  const served = await serveAgent(agent, { host: '127.0.0.1', port: 0 }, false)
-  open.push({ agent, served })
-  return { agent, client: new AgentClient(served.address) }
-}
-
-async function closeAgents(stopGuests: boolean): Promise<void> {
-  for (const { agent, served } of open.splice(0)) {
-    await served.close()
-    await agent.close({ stopGuests })
-  }
-}
-
-/** Waits for something that a process does in its own time; fails by the test's time limit. */
-async function until<T>(probe: () => Promise<T | null | false> | T | null | false): Promise<T> {
-  for (;;) {
-    const found = await probe()
-    if (found !== null && found !== false) return found
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-}
-
-const guest = (client: AgentClient, name: string): Promise<GuestView> => client.call('GET', `/v1/guests/${name}`)
-const start = (client: AgentClient, name: string, more: object = {}): Promise<GuestView> =>
-  client.call('POST', '/v1/guests', { ...START, name, ...more })
-const elsewhere: AgentAddress = { host: '127.0.0.1', port: 9 }
 
 function raw(address: AgentAddress, method: string, path: string, body?: string, headers: object = {}) {
   return new Promise<{ status: number; text: string }>((resolve, reject) => {
@@ -62,12 +33,9 @@ function raw(address: AgentAddress, method: string, path: string, body?: string,
 }
 
 beforeEach(() => {
-  root = mkdtempSync(join(tmpdir(), 'godwit-agent-'))
+  root = agents.begin()
 })
-afterEach(async () => {
-  await closeAgents(true)
-  rmSync(root, { recursive: true, force: true })
-})
+afterEach(() => agents.end())
 
 describe('guests', () => {
   it('start, pause, go on, and end without a trace', async () => {
@@ -263,7 +231,15 @@ describe('the HTTP API', () => {
     const document = await client.call<{ openapi: string; paths: object }>('GET', '/v1/openapi.json')
     expect(document.openapi).toBe('3.1.0')
     expect(Object.keys(document.paths)).toEqual(
-      expect.arrayContaining(['/v1/agent', '/v1/guests', '/v1/guests/{name}/migrate', '/v1/reservations']),
+      expect.arrayContaining([
+        '/v1/agent',
+        '/v1/guests',
+        '/v1/guests/{name}/migrate',
+        '/v1/reservations',
+        '/v1/migrations/{id}/recover',
+        '/v1/events',
+        '/v1/migrations/{id}/events',
+      ]),
     )
     expect(await client.call('GET', '/v1/agent')).toMatchObject({ name: 'one', protocol: 1, guests: 0 })
   })

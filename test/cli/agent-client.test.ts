@@ -35,13 +35,16 @@ let server: Server
 let url = ''
 let seen: { line: string; body: unknown }[] = []
 let streamBreaks = false
+let shown: object = GUEST
+let refused: string | null = null
 
 function answer(response: ServerResponse, status: number, body: unknown): void {
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
 }
 
 function respond(line: string, response: ServerResponse): void {
-  if (line.endsWith('/events')) {
+  if (refused !== null) answer(response, 400, { error: { code: 'usage', message: refused } })
+  else if (line.endsWith('/events')) {
     response.writeHead(200, { 'content-type': 'text/event-stream' })
     response.write(': godwit\n\nevent: stage\ndata: {"type":"stage","migration":"a","stage":"iterate","at":0}\n\nda')
     if (streamBreaks) setImmediate(() => response.destroy())
@@ -49,16 +52,18 @@ function respond(line: string, response: ServerResponse): void {
   } else if (line === `GET /v1/migrations/${ID}`) answer(response, 200, { id: ID, report: sampleReport() })
   else if (line.includes('nobody')) {
     answer(response, 404, { error: { code: 'no-such-guest', message: 'there is no nobody', hint: 'see: godwit ps' } })
-  } else if (line === 'GET /v1/guests') answer(response, 200, [GUEST])
+  } else if (line === 'GET /v1/guests') answer(response, 200, [shown])
   else if (line.endsWith('check=true')) answer(response, 200, { ok: true, agent: 'beta' })
   else if (line.endsWith('/migrate')) answer(response, 202, { id: ID })
   else if (line.endsWith('/logs')) answer(response, 200, { text: 'first\nlast\n' })
-  else answer(response, 200, GUEST)
+  else answer(response, 200, shown)
 }
 
 beforeEach(async () => {
   seen = []
   streamBreaks = false
+  shown = GUEST
+  refused = null
   server = createServer(async (request, response) => {
     let text = ''
     for await (const piece of request) text += piece
@@ -85,6 +90,9 @@ describe('commands and the API', () => {
     ['cancel', ['web1'], 'POST /v1/guests/web1/cancel'],
     ['resolve', ['web1'], 'POST /v1/guests/web1/resolve'],
     ['stop', ['web1'], 'DELETE /v1/guests/web1'],
+    ['resolve', ['web1', '--abandon'], 'POST /v1/guests/web1/resolve'],
+    ['resolve', ['web1', '--take-stale', '--peer-is-dead'], 'POST /v1/guests/web1/resolve'],
+    ['recover', [ID], `POST /v1/migrations/${ID}/recover`],
     ['start', ['--name', 'web1'], 'POST /v1/guests'],
   ])('%s, for people and as one JSON document', async (name, words, line) => {
     const plain = await godwit(name, ...words, '--agent', url)
@@ -139,6 +147,60 @@ describe('commands and the API', () => {
     const { status, output } = await godwit('migrate', 'web1', '--agent', url, '--to', 'b', '--json')
     expect(status).toBe(0)
     expect(JSON.parse(output)).toEqual(sampleReport())
+  })
+
+  it('recover and resolve say what was chosen', async () => {
+    await godwit('recover', ID, '--agent', url)
+    await godwit('recover', ID, '--via', 'b.example:7500', '--agent', url)
+    for (const words of [[], ['--take', '--peer-is-dead'], ['--abandon'], ['--take-stale']]) {
+      await godwit('resolve', 'web1', ...words, '--agent', url)
+    }
+    expect(seen.map(({ body }) => body)).toEqual([
+      { via: null },
+      { via: 'b.example:7500' },
+      { what: 'status', peerIsDead: false },
+      { what: 'take', peerIsDead: true },
+      { what: 'abandon', peerIsDead: false },
+      { what: 'take-stale', peerIsDead: false },
+    ])
+  })
+
+  it('ps and show tell of a pull, why it is paused and what to do about it', async () => {
+    const progress = { stage: 'pull', totalPages: 16, missingPages: 12, cleanPages: 4, bytesPerSecond: 0, reason: '' }
+    const migration = { id: ID, role: 'destination', peer: 'alpha:7400', progress, paused: 'the connection was lost' }
+    shown = { ...GUEST, state: 'pulling', migration }
+    const ps = await godwit('ps', '--agent', url)
+    expect(ps.output).toContain('from alpha:7400, 12 pages missing, paused')
+    const show = await godwit('show', 'web1', '--agent', url)
+    expect(show.output).toContain('its memory is still coming')
+    expect(show.output).toContain('12 pages missing')
+    for (const { output } of [ps, show]) {
+      expect(output).toContain('the connection was lost')
+      expect(output).toContain(`godwit recover ${ID}`)
+    }
+    const recover = await godwit('recover', ID, '--agent', url)
+    expect(recover).toMatchObject({
+      status: 1,
+      output: expect.stringContaining('still paused: the connection was lost'),
+    })
+    shown = { ...GUEST, state: 'lost' }
+    for (const words of [['ps'], ['show', 'web1'], ['resolve', 'web1']]) {
+      const { output } = await godwit(...words, '--agent', url)
+      expect(output).toContain('godwit resolve web1 --abandon')
+    }
+    expect((await godwit('resolve', 'web1', '--agent', url)).status).toBe(4)
+  })
+
+  it('names the option that an agent refuses, not the field of its schema', async () => {
+    const words = ['--agent', url, '--to', 'b']
+    refused = 'settings.downtimeTarget: Too big'
+    expect((await godwit('migrate', 'web1', ...words)).errors).toBe(
+      'godwit: --downtime-target: Too big (usage)\n  hint: see: godwit migrate --help\n',
+    )
+    refused = 'memoryBytes: Too small'
+    expect((await godwit('start', '--agent', url)).errors).toContain('--memory: Too small')
+    refused = 'settings: Unrecognized key'
+    expect((await godwit('migrate', 'web1', ...words)).errors).toContain('settings: Unrecognized key (usage)')
   })
 
   it("prints the agent's own error", async () => {

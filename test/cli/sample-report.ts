@@ -68,3 +68,34 @@ export function sampleReport(changes: Partial<MigrationReport> = {}): MigrationR
     ...changes,
   })
 }
+
+/** The sample as a post-copy migration whose link was lost three times. */
+export function samplePullReport(changes: Partial<MigrationReport> = {}): MigrationReport {
+  const sample = sampleReport()
+  const { timeMs, rounds } = sample
+  return sampleReport({
+    movement: 'post-copy',
+    settings: settingsSchema.parse({ movement: 'post-copy', bandwidth: 2.5e8 }),
+    stopReason: 'requested',
+    timeMs: { ...timeMs, total: 1400, stages: { ...timeMs.stages, iterate: 0, pull: 1200 } },
+    rounds: rounds.slice(-1),
+    faults: {
+      network: 1204,
+      localWait: 33,
+      stallMs: 602,
+      vcpuStallMs: [312, 290],
+      latencyUs: { p50: 220, p90: 410, p99: 1200, max: 3300 },
+      histogram: [0, 0, 0, 0, 0, 0, 12, 610, 480, 90, 0, 45],
+    },
+    pull: {
+      pages: 16_384,
+      pushed: 15_100,
+      asked: 1204,
+      skipped: 80,
+      dropped: 2,
+      recoveries: 3,
+      residualDependencyMs: 1210,
+    },
+    ...changes,
+  })
+}

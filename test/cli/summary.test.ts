@@ -2,12 +2,13 @@
 
 import { describe, expect, it } from 'vitest'
 import { ProgressLine, progressText } from '../../src/cli/progress-line.ts'
+import { histogramText } from '../../src/cli/pull-summary.ts'
 import { consistentOf, exitStatus, summarize, summarizeShortly, withoutOracle } from '../../src/cli/summary.ts'
 import { GodwitError } from '../../src/errors.ts'
 import type { Progress } from '../../src/events.ts'
 import { reportSchema } from '../../src/migration/report.ts'
 import { BufferTerminal } from './buffer-terminal.ts'
-import { sampleReport } from './sample-report.ts'
+import { samplePullReport, sampleReport } from './sample-report.ts'
 
 const PROGRESS: Progress = {
   stage: 'iterate',
@@ -41,6 +42,45 @@ describe('summary', () => {
     }
     expect(text).toMatch(/consistent +yes/)
     expect(text).not.toMatch(/undefined|NaN|\[object/)
+  })
+
+  it('says how the pull went, what waiting for pages cost, and how the waits were spread', () => {
+    const text = summarize(samplePullReport())
+    for (const part of [
+      'post-copy, 1 channel',
+      'pull 1.2 s',
+      '1.21 s until its last page was there: so long it depended on alpha',
+      '16.4k pages: 15.1k pushed, 1,204 asked for, 80 not needed, 2 dropped',
+      'the link was lost and recovered 3 times',
+      '1,204 asked over the network, 33 waited for a page on its way',
+      '602 ms: vCPU 0 312 ms + vCPU 1 290 ms',
+      'p50 220 µs, p90 410 µs, p99 1.2 ms, max 3.3 ms',
+      '64 µs ▁█▇▂·▁ 4.1 ms',
+    ]) {
+      expect(text).toContain(part)
+    }
+    expect(text).not.toMatch(/undefined|NaN|\[object/)
+  })
+
+  it('fits a hundred columns', () => {
+    const faults = samplePullReport().faults
+    if (faults === undefined) throw new Error('the sample has faults')
+    const many = { ...faults, vcpuStallMs: Array.from({ length: 8 }, (_, i) => 1234.5 + i) }
+    const texts = [
+      summarize(sampleReport()),
+      summarize(samplePullReport()),
+      summarize(samplePullReport({ faults: many })),
+    ]
+    texts.push(summarize(samplePullReport({ faults: { ...many, vcpuStallMs: Array(64).fill(7) } })))
+    for (const text of texts) {
+      expect(Math.max(...text.split('\n').map((line) => line.length))).toBeLessThanOrEqual(100)
+    }
+  })
+
+  it('has nothing to draw for a pull without faults', () => {
+    expect(histogramText([])).toBe('')
+    expect(histogramText([0, 0])).toBe('')
+    expect(histogramText([0, 5])).toBe('2 µs █ 4 µs (a bar each doubling; the highest: 5)')
   })
 
   it('does not call a broken migration a good one', () => {
@@ -103,6 +143,22 @@ describe('progress', () => {
     for (const part of ['75%', 'round 1', '250 MB/s', '9,000 pages/s', '31 ms', 'converging', 'does not fit yet']) {
       expect(text).toContain(part)
     }
+  })
+
+  it('of a pull says what is missing and why it is paused', () => {
+    const pull = {
+      ...PROGRESS,
+      stage: 'pull',
+      missingPages: 4096,
+      faults: 12,
+      reason: 'paused: the link is down',
+    } as const
+    expect(progressText(pull)).toBe(
+      `${'█'.repeat(15)}${'░'.repeat(5)} 75% · pull · 4,096 pages missing · 250 MB/s · 12 faults · paused: the link is down`,
+    )
+    expect(progressText({ ...pull, missingPages: 0, faults: 1, reason: '' })).toMatch(
+      /100% · pull · 0 pages.* 1 fault$/,
+    )
   })
 
   it('is plain lines without a terminal and one redrawn line with one', () => {

@@ -1,10 +1,11 @@
 // A GuestHost without a guest: answers the shell like the real one, moves nothing. Tests of the agent give its URL as
-// `hostModule`. What it does is chosen by the guest's options: `fail` (at start), `die` (after ms), `moveMs`.
+// `hostModule`. What it does is chosen by the guest's options: `fail` (at start), `die` (after ms), `moveMs`; `arrives`
+// (`pulling`: paused by a lost link, until recovered; `lost`) is what a received guest is.
 
 import { existsSync } from 'node:fs'
 import { stubReport } from '../../src/agent/stub-report.ts'
 import { GodwitError } from '../../src/errors.ts'
-import { publish } from '../../src/events.ts'
+import { type Progress, publish } from '../../src/events.ts'
 import type { GuestConfig } from '../../src/guest/config.ts'
 import type {
   CreateOptions,
@@ -13,9 +14,27 @@ import type {
   GuestStatus,
   MigrateRequest,
   ReceiveOptions,
+  Resolution,
 } from '../../src/guest-process/host-port.ts'
-import { type Verdict, writeRecord } from '../../src/migration/ownership-record.ts'
+import { type OwnershipRecord, type Verdict, writeRecord } from '../../src/migration/ownership-record.ts'
 import type { MigrationReport } from '../../src/migration/report.ts'
+
+const PULLING: Progress = {
+  stage: 'pull',
+  round: 0,
+  workDone: 100,
+  cleanPages: 156,
+  totalPages: 256,
+  bytesSent: 1_000_000,
+  bytesPerSecond: 2.5e8,
+  dirtyPagesPerSecond: 0,
+  predictedDowntimeMs: null,
+  trend: 'unknown',
+  etaMs: null,
+  missingPages: 100,
+  faults: 7,
+  reason: 'paused: the connection was lost',
+}
 
 export class GuestHost implements GuestHostPort {
   readonly ended: Promise<'handed-over' | 'dropped'>
@@ -58,6 +77,15 @@ export class GuestHost implements GuestHostPort {
   static async receive({ reservation, directory }: ReceiveOptions): Promise<GuestHost> {
     const host = new GuestHost(reservation.guest, directory, 'incoming', reservation)
     host.#migration = { id: reservation.migration, role: 'destination', peer: 'fake', progress: null }
+    const { arrives } = reservation.guest.options
+    if (arrives === 'pulling') {
+      host.#state = 'pulling'
+      host.#migration = { ...host.#migration, progress: PULLING, paused: 'the connection was lost' }
+      host.#record('owner', reservation.migration, { role: 'destination', pull: true })
+    } else if (arrives === 'lost') {
+      host.#state = 'lost'
+      host.#record('lost', reservation.migration, { role: 'destination', pull: true })
+    }
     return host
   }
 
@@ -124,11 +152,18 @@ export class GuestHost implements GuestHostPort {
     return this.#reservation?.migration === migration ? 'owner' : 'unknown'
   }
 
-  async resolve(): Promise<GuestStatus> {
-    throw new GodwitError('guest-not-running', 'nothing to resolve')
+  async resolve({ what }: { what: Resolution }): Promise<GuestStatus> {
+    if (this.#state !== 'lost') throw new GodwitError('guest-not-running', 'nothing to resolve')
+    if (what === 'abandon') setTimeout(() => this.#end('dropped'), 10)
+    return this.status()
   }
 
-  async recover(): Promise<GuestStatus> {
+  async recover(migration: string, via: string | null): Promise<GuestStatus> {
+    if (this.#state !== 'pulling' || this.#migration?.id !== migration) {
+      throw new GodwitError('guest-not-running', 'not pulling')
+    }
+    if (via === 'nowhere') throw new GodwitError('unreachable', 'cannot reach the source at nowhere')
+    this.#migration = { ...this.#migration, paused: null }
     return this.status()
   }
 
@@ -140,8 +175,18 @@ export class GuestHost implements GuestHostPort {
     this.#state = 'stopping'
   }
 
-  #record(state: 'owner' | 'done', migration: string | null): void {
+  #record(state: OwnershipRecord['state'], migration: string | null, more: Partial<OwnershipRecord> = {}): void {
     const role = migration === null ? null : ('source' as const)
-    writeRecord(this.#directory, { version: 1, guest: this.#config.id, epoch: 1, state, migration, role, peer: null })
+    const record = {
+      version: 1,
+      guest: this.#config.id,
+      epoch: 1,
+      state,
+      migration,
+      role,
+      peer: null,
+      ...more,
+    } as const
+    writeRecord(this.#directory, record)
   }
 }

@@ -7,20 +7,25 @@ import type { MigrationReport } from '../../migration/report.ts'
 import { formatBytes, formatMs, formatRate } from '../../quantities.ts'
 import { parseAddress } from '../agent-client.ts'
 import type { Arguments } from '../arguments.ts'
+import { ChaosRelay, RELAY_HOST } from '../chaos-relay.ts'
 import { DemoAgent } from '../demo-agents.ts'
 import { follow } from '../follow.ts'
+import { cutsOf, LinkCutter } from '../link-cutter.ts'
 import { guestOf, settingsOf } from '../moving.ts'
 import { consistentOf, exitStatus, summarize, summarizeShortly, withoutOracle } from '../summary.ts'
 import type { Terminal } from '../terminal.ts'
 
 const GUEST = 'demo'
+/** Ports of two agents that stand behind a relay: more than the most channels of a migration take. */
+const DATA_PORTS = 40
 const RUN_FIRST_MS = 500
 const SETTLE_TIMEOUT_MS = 10_000
 const SETTLE_POLL_MS = 20
 
 export async function run(args: Arguments, terminal: Terminal): Promise<number> {
   // Checked before anything is started.
-  const settings = settingsOf(args)
+  const cuts = cutsOf(args)
+  const settings = { ...settingsOf(args), ...(cuts === null ? {} : { advertise: RELAY_HOST }) }
   const guest = guestOf(args, GUEST)
   const json = args.flag('json')
   const watched = json ? null : terminal
@@ -30,12 +35,17 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
   for (const signal of signals) process.on(signal, interrupt)
   const agents: DemoAgent[] = []
+  let relay: ChaosRelay | null = null
   try {
-    const started = await Promise.allSettled(['alpha', 'beta'].map((name) => DemoAgent.start(name)))
+    relay = cuts === null ? null : await ChaosRelay.open(DATA_PORTS)
+    const dataPorts = relay?.range ?? ([0, 0] as const)
+    const started = await Promise.allSettled(['alpha', 'beta'].map((name) => DemoAgent.start(name, dataPorts)))
     for (const one of started) if (one.status === 'fulfilled') agents.push(one.value)
     for (const one of started) if (one.status === 'rejected') throw one.reason
     interrupted.signal.throwIfAborted()
     const [alpha, beta] = agents as [DemoAgent, DemoAgent]
+    // The destination asks the source's agent, too, at the address it dials.
+    for (const { client } of agents) await relay?.add(parseAddress(client.url).port)
     watched?.error(`${introduction(args, alpha, beta)}\n`)
     await alpha.client.startGuest(guest)
     await sleep(RUN_FIRST_MS, undefined, { signal: interrupted.signal })
@@ -46,8 +56,12 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
       const [from, to] = i % 2 === 0 ? [alpha, beta] : [beta, alpha]
       if (i > 0) await settle(from, to, interrupted.signal)
       const id = await from.client.migrate(GUEST, { to: parseAddress(to.client.url), settings })
-      const report = await follow(from.client, id, hops === undefined ? watched : null, interrupted.signal)
+      const cutter =
+        relay === null || cuts === null ? null : new LinkCutter(relay, cuts, guest.memoryBytes ?? 0, watched)
+      const shown = hops === undefined ? watched : null
+      const report = await follow(from.client, id, shown, interrupted.signal, (event) => cutter?.observe(event))
       reports.push(report)
+      if (report.outcome === 'completed') cutter?.warnOfMissingCuts(terminal)
       home = report.owner === 'destination' ? to : from
       if (hops !== undefined) watched?.out(`hop ${i + 1}: ${summarizeShortly(report)}`)
       if (report.outcome !== 'completed') break
@@ -60,6 +74,7 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
     throw new GodwitError('cancelled', 'the demo was interrupted; its guest and agents have been ended')
   } finally {
     await Promise.all(agents.map((agent) => agent.close()))
+    await relay?.close()
     for (const signal of signals) process.off(signal, interrupt)
   }
 }
@@ -74,6 +89,7 @@ function introduction(args: Arguments, alpha: DemoAgent, beta: DemoAgent): strin
     `A guest of ${formatBytes(args.number('memory') ?? 0)} with ${vcpus} vCPU${vcpus === 1 ? '' : 's'} starts at alpha ` +
       `(workload ${args.text('workload')}, content ${args.text('content')}) and moves to beta:`,
     `${args.text('movement')}, ${limit}, downtime target ${formatMs(args.number('downtime-target') ?? 0)}.`,
+    ...(args.text('chaos') === undefined ? [] : ['A relay stands between the two and cuts the link during the pull.']),
     ...(bandwidth === undefined ? [] : ['(The limit makes rounds to watch; --bandwidth none lifts it.)']),
     '',
   ].join('\n')

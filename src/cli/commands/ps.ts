@@ -1,8 +1,10 @@
 // `godwit ps`: the guests of an agent, a line each.
 
+import type { GuestView } from '../../agent/schemas.ts'
 import { formatBytes, formatCount } from '../../quantities.ts'
 import type { Arguments } from '../arguments.ts'
 import { agentOf } from '../moving.ts'
+import { lostHint, missingPagesOf, pausedHint } from '../pull-view.ts'
 import type { Terminal } from '../terminal.ts'
 
 export async function run(args: Arguments, terminal: Terminal): Promise<number> {
@@ -24,9 +26,7 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
     guest.config.program,
     `${formatCount(guest.stepsPerSecond)}/s`,
     formatBytes(guest.residentBytes),
-    guest.migration === null || guest.state === 'running' || guest.state === 'paused'
-      ? ''
-      : `${guest.migration.role === 'source' ? 'to' : 'from'} ${guest.migration.peer}`,
+    migrationText(guest),
   ])
   const table = [['GUEST', 'STATE', 'MEMORY', 'VCPUS', 'PROGRAM', 'STEPS', 'RESIDENT', 'MIGRATION'], ...rows]
   const widths = table[0]?.map((_, i) => Math.max(...table.map((cells) => cells[i]?.length ?? 0))) ?? []
@@ -38,5 +38,23 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
         .trimEnd(),
     )
   }
+  for (const guest of guests) {
+    const { name } = guest.config
+    const paused = guest.migration?.paused ?? null
+    if (guest.state === 'pulling' && paused !== null) {
+      terminal.out(`guest ${name} is paused: ${paused}\n  hint: ${pausedHint(guest.migration?.id ?? '')}`)
+    }
+    if (guest.state === 'lost') terminal.out(`guest ${name} is lost\n  hint: ${lostHint(name)}`)
+  }
   return 0
+}
+
+function migrationText(guest: GuestView): string {
+  const { migration, state } = guest
+  if (migration === null || state === 'running' || state === 'paused') return ''
+  const words = [`${migration.role === 'source' ? 'to' : 'from'} ${migration.peer}`]
+  const missing = missingPagesOf(guest)
+  if (missing !== null) words.push(`${formatCount(missing)} pages missing`)
+  if (state === 'pulling' && typeof migration.paused === 'string') words.push('paused')
+  return words.join(', ')
 }

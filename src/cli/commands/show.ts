@@ -1,10 +1,12 @@
 // `godwit show`: one guest in full.
 
+import type { GuestView } from '../../agent/schemas.ts'
 import type { Progress } from '../../events.ts'
 import { formatBytes, formatCount } from '../../quantities.ts'
 import type { Arguments } from '../arguments.ts'
 import { agentOf, guestNameOf } from '../moving.ts'
 import { progressText } from '../progress-line.ts'
+import { lostHint, pausedHint, stateText } from '../pull-view.ts'
 import type { Terminal } from '../terminal.ts'
 
 export async function run(args: Arguments, terminal: Terminal): Promise<number> {
@@ -17,10 +19,7 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
   const options = Object.entries(config.options).map(([key, value]) => `${key}=${value}`)
   const lines: [string, string][] = [
     ['guest', `${config.name} (${config.id})`],
-    [
-      'state',
-      `${guest.state}; may run ${guest.owner === 'undecided' ? 'nowhere yet' : guest.owner}; epoch ${guest.epoch}`,
-    ],
+    ['state', `${stateText(guest)}; ${ownerText(guest)}epoch ${guest.epoch}`],
     [
       'memory',
       `${formatBytes(config.memoryBytes)}, ${formatBytes(guest.residentBytes)} resident in process ${guest.pid}`,
@@ -33,9 +32,19 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
     lines.push(['migration', `${when}${migration.id} ${migration.role === 'source' ? 'to' : 'from'} ${migration.peer}`])
     if (migration.progress !== null && when === '')
       lines.push(['', progressText(migration.progress as unknown as Progress)])
+    if (guest.state === 'pulling' && typeof migration.paused === 'string') {
+      lines.push(['paused', migration.paused], ['', pausedHint(migration.id)])
+    }
   }
+  if (guest.state === 'lost') lines.push(['resolve', lostHint(config.name)])
   if (crash !== undefined) lines.push(['crash', `${crash.message} (${crash.code})`])
   if (crash?.hint !== undefined) lines.push(['', crash.hint])
   terminal.out(lines.map(([name, text]) => `${name.padEnd(10)} ${text}`).join('\n'))
   return 0
+}
+
+/** Who may run it, where the state does not say so already. */
+function ownerText({ state, owner }: GuestView): string {
+  if (state === 'pulling' || state === 'lost') return ''
+  return `may run ${owner === 'undecided' ? 'nowhere yet' : owner}; `
 }
