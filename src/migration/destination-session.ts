@@ -2,6 +2,7 @@
 // of commit-machine.ts. After PREPARED it never forgets by itself: it redials and asks (R18).
 
 import { GodwitError } from '../errors.ts'
+import { loadFree } from '../guest/free-map.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import { type Kernels, resetDigest } from '../kernels/kernels.ts'
 import { REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../limits.ts'
@@ -139,6 +140,7 @@ export class DestinationSession {
       const message = `state of ${state.vcpus.length} vCPUs for a guest of ${memory.layout.vcpus}`
       throw new GodwitError('bad-message', message)
     }
+    loadFree(memory, state.free)
     const startedAt = clock.now()
     const value = switchDigest(state.verify, memory, kernels, state.vcpus)
     this.#digest = { value, ms: clock.now() - startedAt }

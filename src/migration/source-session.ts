@@ -4,6 +4,7 @@
 
 import { GodwitError } from '../errors.ts'
 import { publish } from '../events.ts'
+import { saveFree } from '../guest/free-map.ts'
 import { resetDigest } from '../kernels/kernels.ts'
 import { abortOf } from '../wire/messages.ts'
 import type { SourceState } from './commit-machine.ts'
@@ -212,7 +213,7 @@ export class SourceSession {
       vcpus: states,
       digest,
       verify: settings.verify,
-      free: null,
+      free: saveFree(memory),
       pull: false,
       absent: null,
     })
