@@ -2,7 +2,7 @@
 // and the audit of the source's frozen memory (R16). Used by both sessions.
 
 import { GodwitError } from '../errors.ts'
-import { saveFree } from '../guest/free-map.ts'
+import { saveFree, warmFreeMap } from '../guest/free-map.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import { digestTotal, type Kernels } from '../kernels/kernels.ts'
 import type { VcpuState } from '../wire/messages.ts'
@@ -74,8 +74,10 @@ export function switchDigest(
 
 /** Runs the code of the proof once before it is needed inside the pause: its first run takes ten times as long. */
 export function warmProof(memory: GuestMemory): void {
-  const registers = new Uint8Array(1024).fill(1)
-  runningDigest(memory, [{ steps: 1, registers }])
+  const states = [{ steps: 1, registers: new Uint8Array(1024).fill(1) }]
+  runningDigest(memory, states)
+  // At the destination no page is free yet: what handles a free map is warmed on a map of its own.
+  stateDigest(states, warmFreeMap())
 }
 
 const toHex = (digest: bigint): string => (digest & MASK).toString(16).padStart(16, '0')
