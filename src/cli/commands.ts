@@ -88,7 +88,7 @@ const GUEST: OptionTable = {
   workload: {
     type: 'text',
     placeholder: 'NAME',
-    help: 'which pages the mutator writes: idle, web, hot, diab, sparse, phased, local',
+    help: 'which pages the mutator writes: idle, web, hot, diab, sparse, phased, local, free',
   },
   content: {
     type: 'text',

@@ -123,6 +123,7 @@ function byteLines({ bytes, pages, guest }: MigrationReport): string[] {
   const zero = pages.encodings.zero?.pages ?? 0
   const texts = [`${formatCount(pages.sent)} page records for ${formatCount(pages.total)} pages`]
   if (zero > 0) texts.push(`${formatCount(zero)} all-zero without content`)
+  if (pages.free > 0) texts.push(`${formatCount(pages.free)} free and not sent`)
   if (pages.skipped > 0) texts.push(`${formatCount(pages.skipped)} left out because they were dirty again`)
   lines.push(row('pages', texts.join('; ')))
   return lines

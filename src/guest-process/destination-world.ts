@@ -54,7 +54,17 @@ export function destinationWorld(options: DestinationOptions): DestinationWorld 
     const lambda = lockedLambda(reservation.guest)
     const locked = lambda === null ? null : { lambda }
     const urgent = pulls(settings.movement)
-    return ThreadedPageDestination.dial({ memory, host: at, ports, token, migration, generation: of, hash, urgent, locked })
+    return ThreadedPageDestination.dial({
+      memory,
+      host: at,
+      ports,
+      token,
+      migration,
+      generation: of,
+      hash,
+      urgent,
+      locked,
+    })
   }
   return {
     id: migration,

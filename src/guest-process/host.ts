@@ -14,8 +14,6 @@ import {
   type OwnershipRecord,
   type OwnershipStore,
   type Verdict,
-  verdictForDead,
-  verdictOfState,
 } from '../migration/ownership-record.ts'
 import type { MigrationReport } from '../migration/report.ts'
 import { mayResolve, type Resolution } from '../migration/resolution.ts'
@@ -23,6 +21,7 @@ import { pulls, settingsSchema } from '../migration/settings.ts'
 import { SourceSession } from '../migration/source-session.ts'
 import { runOracle } from '../programs/oracle.ts'
 import { assemble, type GuestParts } from './assemble.ts'
+import { type Current, IN_DOUBT, verdictOf, viewOf } from './current-move.ts'
 import { destinationWorld } from './destination-world.ts'
 import type {
   CreateOptions,
@@ -33,15 +32,8 @@ import type {
   ReceiveOptions,
   Reservation,
 } from './host-port.ts'
-import { type AgentAddress, askVerdict } from './peer-agent.ts'
+import { askVerdict } from './peer-agent.ts'
 import { openSource } from './source-world.ts'
-
-type Current =
-  | { role: 'source'; id: string; epoch: number; peer: AgentAddress; pull: boolean; session: SourceSession }
-  | { role: 'destination'; id: string; epoch: number; peer: AgentAddress; pull: boolean; session: DestinationSession }
-
-/** States in which an operator may have something to decide; what, says resolution.ts. */
-const IN_DOUBT: readonly GuestState[] = ['unreconciled', 'incoming', 'migrating', 'pulling', 'lost']
 
 export class GuestHost implements GuestHostPort {
   readonly ended: Promise<'handed-over' | 'dropped'>
@@ -114,16 +106,7 @@ export class GuestHost implements GuestHostPort {
       stepsPerSecond: this.#vcpus.stepsPerSecond(),
       residentBytes: process.memoryUsage.rss(),
       pid: process.pid,
-      migration:
-        current === null
-          ? null
-          : {
-              id: current.id,
-              role: current.role,
-              peer: `${current.peer.host}:${current.peer.port}`,
-              progress: current.role === 'destination' ? (current.session.puller?.progress() ?? null) : this.#progress,
-              paused: current.role === 'source' ? current.session.paused : (current.session.puller?.paused ?? null),
-            },
+      migration: current === null ? null : viewOf(current, this.#progress),
       ...(crash === undefined ? {} : { crash }),
     }
   }
@@ -191,14 +174,8 @@ export class GuestHost implements GuestHostPort {
     this.#state = 'running'
   }
 
-  /** What the other side is told of one migration (R18): from the live session, or from the record once it is over. */
   verdict(migration: string, epoch: number): Verdict {
-    const current = this.#current
-    if (current?.id !== migration || current.epoch !== epoch) {
-      const verdict = verdictForDead(this.#store.read(), migration).verdict
-      return verdict === 'dropped' ? 'unknown' : verdict
-    }
-    return verdictOfState(current.role, current.session.state)
+    return verdictOf(this.#current, this.#store, migration, epoch)
   }
 
   /** R21: takes a guest that is in doubt, after asking the peer; an unreachable peer needs `peerIsDead`. */
@@ -243,12 +220,8 @@ export class GuestHost implements GuestHostPort {
       const wasRunning = this.#state === 'running'
       await this.#vcpus.pause()
       try {
-        const { equal, differing } = await runOracle({
-          memory: this.#memory,
-          config: this.#config,
-          states: this.#vcpus.save(),
-          programsDirectory: this.#programsDirectory,
-        })
+        const [memory, config, programsDirectory] = [this.#memory, this.#config, this.#programsDirectory]
+        const { equal, differing } = await runOracle({ memory, config, states: this.#vcpus.save(), programsDirectory })
         return { equal, differing }
       } finally {
         if (wasRunning && this.#state === 'running') this.#vcpus.resume()
@@ -347,9 +320,9 @@ export class GuestHost implements GuestHostPort {
 
   #abandon(current: Current): void {
     if (current.role === 'source') {
+      const ended = this.#endSettling()
       current.session.decide('abandon')
-      // A session that still serves sees to the rest itself.
-      if (this.#state === 'lost') this.#settleInto(current.session)
+      if (ended) this.#settleInto(current.session)
       return
     }
     current.session.abandon()
@@ -358,9 +331,16 @@ export class GuestHost implements GuestHostPort {
   }
 
   #takeStale(session: SourceSession): void {
-    const ended = this.#state === 'lost'
+    const ended = this.#endSettling()
     session.decide('take-stale')
     if (ended) this.#settleInto(session)
+  }
+
+  /** False while the session itself still serves: it sees to the rest when it ends. */
+  #endSettling(): boolean {
+    if (this.#state === 'migrating') return false
+    this.#settling.abort(new GodwitError('cancelled', 'the operator has decided'))
+    return true
   }
 
   /** Behind the commit point the source never forgets by itself: it listens and asks until the other side has spoken. */

@@ -30,6 +30,7 @@ export class Accessors {
   readonly #floats: Float64Array<SharedArrayBuffer>
   readonly #tables: readonly [Uint8Array<SharedArrayBuffer>, Uint8Array<SharedArrayBuffer>]
   #cards: Uint8Array<SharedArrayBuffer>
+  readonly #free: Uint8Array<SharedArrayBuffer>
 
   constructor(memory: GuestMemory, registers: Uint32Array<SharedArrayBuffer>) {
     const { layout, bytes, controlBytes } = memory
@@ -42,6 +43,7 @@ export class Accessors {
     const table = (offset: number) => new Uint8Array(controlBytes.buffer, offset, layout.pageCount)
     this.#tables = [table(layout.cards[0]), table(layout.cards[1])]
     this.#cards = this.#tables[0]
+    this.#free = table(layout.free)
   }
 
   /** Marks go to this card table from now on; called by the vCPU's thread between two steps. */
@@ -126,6 +128,29 @@ export class Accessors {
     this.#bytes.set(source, address)
     const card = address >>> PAGE_SHIFT // R1
     if (this.#cards[card] === 0) this.#cards[card] = 1
+  }
+
+  /**
+   * Says that nobody needs what page `page` holds (R17): its bytes are not sent any more. Until `reuse` the page must not
+   * be read or written; what it holds then is undefined and differs from host to host.
+   */
+  free(page: number): void {
+    this.#checkPage(page)
+    this.#free[page] = 1
+    if (this.#cards[page] === 0) this.#cards[page] = 1 // R1: sent before, it is sent once more, as zero
+  }
+
+  /** Takes page `page` into use again: whatever it held, it is zero now. */
+  reuse(page: number): void {
+    this.#checkPage(page)
+    // R17: zero first. The byte of the free map is cleared when the page has its content, the mark comes last (R1).
+    this.#bytes.fill(0, page * PAGE_BYTES, (page + 1) * PAGE_BYTES)
+    this.#free[page] = 0
+    if (this.#cards[page] === 0) this.#cards[page] = 1
+  }
+
+  #checkPage(page: number): void {
+    if (this.#free[page] === undefined) throw new RangeError(`page ${page} is outside the guest`)
   }
 
   #checkRange(address: number, length: number): void {

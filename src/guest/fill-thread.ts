@@ -17,6 +17,6 @@ if (parentPort !== null) {
   const { memory, config, programUrl, firstPage, pageCount } = workerData as FillThreadData
   const module = (await import(programUrl)) as Partial<ProgramModule>
   const { vcpus, memoryBytes, options, seed } = config
-  const { bytes } = new GuestMemory(memory)
-  module.fill?.({ vcpus, memoryBytes, options, seed, bytes, firstPage, pageCount })
+  const { bytes, free } = new GuestMemory(memory)
+  module.fill?.({ vcpus, memoryBytes, options, seed, bytes, free, firstPage, pageCount })
 }

@@ -44,6 +44,8 @@ export const HEADER = {
   /** Page server: the page of the latest fault, and how many faults there were. */
   pivot: 11,
   pivotTurn: 12,
+  /** Pages of the first round that were left out because they were free (R17). */
+  freed: 13,
   /** Page server: the edges of push orders; see push-strategy.ts. Up to word 31. */
   pushEdges: 16,
 } as const

@@ -45,6 +45,11 @@ export class GuestMemory {
     return new GuestMemory({ memoryBytes, vcpus, pages: shared(memoryBytes), control: shared(layout.controlBytes) })
   }
 
+  /** The free map, one byte a page: 1 while the guest's program has it free (R17). */
+  get free(): Uint8Array<SharedArrayBuffer> {
+    return this.controlBytes.subarray(this.layout.free, this.layout.free + this.layout.pageCount)
+  }
+
   /** The form to hand to a worker thread. */
   get shared(): SharedGuestMemory {
     return {

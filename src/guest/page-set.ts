@@ -86,6 +86,8 @@ export interface SelectOrder {
   max: number
   /** The card table in use: pages marked there are skipped (Clark's to_skip). Null: take every page. */
   peekCardsOffset: number | null
+  /** The free map: pages marked there need not travel (R17). Null: they are listed like any other. */
+  freeOffset: number | null
   /** Where the u32 page numbers go. */
   listOffset: number
 }
@@ -97,9 +99,11 @@ export interface Selected {
   nextPage: number
   /** Pages taken out of the set unlisted, because their card is marked: the next harvest brings them again. */
   skipped: number
+  /** Pages taken out of the set unlisted, because they are free. */
+  freed: number
 }
 
-const selected: Selected = { count: 0, nextPage: 0, skipped: 0 }
+const selected: Selected = { count: 0, nextPage: 0, skipped: 0, freed: 0 }
 
 /**
  * Takes the next batch of pages out of the set, in ascending order from `fromPage` on. The answer is one object that
@@ -108,12 +112,13 @@ const selected: Selected = { count: 0, nextPage: 0, skipped: 0 }
 export function selectBatch(memory: GuestMemory, kernels: Kernels, order: SelectOrder): Selected {
   const { controlWords: words, controlBytes: bytes } = memory
   const { pageCount } = memory.layout
-  const { bitmapOffset, fromPage, max, peekCardsOffset } = order
+  const { bitmapOffset, fromPage, max, peekCardsOffset, freeOffset } = order
   const firstWord = bitmapOffset / 4
   const endWord = wordCount(memory)
   const list = order.listOffset / 4
   let count = 0
   let skipped = 0
+  let freed = 0
   let nextPage = Math.min(fromPage, pageCount)
   let mask = -1 << (fromPage & 31)
   for (let index = fromPage >>> 5; index < endWord && count < max; index++, mask = -1) {
@@ -130,13 +135,15 @@ export function selectBatch(memory: GuestMemory, kernels: Kernels, order: Select
       const page = (index << 5) + (31 - Math.clz32(pending & -pending))
       pending &= pending - 1
       nextPage = page + 1
-      if (peekCardsOffset !== null && bytes[peekCardsOffset + page] !== 0) skipped++
+      if (freeOffset !== null && bytes[freeOffset + page] !== 0) freed++
+      else if (peekCardsOffset !== null && bytes[peekCardsOffset + page] !== 0) skipped++
       else words[list + count++] = page
     }
     words[firstWord + index] = kept | pending
   }
   selected.count = count
   selected.skipped = skipped
+  selected.freed = freed
   // A batch that is not full has looked at every page; a full one goes on behind its last page.
   selected.nextPage = count < max ? pageCount : nextPage
   return selected

@@ -29,6 +29,8 @@ export interface Program {
 export interface FillContext extends Omit<ProgramContext, 'vcpu' | 'registers'> {
   /** The whole guest; zero until filled. */
   readonly bytes: Uint8Array
+  /** The whole guest's free map, one byte a page: set those of the range that begin as free to 1 (R17). */
+  readonly free: Uint8Array
   readonly firstPage: number
   readonly pageCount: number
 }

@@ -71,6 +71,17 @@ export class PullingAccessors extends Accessors {
     super.loadBytes(address, target)
   }
 
+  /** A page that is free need not come (R17): what it held at the source is nothing any more. */
+  override free(page: number): void {
+    if (!this.#faults.claimWhole(page)) this.#faults.need(page)
+    super.free(page)
+  }
+
+  override reuse(page: number): void {
+    if (!this.#faults.claimWhole(page)) this.#faults.need(page)
+    super.reuse(page)
+  }
+
   /** A whole page need not come before it is written (R9). */
   override storeBytes(address: number, source: Uint8Array): void {
     const whole = source.length === PAGE_BYTES && address % PAGE_BYTES === 0 && address < this.memoryBytes

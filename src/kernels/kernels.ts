@@ -11,7 +11,10 @@ export { digestTotal, resetDigest } from './digest.ts'
 /** `scan` stores one of these per page. */
 export const PAGE_CLASS = { raw: 0, zero: 1 } as const
 
-/** Passes over guest pages. kernels.wat does them at memory speed, twin.ts in plain TypeScript, with equal results. */
+/**
+ * Passes over guest pages. kernels.wat does them at memory speed, twin.ts in plain TypeScript, with equal results.
+ * `scan`, `hashRun` and `audit` take a page whose byte of the free map is set as a zero page, whatever it holds (R17).
+ */
 export interface Kernels {
   /**
    * One pass over the listed pages: stores a PAGE_CLASS byte each at `classesOffset`; with `hash` 1 also puts the page's
@@ -85,8 +88,8 @@ let compiled: WebAssembly.Module | undefined
 /** Loads the kernels over one guest's memories: compiled once per thread, instantiated per guest, a few microseconds. */
 export function loadKernels(memory: GuestMemory): Kernels {
   compiled ??= new WebAssembly.Module(Buffer.from(KERNELS_BASE64, 'base64'))
-  const { pages, control } = memory
-  const instance = new WebAssembly.Instance(compiled, { env: { pages, control } })
+  const { pages, control, layout } = memory
+  const instance = new WebAssembly.Instance(compiled, { env: { pages, control, free: layout.free } })
   const raw = instance.exports as unknown as Kernels
   return {
     scan: raw.scan,

@@ -8,6 +8,8 @@
 (module
   (import "env" "pages" (memory $pages 1 65536 shared))
   (import "env" "control" (memory $control 1 65536 shared))
+  ;; Where the free map lies in the control memory, one byte a page (R17).
+  (import "env" "free" (global $free i32))
 
   ;; 1 if the page at $at is all zero. Leaves at the first 64 bytes that are not.
   (func $isZero (param $at i32) (result i32)
@@ -70,11 +72,16 @@
       (i64.xor (local.get $hash) (i64.shr_u (local.get $hash) (i64.const 29))) (i64.const 0x165667B19E3779F9)))
     (i64.xor (local.get $hash) (i64.shr_u (local.get $hash) (i64.const 32))))
 
-  ;; What the hash table holds for the page at $at: 0 for a zero page, else its XXH64.
-  (func $pageHash (param $at i32) (result i64)
-    (if (result i64) (call $isZero (local.get $at))
+  ;; 1 if a page counts as zero: it is, or it is free, whatever its bytes are (R17).
+  (func $countsAsZero (param $page i32) (result i32)
+    (if (i32.load8_u $control (i32.add (global.get $free) (local.get $page))) (then (return (i32.const 1))))
+    (call $isZero (i32.shl (local.get $page) (i32.const 12))))
+
+  ;; What the hash table holds for a page: 0 for one that counts as zero, else its XXH64.
+  (func $pageHash (param $page i32) (result i64)
+    (if (result i64) (call $countsAsZero (local.get $page))
       (then (i64.const 0))
-      (else (call $xxh64 (local.get $at)))))
+      (else (call $xxh64 (i32.shl (local.get $page) (i32.const 12))))))
 
   ;; mix64(hash ^ (page + 1) * golden ratio): also the seal that travels with a page after the switch (R10).
   (func $mix (param $hash i64) (param $page i32) (result i64)
@@ -112,13 +119,12 @@
   ;; Classes of the listed pages and, with $hash, their hashes and the digest, in one pass. Returns the zero pages.
   (func (export "scan") (param $list i32) (param $count i32) (param $classes i32) (param $hashes i32) (param $digest i32)
     (param $hash i32) (result i32)
-    (local $page i32) (local $at i32) (local $zero i32) (local $zeroPages i32) (local $change i64)
+    (local $page i32) (local $zero i32) (local $zeroPages i32) (local $change i64)
     (block $done
       (loop $next
         (br_if $done (i32.eqz (local.get $count)))
         (local.set $page (i32.load $control (local.get $list)))
-        (local.set $at (i32.shl (local.get $page) (i32.const 12)))
-        (local.set $zero (call $isZero (local.get $at)))
+        (local.set $zero (call $countsAsZero (local.get $page)))
         (i32.store8 $control (local.get $classes) (local.get $zero))
         (local.set $zeroPages (i32.add (local.get $zeroPages) (local.get $zero)))
         (if (local.get $hash)
@@ -127,7 +133,7 @@
               (call $replace (local.get $page)
                 (if (result i64) (local.get $zero)
                   (then (i64.const 0))
-                  (else (call $xxh64 (local.get $at))))
+                  (else (call $xxh64 (i32.shl (local.get $page) (i32.const 12)))))
                 (local.get $hashes))))))
         (local.set $list (i32.add (local.get $list) (i32.const 4)))
         (local.set $classes (i32.add (local.get $classes) (i32.const 1)))
@@ -144,7 +150,7 @@
         (br_if $done (i32.eqz (local.get $count)))
         (local.set $change (i64.add (local.get $change)
           (call $replace (local.get $page)
-            (call $pageHash (i32.shl (local.get $page) (i32.const 12)))
+            (call $pageHash (local.get $page))
             (local.get $hashes))))
         (local.set $page (i32.add (local.get $page) (i32.const 1)))
         (local.set $count (i32.sub (local.get $count) (i32.const 1)))
@@ -160,7 +166,7 @@
       (loop $next
         (br_if $done (i32.eqz (local.get $count)))
         (local.set $page (i32.load $control (local.get $list)))
-        (local.set $hash (call $pageHash (i32.shl (local.get $page) (i32.const 12))))
+        (local.set $hash (call $pageHash (local.get $page)))
         (local.set $zeroPages (i32.add (local.get $zeroPages) (i64.eqz (local.get $hash))))
         (i32.store $control (local.get $table) (local.get $page))
         (i32.store $control offset=4 (local.get $table) (i32.sub (i32.const 2) (i64.eqz (local.get $hash))))
@@ -182,7 +188,7 @@
       (loop $next
         (br_if $done (i32.eq (local.get $good) (local.get $count)))
         (local.set $page (i32.load $control (local.get $table)))
-        (local.set $hash (call $pageHash (i32.shl (local.get $page) (i32.const 12))))
+        (local.set $hash (call $pageHash (local.get $page)))
         (br_if $done (i64.ne
           (i64.load $control offset=8 (local.get $table))
           (call $mix (local.get $hash) (local.get $page))))
@@ -397,7 +403,7 @@
       (loop $next
         (br_if $done (i32.eqz (local.get $count)))
         (if (i64.ne
-              (call $pageHash (i32.shl (local.get $page) (i32.const 12)))
+              (call $pageHash (local.get $page))
               (i64.load $control (i32.add (local.get $hashes) (i32.shl (local.get $page) (i32.const 3)))))
           (then (return (local.get $page))))
         (local.set $page (i32.add (local.get $page) (i32.const 1)))

@@ -57,7 +57,9 @@ export function createTwin(memory: GuestMemory): Kernels {
     controlBytes.subarray(offset + index * PAGE_BYTES, offset + (index + 1) * PAGE_BYTES)
   const tableHash = (hashesOffset: number, page: number): bigint => wrap(controlLongs[hashesOffset / 8 + page] ?? 0n)
   const isZero = (page: number): boolean => pageBytes(page).every((byte) => byte === 0)
-  const pageHash = (page: number): bigint => (isZero(page) ? 0n : xxh64OfPage(pageWords, page * PAGE_WORDS))
+  const isFree = (page: number): boolean => controlBytes[memory.layout.free + page] !== 0
+  const countsAsZero = (page: number): boolean => isFree(page) || isZero(page) // R17
+  const pageHash = (page: number): bigint => (countsAsZero(page) ? 0n : xxh64OfPage(pageWords, page * PAGE_WORDS))
 
   const rehash = (page: number, hashesOffset: number, digestOffset: number): void => {
     const hash = pageHash(page)
@@ -71,7 +73,7 @@ export function createTwin(memory: GuestMemory): Kernels {
       let zeroPages = 0
       for (let index = 0; index < count; index++) {
         const page = listed(listOffset, index)
-        const zero = isZero(page)
+        const zero = countsAsZero(page)
         controlBytes[classesOffset + index] = zero ? PAGE_CLASS.zero : PAGE_CLASS.raw
         if (zero) zeroPages++
         if (hash) rehash(page, hashesOffset, digestOffset)

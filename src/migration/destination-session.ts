@@ -2,6 +2,7 @@
 // of commit-machine.ts. After PREPARED it never forgets by itself: it redials and asks (R18).
 
 import { GodwitError } from '../errors.ts'
+import { loadFree } from '../guest/free-map.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import { type Kernels, resetDigest } from '../kernels/kernels.ts'
 import { REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../limits.ts'
@@ -15,8 +16,8 @@ import {
 import { Inbox } from './inbox.ts'
 import { type OwnershipRecord, type OwnershipStore, type Verdict, writeIfPossible } from './ownership-record.ts'
 import type { Clock, ControlLink, PageDestination, Vcpus } from './ports.ts'
-import { beginPulling, Puller, type PullerLinks } from './puller.ts'
 import { requireEqualDigests, switchDigest, warmProof } from './proof.ts'
+import { beginPulling, Puller, type PullerLinks } from './puller.ts'
 
 /** How long the destination's step rate is sampled for the report once the guest runs here. */
 const SAMPLE_MS = 100
@@ -172,6 +173,7 @@ export class DestinationSession {
       const message = `state of ${state.vcpus.length} vCPUs for a guest of ${memory.layout.vcpus}`
       throw new GodwitError('bad-message', message)
     }
+    loadFree(memory, state.free)
   }
 
   /** R15: the destination proves equality before the source gives up ownership. */
@@ -201,8 +203,7 @@ export class DestinationSession {
           running = this.#activate()
           const ended = this.#puller === null ? null : await running.then(() => this.#pull(this.#puller as Puller))
           if (ended !== null) return ended
-        }
-        else if (message.type === 'commit') this.#apply('commit')
+        } else if (message.type === 'commit') this.#apply('commit')
         else if (this.#state === 'owner') this.#apply('done')
         if (this.#state === 'settled') {
           await running
@@ -252,8 +253,8 @@ export class DestinationSession {
     if (this.#state !== 'pulling') return { owner: true }
     if (pulled === 'whole') {
       this.#apply('complete')
+      // The lanes stay until the source says `done`: their end would look like a cut to it.
       this.#onWhole()
-      await this.#pages?.close()
       return null
     }
     if (pulled === 'lost') {
@@ -292,7 +293,8 @@ export class DestinationSession {
       this.#apply('peer-lost')
       return { owner: true }
     }
-    if (this.#state === 'owner') return verdict === 'released' && ++this.#askedAsOwner > this.#patience ? { owner: true } : null
+    if (this.#state === 'owner')
+      return verdict === 'released' && ++this.#askedAsOwner > this.#patience ? { owner: true } : null
     if (verdict === 'not-released') {
       this.#apply('not-released')
       return { owner: false, error }

@@ -2,6 +2,7 @@
 // named as absent and follow when the guest runs at the destination (post-copy, hybrid). Then the state crosses, with the
 // digest over everything that the destination is to have by then.
 
+import { saveFree } from '../guest/free-map.ts'
 import { THREAD_BLOCK } from '../guest/layout.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import { countBits } from '../guest/page-set.ts'
@@ -41,7 +42,7 @@ async function sendRest(context: SourceContext, round: number, { pausedFrom, pau
   const sent = await context.orInterrupt(sending)
   const sentAt = clock.now()
   const digest = switchDigest(verify, memory, kernels, states)
-  const rest = { free: null, pull: false, absent: null }
+  const rest = { free: saveFree(memory), pull: false, absent: null }
   control.send({ type: 'state', round, epoch, vcpus: states, digest, verify, ...rest })
   const stateAt = clock.now()
   await context.orInterrupt(placed)
@@ -57,6 +58,8 @@ async function sendRest(context: SourceContext, round: number, { pausedFrom, pau
 async function nameAbsent(context: SourceContext, round: number, { pausedFrom, pausedAt }: Paused): Promise<Frozen> {
   const { vcpus, clock, memory, kernels, settings, control, epoch } = context
   const { verify } = settings
+  const free = saveFree(memory)
+  if (round === 0 && free !== null) leaveOut(memory, free)
   const absent = round === 0 ? null : absentPages(context)
   rememberAbsent(memory)
   resetPushOrder(memory)
@@ -64,7 +67,7 @@ async function nameAbsent(context: SourceContext, round: number, { pausedFrom, p
   const states = vcpus.save()
   const sentAt = clock.now()
   const digest = switchDigest(verify, memory, kernels, states)
-  const rest = { free: null, pull: true, absent }
+  const rest = { free, pull: true, absent }
   control.send({ type: 'state', round: round - 1, epoch, vcpus: states, digest, verify, ...rest })
   const stateAt = clock.now()
   return { pausedFrom, pausedAt, sentAt, stateAt, placedAt: stateAt, digest }
@@ -82,6 +85,14 @@ export function forgetPages(memory: GuestMemory, kernels: SourceContext['kernels
   const { hashes, pageCount, threadBlocks } = memory.layout
   const mainThread = threadBlocks + MAX_LANES * THREAD_BLOCK.bytes
   kernels.forget(bitmapOffset, Math.ceil(pageCount / 32), hashes, mainThread + THREAD_BLOCK.digest)
+}
+
+/** R17: free pages are zero at a fresh destination; they are not sent. */
+function leaveOut({ layout, controlBytes }: GuestMemory, pages: Uint8Array): void {
+  for (let byte = 0; byte < pages.length; byte++) {
+    const at = layout.toSend + byte
+    controlBytes[at] = (controlBytes[at] as number) & ~(pages[byte] as number)
+  }
 }
 
 /** The bitmap `dirty` keeps what was absent at the switch: recovery sends nothing else, and the audit leaves it out. */

@@ -272,7 +272,9 @@ function etaOf(missingPages: number, bytesPerSecond: number): [number, number] |
 function sendAgain({ memory }: SourceContext, missing: Uint8Array): void {
   const { toSend, dirty, pageCount } = memory.layout
   if (missing.length !== pageCount / 8) {
-    throw new GodwitError('bad-message', `missing pages of a guest of ${missing.length * 8} pages`, { side: 'destination' })
+    throw new GodwitError('bad-message', `missing pages of a guest of ${missing.length * 8} pages`, {
+      side: 'destination',
+    })
   }
   const { controlBytes } = memory
   for (let byte = 0; byte < missing.length; byte++) {

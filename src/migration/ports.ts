@@ -41,6 +41,8 @@ export interface RoundOrder {
 export interface RoundSent {
   readonly sent: number
   readonly skipped: number
+  /** Pages of the first round that did not travel because they are free (R17). */
+  readonly free: number
   /** Bytes of page frames at the sockets. */
   readonly bytes: number
   readonly zeroPages: number

@@ -2,6 +2,7 @@
 // and the audit of the source's frozen memory (R16). Used by both sessions.
 
 import { GodwitError } from '../errors.ts'
+import { saveFree, warmFreeMap } from '../guest/free-map.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import { hasPage } from '../guest/page-set.ts'
 import { digestTotal, type Kernels } from '../kernels/kernels.ts'
@@ -13,8 +14,11 @@ const FNV_PRIME = 0x100000001b3n
 /** Pages hashed between two turns of the event loop: 16 MiB, about 2 ms. */
 const SLICE_PAGES = 4096
 
-/** Digest of what crosses beside the pages: every vCPU's step count and registers. FNV-1a over 64-bit words. */
-export function stateDigest(states: readonly VcpuState[]): bigint {
+/**
+ * Digest of what crosses beside the pages: every vCPU's step count and registers, FNV-1a over 64-bit words, and the free
+ * map (a bitmap as `saveFree` makes it).
+ */
+export function stateDigest(states: readonly VcpuState[], free: Uint8Array | null): bigint {
   let digest = 0xcbf29ce484222325n
   for (const state of states) {
     digest = ((digest ^ BigInt(state.steps)) * FNV_PRIME) & MASK
@@ -24,12 +28,23 @@ export function stateDigest(states: readonly VcpuState[]): bigint {
       if (word !== 0n) digest = ((digest ^ word ^ BigInt(offset)) * FNV_PRIME) & MASK
     }
   }
-  return digest
+  return free === null ? digest : ((digest ^ bitmapDigest(free)) * FNV_PRIME) & MASK
 }
 
-/** The digest of what was sent or placed so far, with the vCPU state: 16 hex digits. */
+/** Two 32-bit hashes side by side, FNV-1a and one that begins and multiplies otherwise: 128 KiB take part of a ms. */
+function bitmapDigest(bitmap: Uint8Array): bigint {
+  let [low, high] = [0x811c9dc5, 0x9747b28c]
+  for (let index = 0; index < bitmap.length; index++) {
+    const byte = bitmap[index] as number
+    low = Math.imul(low ^ byte, 0x01000193)
+    high = Math.imul((high ^ byte) + (high >>> 15), 0x85ebca6b)
+  }
+  return (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0)
+}
+
+/** The digest of what was sent or placed so far, with the vCPU state and the free map in memory: 16 hex digits. */
 export function runningDigest(memory: GuestMemory, states: readonly VcpuState[]): string {
-  return toHex(digestTotal(memory) + stateDigest(states))
+  return toHex(digestTotal(memory) + stateDigest(states, saveFree(memory)))
 }
 
 /** Hashes every page now (`--verify full`); only while nothing writes. Does not touch the hash table. */
@@ -44,7 +59,7 @@ export function fullDigest(memory: GuestMemory, kernels: Kernels, states: readon
   const total = memory.controlLongs[thread / 8] ?? 0n
   memory.controlBytes.set(saved, hashes)
   memory.controlLongs[thread / 8] = savedDigest
-  return toHex(BigInt.asUintN(64, total) + stateDigest(states))
+  return toHex(BigInt.asUintN(64, total) + stateDigest(states, saveFree(memory)))
 }
 
 /** What both sides must agree on before the commit, by the migration's way to verify; null: nothing. */
@@ -60,8 +75,10 @@ export function switchDigest(
 
 /** Runs the code of the proof once before it is needed inside the pause: its first run takes ten times as long. */
 export function warmProof(memory: GuestMemory): void {
-  const registers = new Uint8Array(1024).fill(1)
-  runningDigest(memory, [{ steps: 1, registers }])
+  const states = [{ steps: 1, registers: new Uint8Array(1024).fill(1) }]
+  runningDigest(memory, states)
+  // At the destination no page is free yet: what handles a free map is warmed on a map of its own.
+  stateDigest(states, warmFreeMap())
 }
 
 const toHex = (digest: bigint): string => (digest & MASK).toString(16).padStart(16, '0')

@@ -66,6 +66,7 @@ export class ReportBuilder {
   readonly #startedAt: number
   readonly #stages: Partial<Record<Stage, number>> = {}
   readonly #encodings = { zero: { pages: 0, bytes: 0 }, raw: { pages: 0, bytes: 0 } }
+  #freePages = 0
   #stage: Stage = 'prepare'
   #stageStartedAt: number
   #endedAt: number | null = null
@@ -96,6 +97,7 @@ export class ReportBuilder {
   /** Takes in one round. */
   round(report: RoundReport, sent: RoundSent): void {
     this.rounds.push(report)
+    this.#freePages += sent.free
     this.#encodings.zero.pages += sent.zeroPages
     this.#encodings.raw.pages += sent.rawPages
     this.#encodings.raw.bytes += sent.rawPages * PAGE_BYTES
@@ -189,7 +191,7 @@ export class ReportBuilder {
         sent,
         encodings: this.#withPulled(pulled),
         skipped: this.rounds.reduce((sum, round) => sum + round.skipped, 0),
-        free: 0,
+        free: this.#freePages,
         duplicateFactor: sent / pageCount,
       },
       rounds: this.rounds,

@@ -7,10 +7,11 @@ import { publish } from '../events.ts'
 import { resetDigest } from '../kernels/kernels.ts'
 import { abortOf } from '../wire/messages.ts'
 import type { SourceState } from './commit-machine.ts'
+import { CommitWait, reportLoss } from './commit-wait.ts'
 import { freeze } from './freeze.ts'
 import type { Inbox } from './inbox.ts'
-import type { ControlLink, PageSource } from './ports.ts'
 import { PageServer } from './page-server.ts'
+import type { ControlLink, PageSource } from './ports.ts'
 import { precopy, selectEverything } from './precopy.ts'
 import { auditPages, warmProof } from './proof.ts'
 import { isPulledWhole, recordFaults } from './pulled.ts'
@@ -23,10 +24,6 @@ import { SourceLinks } from './source-links.ts'
 import { SourceOwnership } from './source-ownership.ts'
 import { recordDowntime, type SwitchTimes } from './switch-times.ts'
 
-/** How long a released guest may be in doubt before the report says `unreconciled`; reconciling goes on after it. */
-const DOUBT_MS = 10_000
-/** A lost link: how long a redial is awaited before the destination's agent is asked again. */
-const REDIAL_WAIT_MS = 1000
 const USAGE_WAIT_MS = 1000
 /** A reason that was sent before the channels were closed arrives within this. */
 const REASON_WAIT_MS = 500
@@ -42,7 +39,7 @@ export class SourceSession {
   #inDowntimeFrom = 0
   #inDowntimeTo = 0
   #server: PageServer | null = null
-  #context: SourceContext | null = null
+  readonly #wait: CommitWait
   #sameHost = false
   readonly #handshakesBefore: { count: number; totalMs: number }
 
@@ -54,6 +51,7 @@ export class SourceSession {
     const head = { id: world.id, guest: world.guest, names: world.names, settings: world.settings }
     this.#report = new ReportBuilder(head, () => world.clock.now())
     this.#report.facts.slowdown.before = stepsPerSecondBefore
+    this.#wait = new CommitWait(world, this.#links, this.#ownership, this.#report)
     this.#interrupted = new Promise((_, reject) => {
       this.#interrupt.signal.addEventListener('abort', () => reject(this.#interrupt.signal.reason), { once: true })
     })
@@ -144,7 +142,6 @@ export class SourceSession {
     })
     this.#sameHost = sameHost
     const context = this.#makeContext(control, pages, inbox)
-    this.#context = context
     if (pulls(world.settings.movement)) this.#server = new PageServer(context, this.#links, this.#ownership)
     return context
   }
@@ -207,7 +204,7 @@ export class SourceSession {
     this.#report.facts.owner = 'nobody'
     // R22: from here on the source is a page server, whether it has heard that the guest runs or not.
     this.#server?.begin()
-    const active = await this.#awaitActive()
+    const active = await this.#wait.active()
     if (active === null) return
     this.#report.enter('activate')
     const times: SwitchTimes = { ...frozen, preparedAt, digestMs: prepared.digestMs, activateMs: active.activateMs }
@@ -228,7 +225,7 @@ export class SourceSession {
     facts.pull = { ...facts.pull, ...counts, recoveries: server.recoveries, residualDependencyMs }
     facts.pulledZeroPages = zeroPages
     if (this.state !== 'done') {
-      this.#reportLoss()
+      reportLoss(this.#report, this.state)
       return false
     }
     facts.owner = 'destination'
@@ -237,16 +234,6 @@ export class SourceSession {
     recordFaults(facts, complete)
     if (facts.checks.digest !== undefined) facts.checks.digest = isPulledWhole(context, complete)
     return true
-  }
-
-  #reportLoss(): void {
-    const stale = this.state === 'reclaimed'
-    const message = stale
-      ? 'the operator took the guest back as it was at the switch'
-      : 'the destination process died while it pulled: neither host has all of the memory'
-    const hint = 'give it up: godwit resolve GUEST --abandon, or go back to the switch: godwit resolve GUEST --take-stale'
-    this.#report.fail(new GodwitError('lost', message, stale ? {} : { hint }), 'lost')
-    this.#report.facts.owner = stale ? 'source' : 'nobody'
   }
 
   /** R19: whoever asked for stop-and-copy asked for a long pause; else no pause may be much longer than was aimed at. */
@@ -266,100 +253,15 @@ export class SourceSession {
    * aborts; then `state` says what came of it. The world must still take redials.
    */
   async settle(signal: AbortSignal): Promise<void> {
-    signal.addEventListener('abort', () => this.#links.control?.close(), { once: true })
-    while (this.state === 'released' && !signal.aborted) await this.#hear(signal)
+    const end = (): void => {
+      this.#server?.end()
+      this.#links.control?.close()
+    }
+    signal.addEventListener('abort', end, { once: true })
+    await this.#wait.settle(signal)
     // A destination that was out of reach may run and need its pages.
-    if (this.state === 'serving' && this.#context !== null) await this.#server?.serve(false)
+    if (this.state === 'serving') await this.#server?.serve(false)
     this.#links.control?.close()
-  }
-
-  /** R18: behind the commit point only the destination's word, or its agent's, ends the wait. */
-  async #awaitActive(): Promise<{ leftAt: bigint[]; activateMs: number } | null> {
-    const { clock } = this.#world
-    const doubtFrom = clock.now()
-    const never = new AbortController().signal
-    for (;;) {
-      const active = await this.#hear(never)
-      if (active !== null) return active
-      if (this.state === 'reclaimed' || this.state === 'lost') return null
-      if (clock.now() - doubtFrom > DOUBT_MS) return this.#leaveUnreconciled()
-    }
-  }
-
-  /** One turn of waiting for the destination: a message, or, when the link is lost, its agent's word or a redial. */
-  async #hear(signal: AbortSignal): Promise<{ leftAt: bigint[]; activateMs: number } | null> {
-    try {
-      const message = await this.#links.inbox.any(({ type }) => type === 'active' || type === 'ask')
-      if (signal.aborted) return null
-      if (message.type === 'active') return this.#accepted(message)
-      this.#ownership.apply('ask')
-      return null
-    } catch {
-      if (signal.aborted) return null
-      this.#ownership.apply('cut')
-    }
-    const verdict = await this.#world.askPeerAgent()
-    if (signal.aborted) return null
-    if (verdict === 'dropped') return this.#reclaim()
-    if (verdict === 'owner') return this.#accepted({ leftAt: [], activateMs: 0 })
-    if (verdict === 'lost') {
-      this.#ownership.apply('peer-lost')
-      this.#reportLoss()
-      return null
-    }
-    await this.#awaitRedial(REDIAL_WAIT_MS)
-    return null
-  }
-
-  #accepted<T>(active: T): T {
-    if (this.#server !== null) {
-      this.#ownership.apply('active-pulling')
-      return active
-    }
-    this.#ownership.apply('active')
-    this.#report.facts.owner = 'destination'
-    this.#report.facts.outcome = 'completed'
-    return active
-  }
-
-  async #awaitRedial(ms: number): Promise<void> {
-    const { clock } = this.#world
-    const enough = new AbortController()
-    const timer = clock.sleep(ms, enough.signal).then(
-      () => enough.abort(new Error('no redial yet')),
-      () => {},
-    )
-    try {
-      const control = await this.#world.redialled(enough.signal)
-      this.#links.use(control)
-      this.#ownership.control = control
-    } catch {
-      // Nobody dialled in time; the caller asks the agent again.
-    } finally {
-      enough.abort(new Error('over'))
-      await timer
-    }
-  }
-
-  /** R20: the destination's process died before it owned the guest, and its agent has written *dropped*. */
-  #reclaim(): null {
-    this.#ownership.apply('peer-dropped')
-    const error = new GodwitError('peer-dead', 'the destination process died during the commit', {
-      side: 'destination',
-      hint: 'the guest runs at the source again; migrate once more',
-    })
-    this.#report.fail(error, 'failed')
-    this.#report.facts.owner = 'source'
-    return null
-  }
-
-  #leaveUnreconciled(): null {
-    const error = new GodwitError('unreconciled', 'the destination cannot be reached behind the commit point', {
-      side: 'source',
-      hint: 'the guest is paused here; when its host is dead for good: godwit resolve GUEST --take --peer-is-dead',
-    })
-    this.#report.fail(error, 'unreconciled')
-    return null
   }
 
   /** R16: audits the frozen memory, then lets the destination go on alone. */
@@ -367,7 +269,12 @@ export class SourceSession {
     const { memory, kernels, settings } = context
     const facts = this.#report.facts
     if (settings.verify === 'digest') {
-      const differing = await auditPages(memory, kernels, () => context.breathe(), this.#server === null ? null : memory.layout.dirty)
+      const differing = await auditPages(
+        memory,
+        kernels,
+        () => context.breathe(),
+        this.#server === null ? null : memory.layout.dirty,
+      )
       facts.checks.audit = differing.length === 0
       if (differing.length > 0) {
         const pages = differing.join(', ')

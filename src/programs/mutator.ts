@@ -1,11 +1,12 @@
 // The built-in guest of demos, tests and benchmarks: writes words by a workload, checks what it reads, and is
-// deterministic, so that the replay oracle can compute what its memory must be. Options: workload, content, and for
-// `local` streams and jump.
+// deterministic, so that the replay oracle can compute what its memory must be. Options: workload, content, for `local`
+// streams and jump, for `free` declare.
 
 import type { Accessors } from '../guest/accessors.ts'
 import type { FillContext, Program, ProgramContext } from '../guest/program.ts'
 import { PAGE_BYTES } from '../limits.ts'
 import { CONTENTS, type Content, fillPage, pageKind, valueFor } from './contents.ts'
+import { declares, FreeWorkload, fillFree } from './free-workload.ts'
 import { Journal, journalPages } from './journal.ts'
 import { below, hash32, nextRandom, RANDOM_WORDS, seedRandom } from './rng.ts'
 import { firstOwned, ownedCount } from './words.ts'
@@ -31,6 +32,8 @@ export interface MutatorOptions {
   readonly streams: number
   /** `local`: probability that a stream jumps instead of going on. */
   readonly jump: number
+  /** `free`: whether the engine is told which pages are free; false is the baseline to compare with. */
+  readonly declare: boolean
 }
 
 function oneOf<T extends string>(names: readonly T[], value: unknown, what: string): T {
@@ -50,6 +53,7 @@ export function mutatorOptions(options: ProgramContext['options']): MutatorOptio
     content: oneOf(CONTENTS, content, 'content'),
     streams: Number(streams),
     jump: Number(jump),
+    declare: declares(options.declare),
   }
 }
 
@@ -77,7 +81,7 @@ class Mutator implements Program {
 
   step(accessors: Accessors): boolean {
     const { workload } = this.#options
-    if (workload === 'idle') return false
+    if (workload === 'idle' || workload === 'free') return false
     const { registers } = accessors
     if (registers[SEEDED] === 0) this.#begin(registers)
     const steps = registers[STEPS] as number
@@ -143,13 +147,14 @@ class Mutator implements Program {
 }
 
 export function create(context: ProgramContext): Program {
-  return new Mutator(context)
+  return mutatorOptions(context.options).workload === 'free' ? new FreeWorkload(context) : new Mutator(context)
 }
 
 /** First content; journals begin empty. */
 export function fill(context: FillContext): void {
   const { bytes, firstPage, pageCount, memoryBytes, vcpus, seed } = context
-  const { content } = mutatorOptions(context.options)
+  const { workload, content } = mutatorOptions(context.options)
+  if (workload === 'free') return fillFree(context, content)
   const words = new Uint32Array(bytes.buffer, bytes.byteOffset, memoryBytes / 4)
   const from = Math.max(firstPage, journalPages(memoryBytes, vcpus))
   for (let page = from; page < firstPage + pageCount; page++) fillPage(bytes, words, content, seed, page)

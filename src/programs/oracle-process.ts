@@ -1,6 +1,8 @@
 // The oracle's process: replays a guest from its header, then compares the pages that follow on standard input and
 // prints one JSON answer. Started by oracle.ts.
 
+import { loadFree } from '../guest/free-map.ts'
+import { GuestMemory } from '../guest/memory.ts'
 import type { OracleAnswer, OracleHeader } from './oracle.ts'
 import type { ProgramModule } from './program.ts'
 import { freshMemory, type Replayed, replaySteps } from './replay.ts'
@@ -13,13 +15,26 @@ async function replayed(header: OracleHeader): Promise<Replayed> {
   return replaySteps(freshMemory(header.config, module), header.config, module, header.steps)
 }
 
-/** Notes the pages that differ in a piece of the stream that begins at byte `offset` of the guest. */
-function compare(expected: Uint8Array, piece: Buffer, offset: number, differing: Set<number>): void {
+/** Notes the pages that are free on one side only (R17). */
+function compareFree({ config, free }: OracleHeader, expected: Uint8Array, differing: Set<number>): void {
+  const found = GuestMemory.create(config.memoryBytes, config.vcpus)
+  loadFree(found, free === null ? null : Buffer.from(free, 'base64'))
+  found.free.forEach((isFree, page) => {
+    if ((isFree === 0) !== (expected[page] === 0) && differing.size < MAX_LISTED) differing.add(page)
+  })
+}
+
+/**
+ * Notes the pages that differ in a piece of the stream that begins at byte `offset` of the guest. A free page counts as
+ * zero on both sides: in a guest that never moved it holds garbage, after a migration nothing (R17).
+ */
+function compare({ bytes: expected, free }: GuestMemory, piece: Buffer, offset: number, differing: Set<number>): void {
   if (Buffer.compare(expected.subarray(offset, offset + piece.length), piece) === 0) return
   for (let at = 0; at < piece.length; ) {
     const page = Math.floor((offset + at) / PAGE_BYTES)
     const end = Math.min(piece.length, (page + 1) * PAGE_BYTES - offset)
-    const equal = Buffer.compare(expected.subarray(offset + at, offset + end), piece.subarray(at, end)) === 0
+    const equal =
+      free[page] !== 0 || Buffer.compare(expected.subarray(offset + at, offset + end), piece.subarray(at, end)) === 0
     if (!equal && differing.size < MAX_LISTED) differing.add(page)
     at = end
   }
@@ -47,11 +62,12 @@ async function main(): Promise<OracleAnswer> {
       if (pending.length < 4 + length) continue
       header = JSON.parse(pending.toString('utf8', 4, 4 + length)) as OracleHeader
       replay = await replayed(header)
+      compareFree(header, replay.memory.free, differing)
       piece = pending.subarray(4 + length)
     }
     if (replay === null) continue
     if (offset + piece.length > replay.memory.bytes.length) throw new Error('more pages than the guest has')
-    compare(replay.memory.bytes, piece, offset, differing)
+    compare(replay.memory, piece, offset, differing)
     offset += piece.length
   }
   if (header === null || replay === null) throw new Error('the stream ended within its header')

@@ -6,6 +6,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { GodwitError } from '../errors.ts'
 import type { GuestConfig } from '../guest/config.ts'
+import { saveFree } from '../guest/free-map.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import type { VcpuState } from '../guest/vcpus-port.ts'
 import { workerUrl } from '../worker-url.ts'
@@ -26,7 +27,7 @@ export interface OracleRequest {
 
 export interface OracleAnswer {
   readonly equal: boolean
-  /** Numbers of the first pages that differ, at most 64. */
+  /** Numbers of the first pages that differ, in what they hold or in whether they are free, at most 64. */
   readonly differing: number[]
   /** vCPUs whose registers differ. */
   readonly registersDiffer: number[]
@@ -39,16 +40,20 @@ export interface OracleHeader {
   readonly steps: number[]
   /** Base64, one a vCPU. */
   readonly registers: string[]
+  /** The free map as a bitmap, base64; null: no page is free. */
+  readonly free: string | null
 }
 
 /** Throws `oracle-failed` when the process itself fails; a difference is an answer. */
 export async function runOracle(request: OracleRequest): Promise<OracleAnswer> {
   const { memory, config, states, programsDirectory } = request
+  const free = saveFree(memory)
   const header: OracleHeader = {
     config,
     programUrl: await programSource(programsDirectory).locate(config.program, config.programHash),
     steps: states.map(({ steps }) => steps),
     registers: states.map(({ registers }) => Buffer.from(registers).toString('base64')),
+    free: free === null ? null : Buffer.from(free).toString('base64'),
   }
   const file = fileURLToPath(workerUrl(import.meta.url, './oracle-process'))
   const child = spawn(process.execPath, [file], { stdio: ['pipe', 'pipe', 'pipe'] })

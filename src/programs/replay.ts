@@ -19,8 +19,8 @@ export interface Replayed {
 export function freshMemory(config: GuestConfig, module: ProgramModule): GuestMemory {
   const memory = GuestMemory.create(config.memoryBytes, config.vcpus)
   const { memoryBytes, vcpus, options, seed } = config
-  const { bytes } = memory
-  module.fill?.({ memoryBytes, vcpus, options, seed, bytes, firstPage: 0, pageCount: memory.layout.pageCount })
+  const { bytes, free } = memory
+  module.fill?.({ memoryBytes, vcpus, options, seed, bytes, free, firstPage: 0, pageCount: memory.layout.pageCount })
   return memory
 }
 

@@ -3,7 +3,7 @@
 
 import { below, hash32, nextRandom } from './rng.ts'
 
-export const WORKLOADS = ['idle', 'web', 'hot', 'diab', 'sparse', 'phased', 'local'] as const
+export const WORKLOADS = ['idle', 'web', 'hot', 'diab', 'sparse', 'phased', 'local', 'free'] as const
 export type Workload = (typeof WORKLOADS)[number]
 
 /** Steps per page record sent when a guest is locked to its transfer. `phased`: the mean of its two phases. */
@@ -15,6 +15,7 @@ export const LAMBDA: Readonly<Record<Workload, number>> = {
   sparse: 2,
   phased: 0.6,
   local: 1,
+  free: 0.2,
 }
 
 /** A share of the pages that takes a share of the writes; the rest goes anywhere. */

@@ -90,3 +90,36 @@ test('marks go to the table in use', () => {
   accessors.storeU32(4096 * 5, 1)
   expect([marked(0), marked(1)]).toEqual([[], [5]])
 })
+
+describe('free pages (R17)', () => {
+  const freePages = (): number[] => [...memory.free.entries()].filter(([, free]) => free !== 0).map(([page]) => page)
+
+  test('free marks the page and leaves its bytes; reuse makes it zero and marks it', () => {
+    accessors.storeU32(3 * 4096, 7)
+    accessors.storeU32(4 * 4096 - 4, 8)
+    accessors.useTable(1)
+    accessors.free(3)
+    accessors.free(3)
+    expect([freePages(), marked(1), memory.bytes[3 * 4096]]).toEqual([[3], [3], 7])
+    memory.controlBytes.fill(0, memory.layout.cards[1], memory.layout.cards[1] + memory.layout.pageCount)
+    accessors.reuse(3)
+    expect([freePages(), marked(1)]).toEqual([[], [3]])
+    expect(memory.bytes.subarray(3 * 4096, 4 * 4096).every((byte) => byte === 0)).toBe(true)
+    accessors.storeU8(3 * 4096, 1)
+    accessors.reuse(3)
+    expect([freePages(), accessors.loadU8(3 * 4096)]).toEqual([[], 0])
+  })
+
+  test('neighbours stay as they are', () => {
+    for (const page of [0, 1, 2]) accessors.storeU8(page * 4096 + 4095, 9)
+    accessors.free(1)
+    accessors.reuse(1)
+    expect([0, 1, 2].map((page) => accessors.loadU8(page * 4096 + 4095))).toEqual([9, 0, 9])
+  })
+
+  test.each([-1, BYTES / 4096, 0.5, 2 ** 32, Number.NaN])('refuses page %d and marks nothing', (page) => {
+    expect(() => accessors.free(page)).toThrow(RangeError)
+    expect(() => accessors.reuse(page)).toThrow(RangeError)
+    expect([freePages(), marked(0)]).toEqual([[], []])
+  })
+})

@@ -71,41 +71,60 @@ describe('sets', () => {
 
 describe('selectBatch', () => {
   /** The same with sets and arrays. */
-  function model(pages: number, set: Set<number>, cards: Set<number> | null, from: number, max: number) {
+  function model(
+    pages: number,
+    set: Set<number>,
+    { cards, free }: { cards: Set<number> | null; free: Set<number> | null },
+    from: number,
+    max: number,
+  ) {
     const list: number[] = []
-    let skipped = 0
+    let [skipped, freed] = [0, 0]
     let nextPage = Math.min(from, pages)
     for (let page = from; page < pages && list.length < max; page++) {
       if (!set.has(page)) continue
       set.delete(page)
       nextPage = page + 1
-      if (cards?.has(page)) skipped++
+      if (free?.has(page)) freed++
+      else if (cards?.has(page)) skipped++
       else list.push(page)
     }
-    return { list, skipped, nextPage: list.length < max ? pages : nextPage }
+    return { list, skipped, freed, nextPage: list.length < max ? pages : nextPage }
   }
 
-  it('equals the model for any set, cards, start and size', () => {
+  it('equals the model for any set, cards, free map, start and size', () => {
     const size = fc.constantFrom(0, 1, 2, 31, 32, 33, 256)
+    const more = fc.record({ peek: fc.boolean(), elide: fc.boolean(), freePages: fc.uniqueArray(fc.nat(255)) })
     fc.assert(
-      fc.property(cases, size, fc.boolean(), ({ pages, first, second, from }, max, peek) => {
+      fc.property(cases, size, more, ({ pages, first, second, from }, max, { peek, elide, freePages }) => {
         const memory = memoryOf(pages)
-        const { toSend, cards, threadBlocks } = memory.layout
+        const { toSend, cards, free, threadBlocks } = memory.layout
+        const isFree = freePages.filter((page) => page < pages)
+        memory.free.fill(0)
+        for (const page of isFree) memory.free[page] = 1
         write(memory, toSend, first)
         memory.controlBytes.fill(0, cards[1], cards[1] + pages)
         for (const page of second) memory.controlBytes[cards[1] + page] = 1 + (page % 255)
         const set = new Set(first)
-        const expected = model(pages, set, peek ? new Set(second) : null, from, max)
+        const expected = model(
+          pages,
+          set,
+          { cards: peek ? new Set(second) : null, free: elide ? new Set(isFree) : null },
+          from,
+          max,
+        )
         const answer = selectBatch(memory, kernelsOf(pages), {
           bitmapOffset: toSend,
           fromPage: from,
           max,
           peekCardsOffset: peek ? cards[1] : null,
+          freeOffset: elide ? free : null,
           listOffset: threadBlocks + 4096,
         })
         const list = (threadBlocks + 4096) / 4
         expect([...memory.controlWords.subarray(list, list + answer.count)]).toEqual(expected.list)
-        expect(answer).toEqual({ count: expected.list.length, skipped: expected.skipped, nextPage: expected.nextPage })
+        const { skipped, freed, nextPage } = expected
+        expect(answer).toEqual({ count: expected.list.length, skipped, freed, nextPage })
         expect(read(memory, toSend)).toEqual([...set].sort((a, b) => a - b))
       }),
       seeded(1000),
@@ -125,6 +144,7 @@ describe('selectBatch', () => {
           fromPage: 0,
           max,
           peekCardsOffset: cards[0],
+          freeOffset: null,
           listOffset: threadBlocks + 4096,
         }
         const taken: number[] = []

@@ -47,6 +47,14 @@ function onBoth<T>(action: (memory: typeof guest, kernels: Kernels) => T): T {
   expect(sameBytes(guest.controlBytes.subarray(0, end), twinGuest.controlBytes.subarray(0, end))).toBe(true)
   return actual as T
 }
+/** Pages that are free, on both sides (R17). */
+const freePages = fc.uniqueArray(fc.nat(PAGES - 1), { maxLength: PAGES })
+const freeOnBoth = (pages: readonly number[]): void => {
+  for (const { memory } of sides) {
+    memory.free.fill(0)
+    for (const page of pages) memory.free[page] = 1
+  }
+}
 const fillBoth = (all: readonly Content[]): void => {
   for (const { memory } of sides) for (const [page, one] of all.entries()) writeContent(memory, page, one)
 }
@@ -89,15 +97,17 @@ describe('hash', () => {
 describe('kernels agree with the twin', () => {
   it('scan, with hash and without', () => {
     fc.assert(
-      fc.property(contents, list, fc.constantFrom(0 as const, 1 as const), (all, pages, hash) => {
+      fc.property(contents, list, fc.constantFrom(0 as const, 1 as const), freePages, (all, pages, hash, free) => {
         fillBoth(all)
+        freeOnBoth(free)
+        const countsAsZero = (page: number): boolean => all[page]?.kind === 'zero' || free.includes(page)
         const zeroPages = onBoth((memory, kernels) => {
           writeList(memory, places.list, pages)
           return kernels.scan(places.list, pages.length, places.classes, places.hashes, places.digest, hash)
         })
-        expect(zeroPages).toBe(pages.filter((page) => all[page]?.kind === 'zero').length)
+        expect(zeroPages).toBe(pages.filter(countsAsZero).length)
         pages.forEach((page, index) => {
-          const expected = all[page]?.kind === 'zero' ? PAGE_CLASS.zero : PAGE_CLASS.raw
+          const expected = countsAsZero(page) ? PAGE_CLASS.zero : PAGE_CLASS.raw
           expect(guest.controlBytes[places.classes + index]).toBe(expected)
         })
       }),
@@ -107,19 +117,33 @@ describe('kernels agree with the twin', () => {
 
   it('hashRun, digestOf and audit', () => {
     fc.assert(
-      fc.property(contents, run, fc.nat(PAGES - 1), (all, [first, count], touched) => {
+      fc.property(contents, run, fc.nat(PAGES - 1), freePages, (all, [first, count], touched, free) => {
         fillBoth(all)
+        freeOnBoth(free)
         onBoth((_, kernels) => kernels.hashRun(first, count, places.hashes, places.digest))
         onBoth((_, kernels) => kernels.digestOf(places.hashes, 0, PAGES))
         onBoth((_, kernels) => kernels.digestOf(places.hashes, first, count))
         expect(onBoth((_, kernels) => kernels.audit(first, count, places.hashes))).toBe(-1)
         const before = guest.bytes[touched * PAGE_BYTES + 4095] ?? 0
         for (const { memory } of sides) memory.bytes[touched * PAGE_BYTES + 4095] = before ^ 1
-        const inside = touched >= first && touched < first + count
-        expect(onBoth((_, kernels) => kernels.audit(first, count, places.hashes))).toBe(inside ? touched : -1)
+        // R17: what a free page holds is nobody's business.
+        const seen = touched >= first && touched < first + count && !free.includes(touched)
+        expect(onBoth((_, kernels) => kernels.audit(first, count, places.hashes))).toBe(seen ? touched : -1)
       }),
       seeded(100),
     )
+  })
+
+  it('a free page hashes to 0 whatever it holds, and a page that is no longer free to its content', () => {
+    freeOnBoth([5])
+    fillBoth(Array.from({ length: PAGES }, (_, seed) => ({ kind: 'random' as const, seed })))
+    const hashOf = (page: number): bigint => guest.controlLongs[places.hashes / 8 + page] ?? 0n
+    onBoth((_, kernels) => kernels.hashRun(0, PAGES, places.hashes, places.digest))
+    expect([hashOf(4), hashOf(5), hashOf(6)].map((hash) => hash === 0n)).toEqual([false, true, false])
+    freeOnBoth([])
+    expect(onBoth((_, kernels) => kernels.audit(0, PAGES, places.hashes))).toBe(5)
+    onBoth((_, kernels) => kernels.hashRun(5, 1, places.hashes, places.digest))
+    expect(hashOf(5)).not.toBe(0n)
   })
 
   it('zeroRun', () => {

@@ -39,3 +39,23 @@ test('a step more is a difference', async () => {
   const states = guest.vcpus.save().map(({ steps, registers }) => ({ steps: steps + 1, registers }))
   expect(await runOracle({ ...guest, states, programsDirectory: null })).toMatchObject({ equal: false })
 })
+
+test('what a free page holds does not matter; that it is free does', async () => {
+  const guest = await startGuest({ memoryBytes: 2 * MIB, vcpus: 3, options: { workload: 'free', content: 'random' } })
+  await stepsMore(guest.vcpus, 3000)
+  await guest.vcpus.pause()
+  const states = guest.vcpus.save()
+  const ask = () => runOracle({ ...guest, states, programsDirectory: null })
+  const { bytes, free } = guest.memory
+  const wipe = (page: number) => bytes.fill(0, page * 4096, (page + 1) * 4096)
+  for (const [page, isFree] of free.entries()) if (isFree !== 0 && page % 2 === 0) wipe(page)
+  expect(await ask()).toMatchObject({ equal: true })
+  const [first, last, used] = [free.indexOf(1), free.lastIndexOf(1), free.indexOf(0)]
+  free[first] = 0
+  free[used] = 1
+  expect(await ask()).toMatchObject({ equal: false, differing: [first, used].sort((a, b) => a - b) })
+  free[first] = 1
+  free[used] = 0
+  bytes[last * 4096] = (bytes[last * 4096] as number) ^ 1
+  expect(await ask()).toMatchObject({ equal: true })
+})

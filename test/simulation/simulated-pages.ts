@@ -71,12 +71,13 @@ export class SimulatedPages implements PageSource, PageDestination {
   }
 
   async sendRound(order: RoundOrder): Promise<RoundSent> {
-    const sent = { sent: 0, skipped: 0, bytes: 0, zeroPages: 0, rawPages: 0 }
+    const sent = { sent: 0, skipped: 0, free: 0, bytes: 0, zeroPages: 0, rawPages: 0 }
     beginRound(this.#options.from.memory)
     const drain = async (channel: Channel): Promise<void> => {
       for (let slot = 0; ; slot = 1 - slot) {
-        const { count, skipped, last } = { ...channel.sender.select(order.skip) }
+        const { count, skipped, freed, last } = { ...channel.sender.select(order) }
         sent.skipped += skipped
+        sent.free += freed
         if (count > 0) {
           const batch = channel.sender.prepare(count, slot, order)
           sent.sent += batch.pages

@@ -10,11 +10,14 @@ import type { VirtualClock } from './virtual-clock.ts'
 /** What the guest's memory must be, whatever host it runs on: the oracle of the simulation. */
 export class ExpectedMemory {
   readonly words: Uint32Array
+  /** One byte a page: 1 while the page is free; what it holds then does not matter (R17). */
+  readonly free: Uint8Array
   /** The one host whose vCPUs run now. */
   runningOn: string | null = null
 
   constructor(memoryBytes: number) {
     this.words = new Uint32Array(memoryBytes / 4)
+    this.free = new Uint8Array(memoryBytes / 4096)
   }
 }
 
@@ -145,16 +148,32 @@ export class SimulatedVcpus implements Vcpus {
     })
   }
 
-  /** One store, then its mark (R1). */
+  /** One store, or a page freed or taken into use again, then the mark (R1). */
   #step(state: { steps: number; registers: Uint8Array }): void {
     const page = this.#random.below(this.#hotPages)
+    state.steps++
+    if (this.#expected.free[page] === 1) this.#reuse(page)
+    else if (this.#random.below(16) === 0) this.#setFree(page, 1)
+    else this.#store(state, page)
+    const card = this.#memory.layout.cards[this.#table] + page
+    if (this.#memory.controlBytes[card] === 0) this.#memory.controlBytes[card] = 1
+  }
+
+  #reuse(page: number): void {
+    for (const words of [this.#words, this.#expected.words]) words.fill(0, page * 1024, (page + 1) * 1024)
+    this.#setFree(page, 0)
+  }
+
+  #setFree(page: number, value: 0 | 1): void {
+    this.#memory.free[page] = value
+    this.#expected.free[page] = value
+  }
+
+  #store(state: { steps: number; registers: Uint8Array }, page: number): void {
     const index = page * 1024 + this.#random.below(1024)
     const value = this.#random.below(3) === 0 ? 0 : this.#random.word()
     this.#words[index] = value
     this.#expected.words[index] = value
-    const card = this.#memory.layout.cards[this.#table] + page
-    if (this.#memory.controlBytes[card] === 0) this.#memory.controlBytes[card] = 1
-    state.steps++
     state.registers[state.steps % 1024] = value & 0xff
   }
 }

@@ -5,7 +5,7 @@
 
 import { type Demo, demo, finish } from './demo.ts'
 
-const WORKLOADS = ['idle', 'web', 'hot', 'diab', 'sparse', 'phased', 'local']
+const WORKLOADS = ['idle', 'web', 'hot', 'diab', 'sparse', 'phased', 'local', 'free']
 const MOVEMENTS = ['stop-and-copy', 'pre-copy']
 const CHANNELS = [1, 2, 4]
 const VCPUS = [1, 4]

@@ -5,7 +5,7 @@
 
 import { type Demo, demo, finish } from './demo.ts'
 
-const WORKLOADS = ['idle', 'web', 'hot', 'diab', 'sparse', 'phased', 'local']
+const WORKLOADS = ['idle', 'web', 'hot', 'diab', 'sparse', 'phased', 'local', 'free']
 const CONTENTS = ['zero', 'random', 'text', 'mix', 'dup']
 
 const [number = '100', ...options] = process.argv.slice(2)

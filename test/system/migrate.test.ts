@@ -21,7 +21,7 @@ async function begin(over: Partial<GuestConfig> = {}): Promise<Journey> {
   return journey
 }
 
-describe.each(['idle', 'web', 'hot', 'diab', 'sparse', 'phased', 'local'])('workload %s', (workload) => {
+describe.each(['idle', 'web', 'hot', 'diab', 'sparse', 'phased', 'local', 'free'])('workload %s', (workload) => {
   test.each([
     { movement: 'stop-and-copy' as const, channels: 1 },
     { movement: 'pre-copy' as const, channels: 2 },

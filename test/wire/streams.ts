@@ -36,7 +36,7 @@ export function framesOf(memory: GuestMemory, round: number, hash = true): Uint8
   fillAll(memory, memory.layout.toSend)
   beginRound(memory)
   for (;;) {
-    const { count, last } = sender.select(false)
+    const { count, last } = sender.select({ round, skip: false })
     if (count > 0) {
       const { buffers, bytes } = sender.prepare(count, frames.length % 2, { round, hash })
       const frame = Buffer.concat(buffers)

@@ -23,10 +23,11 @@ export interface Batch {
   readonly rawPages: number
 }
 
-/** What is left of the round: pages listed now, and pages left out because they are dirty again. */
+/** What is left of the round: pages listed now, and pages left out because they are dirty again or free. */
 export interface BatchSelection {
   count: number
   skipped: number
+  freed: number
   /** The round has no pages behind this batch. */
   last: boolean
 }
@@ -34,6 +35,7 @@ export interface BatchSelection {
 /** Puts the shared cursor to the first page; before the round's first `select`. */
 export function beginRound(memory: GuestMemory): void {
   Atomics.store(memory.controlWords, HEADER.skipped, 0)
+  Atomics.store(memory.controlWords, HEADER.freed, 0)
   Atomics.store(memory.controlWords, HEADER.cursor, 0)
 }
 
@@ -47,7 +49,7 @@ export class BatchSender {
   readonly #block: number
   readonly #staging: number
   readonly #runs = createRunTable(BATCH_PAGES)
-  readonly #selection: BatchSelection = { count: 0, skipped: 0, last: false }
+  readonly #selection: BatchSelection = { count: 0, skipped: 0, freed: 0, last: false }
 
   constructor(options: { memory: GuestMemory; kernels: Kernels; channel: number }) {
     const { layout } = options.memory
@@ -58,7 +60,7 @@ export class BatchSender {
   }
 
   /** Takes the next batch of the round out of `toSend`; the answer is overwritten by the next call. */
-  select(skip: boolean): Readonly<BatchSelection> {
+  select(order: { round: number; skip: boolean }): Readonly<BatchSelection> {
     const { layout, controlWords: words } = this.#memory
     // The table in use changes only between rounds, but it is this round's newest marks that count: peeked per batch.
     const table = (Atomics.load(words, HEADER.safepoint) & 1) as 0 | 1
@@ -66,13 +68,18 @@ export class BatchSender {
       bitmapOffset: layout.toSend,
       fromPage: Atomics.load(words, HEADER.cursor),
       max: BATCH_PAGES,
-      peekCardsOffset: skip ? layout.cards[table] : null,
+      peekCardsOffset: order.skip ? layout.cards[table] : null,
+      // R17: nothing was sent yet, and fresh memory is zero. Later a page that is free now may be there with content:
+      // then it travels once, as zero. Read after the harvest that began the round; a later change is marked.
+      freeOffset: order.round === 0 ? layout.free : null,
       listOffset: this.#block + THREAD_BLOCK.list,
     })
     Atomics.store(words, HEADER.cursor, selected.nextPage)
     Atomics.add(words, HEADER.skipped, selected.skipped)
+    Atomics.add(words, HEADER.freed, selected.freed)
     this.#selection.count = selected.count
     this.#selection.skipped = selected.skipped
+    this.#selection.freed = selected.freed
     this.#selection.last = selected.nextPage >= layout.pageCount
     return this.#selection
   }

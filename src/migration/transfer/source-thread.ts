@@ -114,7 +114,7 @@ async function nextBatch(order: RoundOrder, slot: number): Promise<{ batch: Batc
     held = false
   }
   try {
-    const { count: pages, last } = sender.select(order.skip)
+    const { count: pages, last } = sender.select(order)
     if (pages === 0) return { batch: null, last }
     const locked = order.final ? null : data.locked
     // A locked guest steps between two batches and at no other time: the lock is kept until it has.

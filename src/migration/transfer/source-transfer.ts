@@ -123,7 +123,8 @@ export class ThreadedPageSource implements PageSource {
       sum.zeroPages += share.zeroPages
       sum.rawPages += share.rawPages
     }
-    return { ...sum, skipped: Atomics.load(this.#memory.controlWords, HEADER.skipped) }
+    const words = this.#memory.controlWords
+    return { ...sum, skipped: Atomics.load(words, HEADER.skipped), free: Atomics.load(words, HEADER.freed) }
   }
 
   pull(order: PullOrder): void {

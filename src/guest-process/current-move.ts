@@ -1,0 +1,33 @@
+// The migration that a guest host is part of, and what others are told of it: operators by the status, the other host by
+// the verdict (R18, R20).
+
+import type { Progress } from '../events.ts'
+import type { DestinationSession } from '../migration/destination-session.ts'
+import { type OwnershipStore, type Verdict, verdictForDead, verdictOfState } from '../migration/ownership-record.ts'
+import type { SourceSession } from '../migration/source-session.ts'
+import type { GuestState, GuestStatus } from './host-port.ts'
+import type { AgentAddress } from './peer-agent.ts'
+
+/** At most one at a time; it stays known after its end. `pull`: the guest runs before its memory is there. */
+export type Current =
+  | { role: 'source'; id: string; epoch: number; peer: AgentAddress; pull: boolean; session: SourceSession }
+  | { role: 'destination'; id: string; epoch: number; peer: AgentAddress; pull: boolean; session: DestinationSession }
+
+/** States in which an operator may have something to decide; what, says resolution.ts. */
+export const IN_DOUBT: readonly GuestState[] = ['unreconciled', 'incoming', 'migrating', 'pulling', 'lost']
+
+/** As an operator sees it. `progress`: the latest of an outgoing one. */
+export function viewOf(current: Current, progress: Progress | null): GuestStatus['migration'] {
+  const { id, role, peer, session } = current
+  const view = { id, role, peer: `${peer.host}:${peer.port}` }
+  if (role === 'source') return { ...view, progress, paused: session.paused }
+  const { puller } = session
+  return { ...view, progress: puller?.progress() ?? null, paused: puller?.paused ?? null }
+}
+
+/** What the other side is told of one migration: by the live session, or by the record once it is over. */
+export function verdictOf(current: Current | null, store: OwnershipStore, migration: string, epoch: number): Verdict {
+  if (current?.id === migration && current.epoch === epoch) return verdictOfState(current.role, current.session.state)
+  const { verdict } = verdictForDead(store.read(), migration)
+  return verdict === 'dropped' ? 'unknown' : verdict
+}
