@@ -2,10 +2,12 @@
 
 import type { Technique } from '../harness.ts'
 import { ceiling } from './ceiling.ts'
+import { faultLatency } from './fault-latency.ts'
 import { idleRate } from './idle-rate.ts'
 import { kernels } from './kernels.ts'
 import { lockedBytes } from './locked-bytes.ts'
 import { memory } from './memory.ts'
+import { pulledBytes } from './pulled-bytes.ts'
 import { switchover } from './switchover.ts'
 import { writeBarrier } from './write-barrier.ts'
 
@@ -16,5 +18,7 @@ export const TECHNIQUES: readonly Technique[] = [
   idleRate,
   switchover,
   lockedBytes,
+  pulledBytes,
+  faultLatency,
   memory,
 ]

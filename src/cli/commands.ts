@@ -102,6 +102,7 @@ const GUEST: OptionTable = {
     default: 'free:20000/s',
     help: 'free:N/s, free:max, or locked[:STEPS] per page record sent',
   },
+  option: { type: 'pair', placeholder: 'KEY=VALUE', help: 'an option of the program; may be repeated' },
 }
 
 export const COMMANDS: Readonly<Record<string, Command>> = {
@@ -176,7 +177,6 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
         default: 'mutator',
         help: "mutator, or a file in the agent's --programs directory",
       },
-      option: { type: 'pair', placeholder: 'KEY=VALUE', help: 'an option of the program; may be repeated' },
       ...COMMON,
     },
     load: () => import('./commands/start.ts'),
