@@ -17,7 +17,7 @@ import { Inbox } from './inbox.ts'
 import { type OwnershipRecord, type OwnershipStore, type Verdict, writeIfPossible } from './ownership-record.ts'
 import type { Clock, ControlLink, PageDestination, Vcpus } from './ports.ts'
 import { requireEqualDigests, switchDigest, warmProof } from './proof.ts'
-import { beginPulling, Puller, type PullerLinks } from './puller.ts'
+import { beginPulling, Puller, type PullerLinks, warmPulling } from './puller.ts'
 
 /** How long the destination's step rate is sampled for the report once the guest runs here. */
 const SAMPLE_MS = 100
@@ -121,6 +121,7 @@ export class DestinationSession {
     resetDigest(memory)
     // What runs inside the pause has run once before, with nothing to do: its first run takes ten times as long.
     warmProof(memory)
+    warmPulling(this.#world)
     vcpus.load(vcpus.save())
     // Nothing is promised before PREPARED.
     this.#carryOut('record-dropped')
@@ -131,6 +132,7 @@ export class DestinationSession {
     const failed = this.#inbox.ended.then((error) => Promise.reject(error))
     failed.catch(() => {})
     const placed = this.#placeRounds(control, pages)
+    control.send({ type: 'ready' })
     const state = await Promise.race([this.#inbox.next('state'), placed.failed, failed])
     await Promise.race([placed.until(state.round), placed.failed, failed])
     this.#check(state)

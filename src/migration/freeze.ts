@@ -5,14 +5,12 @@
 import { saveFree } from '../guest/free-map.ts'
 import { THREAD_BLOCK } from '../guest/layout.ts'
 import type { GuestMemory } from '../guest/memory.ts'
-import { countBits } from '../guest/page-set.ts'
 import { MAX_LANES } from '../limits.ts'
 import { harvestPaused } from './precopy.ts'
 import { switchDigest } from './proof.ts'
 import { pulls } from './settings.ts'
 import type { SourceContext } from './source-context.ts'
 import type { FrozenTimes } from './switch-times.ts'
-import { resetPushOrder } from './transfer/push-order.ts'
 
 export interface Frozen extends FrozenTimes {
   readonly digest: string | null
@@ -62,8 +60,6 @@ async function nameAbsent(context: SourceContext, round: number, { pausedFrom, p
   if (round === 0 && free !== null) leaveOut(memory, free)
   const absent = round === 0 ? null : absentPages(context)
   rememberAbsent(memory)
-  resetPushOrder(memory)
-  context.report.facts.pull.pages = countBits(memory, memory.layout.toSend)
   const states = vcpus.save()
   const sentAt = clock.now()
   const digest = switchDigest(verify, memory, kernels, states)

@@ -42,8 +42,15 @@ export class PageServer {
     this.#ownership = ownership
   }
 
-  /** Begins to push and to answer faults on the lanes there are. */
+  /**
+   * From the commit on faults are answered. Pushing begins with the word that the guest runs: before, it would only take
+   * the processor from those who resume it.
+   */
   begin(): void {
+    this.#links.pages?.answer()
+  }
+
+  #push(): void {
     this.#links.pages?.pull({ push: this.#context.settings.pushOrder })
   }
 
@@ -68,6 +75,7 @@ export class PageServer {
     const stopWatch = this.#watch()
     try {
       let linked = up
+      if (linked) this.#push()
       while (this.#ownership.state === 'serving') {
         try {
           const complete = linked ? null : await this.#relink()
@@ -162,7 +170,7 @@ export class PageServer {
     const missing = await Promise.race([inbox.next('missing', (message) => message.generation === generation), ended])
     sendAgain(context, missing.pages)
     pages.setBandwidth(context.settings.bandwidth)
-    this.begin()
+    this.#push()
     this.recoveries++
     return null
   }

@@ -65,7 +65,9 @@ export interface PullCounts {
 export interface PageSource {
   /** Sends the pages of `toSend`, then ROUND_END on every channel. Rejects on the first channel that fails. */
   sendRound(order: RoundOrder): Promise<RoundSent>
-  /** Begins to push the pages of `toSend` and to answer faults; pages asked for in time are sent by the urgent lane alone. */
+  /** The urgent lane begins to answer faults with pages of `toSend`. */
+  answer(): void
+  /** Begins to push the pages of `toSend`, and to answer faults if that has not begun. */
   pull(order: PullOrder): void
   /** Counts of the pull phase; they end with the threads. */
   readonly pullCounts: PullCounts

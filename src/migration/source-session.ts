@@ -4,6 +4,7 @@
 
 import { GodwitError } from '../errors.ts'
 import { publish } from '../events.ts'
+import { countBits } from '../guest/page-set.ts'
 import { resetDigest } from '../kernels/kernels.ts'
 import { abortOf } from '../wire/messages.ts'
 import type { SourceState } from './commit-machine.ts'
@@ -23,6 +24,7 @@ import type { SourceContext, SourceWorld } from './source-context.ts'
 import { SourceLinks } from './source-links.ts'
 import { SourceOwnership } from './source-ownership.ts'
 import { recordDowntime, type SwitchTimes } from './switch-times.ts'
+import { resetPushOrder } from './transfer/push-order.ts'
 
 const USAGE_WAIT_MS = 1000
 /** A reason that was sent before the channels were closed arrives within this. */
@@ -141,7 +143,9 @@ export class SourceSession {
       if (this.#ownership.mayGiveUp) this.#stop(GodwitError.from(error, 'link-lost'))
     })
     this.#sameHost = sameHost
+    await this.#orInterrupt(inbox.next('ready'))
     const context = this.#makeContext(control, pages, inbox)
+    resetPushOrder(world.memory)
     if (pulls(world.settings.movement)) this.#server = new PageServer(context, this.#links, this.#ownership)
     return context
   }
@@ -219,6 +223,7 @@ export class SourceSession {
     this.#report.enter('pull')
     const { facts } = this.#report
     const startedAt = context.clock.now()
+    facts.pull.pages = countBits(context.memory, context.memory.layout.dirty)
     const complete = await server.serve(this.#links.controls === 1)
     const { zeroPages, ...counts } = server.counts
     const residualDependencyMs = context.clock.now() - startedAt

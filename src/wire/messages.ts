@@ -45,6 +45,8 @@ export const messageSchemas = {
   }),
   /** Source → destination: the connection is accepted. */
   welcome: z.strictObject({ type: z.literal('welcome'), capabilities: z.array(z.string().max(64)).max(64) }),
+  /** Destination → source: every channel is there and read from; whoever pauses the guest now is heard at once. */
+  ready: z.strictObject({ type: z.literal('ready') }),
   /** Destination → source: every channel has ended round k and its pages are placed (R12). */
   placed: z.strictObject({ type: z.literal('placed'), round, bytes: count }),
   /** Source → destination, guest paused: the state that crosses; obeyed when `round` is placed. */
@@ -134,6 +136,7 @@ export const messageSchemas = {
 export const controlMessageSchema = z.discriminatedUnion('type', [
   messageSchemas.hello,
   messageSchemas.welcome,
+  messageSchemas.ready,
   messageSchemas.placed,
   messageSchemas.state,
   messageSchemas.prepared,

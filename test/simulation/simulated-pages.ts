@@ -66,6 +66,8 @@ export class SimulatedPages implements PageSource, PageDestination {
     }))
   }
 
+  answer(): void {}
+
   pull(): void {
     throw new Error('the simulation does not pull')
   }

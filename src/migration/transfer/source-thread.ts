@@ -171,8 +171,8 @@ parentPort?.on('message', (message: ToSourceThread) => {
     parentPort?.close()
     return
   }
+  if (message.type === 'answer') return urgentLane?.start()
   if (message.type === 'pull') {
-    if (urgentLane !== null) return urgentLane.start()
     pushLane = new PushLane(lane, data.locked !== null)
     pushLane.start(message.order)
     return

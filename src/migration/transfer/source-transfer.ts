@@ -127,8 +127,15 @@ export class ThreadedPageSource implements PageSource {
     return { ...sum, skipped: Atomics.load(words, HEADER.skipped), free: Atomics.load(words, HEADER.freed) }
   }
 
+  answer(): void {
+    for (const worker of this.#workers.slice(this.#bulk.length)) {
+      worker.postMessage({ type: 'answer' } satisfies ToSourceThread)
+    }
+  }
+
   pull(order: PullOrder): void {
-    for (const worker of this.#workers) worker.postMessage({ type: 'pull', order } satisfies ToSourceThread)
+    this.answer()
+    for (const worker of this.#bulk) worker.postMessage({ type: 'pull', order } satisfies ToSourceThread)
   }
 
   get pullCounts(): PullCounts {

@@ -44,6 +44,7 @@ export type PlainError = { code: ErrorCode; message: string; hint?: string; side
 
 export type ToSourceThread =
   | { type: 'round'; order: RoundOrder }
+  | { type: 'answer' }
   | { type: 'pull'; order: PullOrder }
   | { type: 'close' }
 export type FromSourceThread =

@@ -30,7 +30,8 @@ export class UrgentLane {
 
   /** The pages to send are known: answers what was asked already, and from now on at once. */
   start(): void {
-    const held = this.#held ?? []
+    if (this.#held === null) return
+    const held = this.#held
     this.#held = null
     this.#take(held)
   }
