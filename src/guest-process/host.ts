@@ -234,7 +234,7 @@ export class GuestHost implements GuestHostPort {
     this.#closed = true
     this.#settling.abort(new GodwitError('cancelled', 'the host is closing'))
     if (this.#state !== 'handed-over') this.#state = 'stopping'
-    if (this.#current?.role === 'destination') await this.#current.session.close()
+    await this.#current?.session.close()
     await this.#vcpus.close()
   }
 
@@ -290,7 +290,7 @@ export class GuestHost implements GuestHostPort {
       return
     }
     await release()
-    if (this.#crash !== null) return
+    if (this.#crash !== null || this.#closed) return
     this.#settleInto(session)
     if (session.state === 'done' && report.checks.audit !== false) this.#end('handed-over')
   }

@@ -59,6 +59,8 @@ export class DestinationSession {
   #onWhole: () => void = () => {}
   #onLost: () => void = () => {}
   #puller: Puller | null = null
+  /** A later link than the first is in use: the lanes of the first are not. */
+  #redialled = false
   #askedAsOwner = 0
 
   constructor(world: DestinationWorld) {
@@ -196,15 +198,18 @@ export class DestinationSession {
         const inbox = this.#inbox as Inbox
         const message = await inbox.any(({ type }) => type === 'commit' || type === 'not-released' || type === 'done')
         if (this.#closing) break
-        wait = REDIAL_FIRST_MS
         if (message.type === 'not-released') {
+          if (this.#state === 'owner') return await this.#lose()
           this.#apply('not-released')
           return { owner: false, error: new GodwitError('cancelled', 'the source kept the guest', { side: 'source' }) }
         }
         if (message.type === 'commit' && this.#state === 'incoming') {
-          running = this.#activate()
-          const ended = this.#puller === null ? null : await running.then(() => this.#pull(this.#puller as Puller))
-          if (ended !== null) return ended
+          if (this.#puller === null) running = this.#activate()
+          else {
+            await this.#activate()
+            const ended = await this.#pull(this.#puller)
+            if (ended !== null) return ended
+          }
         } else if (message.type === 'commit') this.#apply('commit')
         else if (this.#state === 'owner') this.#apply('done')
         if (this.#state === 'settled') {
@@ -212,6 +217,7 @@ export class DestinationSession {
           await this.#sendUsage()
           return { owner: true }
         }
+        wait = REDIAL_FIRST_MS
         continue
       } catch (thrown) {
         const arrival = await this.#askAgent(GodwitError.from(thrown))
@@ -251,7 +257,7 @@ export class DestinationSession {
 
   /** The pull phase: from the first step here until the last page. */
   async #pull(puller: Puller): Promise<Arrival | null> {
-    const pulled = await puller.run(() => this.#carryOut('send-active'))
+    const pulled = await puller.run(() => this.#carryOut('send-active'), !this.#redialled)
     if (this.#state !== 'pulling') return { owner: true }
     if (pulled === 'whole') {
       this.#apply('complete')
@@ -270,8 +276,11 @@ export class DestinationSession {
     const { vcpus, clock } = this.#world
     const startedAt = clock.now()
     const { state, actions } = destinationTransition(this.#state, this.#puller === null ? 'commit' : 'commit-pulling')
+    // R22: a guest that dies while it pulls must be known to have run, or its source would run it again as it was. Without
+    // this record it stays incoming, and the next word to commit tries again.
+    if (actions.includes('record-pulling')) this.#carryOut('record-pulling')
     this.#state = state
-    for (const action of actions) if (action !== 'send-active') this.#carryOut(action)
+    for (const action of actions) if (action !== 'send-active' && action !== 'record-pulling') this.#carryOut(action)
     await vcpus.running()
     this.#activateMs = clock.now() - startedAt
     this.#carryOut('send-active')
@@ -295,6 +304,7 @@ export class DestinationSession {
       this.#apply('peer-lost')
       return { owner: true }
     }
+    if (this.#state === 'owner' && verdict === 'not-released') return await this.#lose()
     if (this.#state === 'owner')
       return verdict === 'released' && ++this.#askedAsOwner > this.#patience ? { owner: true } : null
     if (verdict === 'not-released') {
@@ -313,10 +323,19 @@ export class DestinationSession {
     return null
   }
 
+  /** R21: the source was made to run the guest again by its operator; the lower epoch parks. */
+  async #lose(): Promise<Arrival> {
+    this.#apply('not-released')
+    this.#onLost()
+    await this.close()
+    return { owner: true }
+  }
+
   async #redial(): Promise<void> {
     try {
       const control = await this.#world.redial(null)
       if (this.#closing) return control.close()
+      this.#redialled = true
       this.#control?.close()
       this.#control = control
       this.#inbox = new Inbox(control, 'source')
@@ -371,7 +390,7 @@ export class DestinationSession {
       case 'record-owner':
         return writeIfPossible(store, record('owner'))
       case 'record-pulling':
-        return writeIfPossible(store, record('owner', true))
+        return store.write(record('owner', true))
       case 'record-lost':
         return writeIfPossible(store, record('lost'))
       case 'record-dropped':

@@ -70,15 +70,23 @@ export class PageServer {
     this.#decided.abort(new GodwitError('cancelled', 'the operator has decided'))
   }
 
-  /** Serves until the ownership is no longer `serving`. `up`: the lanes of the first link may still be there. */
+  /**
+   * Serves until the ownership is no longer `serving`, or until `end`. `up`: the lanes of the first link may still be
+   * there; else the destination was heard on a later one, and waits for lanes on it.
+   */
   async serve(up: boolean): Promise<Completion> {
     const stopWatch = this.#watch()
     try {
       let linked = up
       if (linked) this.#push()
-      while (this.#ownership.state === 'serving') {
+      let heardOn = up ? null : this.#links.control
+      this.#complete = this.#links.inbox.next('complete')
+      if (!up) await this.#pause(new GodwitError('link-lost', 'the link was lost at the switch'))
+      while (this.#ownership.state === 'serving' && !this.#decided.signal.aborted) {
         try {
-          const complete = linked ? null : await this.#relink()
+          const kept = heardOn
+          heardOn = null
+          const complete = linked ? null : await this.#relink(kept)
           linked = true
           this.paused = null
           const last = complete ?? (await this.#whileUp())
@@ -92,6 +100,8 @@ export class PageServer {
       return null
     } finally {
       stopWatch()
+      this.#waiting?.close()
+      this.#waiting = null
     }
   }
 
@@ -106,11 +116,14 @@ export class PageServer {
     newer.catch(() => {})
     try {
       const ended = inbox.ended.then((error) => Promise.reject(error))
-      return await Promise.race([inbox.next('complete'), ended, newer, pages?.failed ?? newer])
+      return await Promise.race([this.#complete, ended, newer, pages?.failed ?? newer])
     } finally {
       over.abort(new GodwitError('cancelled', 'over'))
     }
   }
+
+  /** The destination's last word on the link in force: it may come at any time, also while lanes are opened. */
+  #complete: Promise<MessageOf<'complete'>> = new Promise(() => {})
 
   /** A control link that came while the old one seemed up. */
   #waiting: ControlLink | null = null
@@ -128,33 +141,46 @@ export class PageServer {
     this.#tell()
   }
 
-  /** A new generation of the link, however long it takes; the completion, when that was all that was missing. */
-  async #relink(): Promise<Completion> {
+  /**
+   * A new generation of the link, however long it takes; the completion, when that was all that was missing. `heardOn`:
+   * the link on which the destination has said that it runs.
+   */
+  async #relink(heardOn: ControlLink | null): Promise<Completion> {
+    let kept = heardOn
     for (;;) {
       if (this.#decided.signal.aborted) throw this.#decided.signal.reason
-      const control = this.#waiting ?? (await this.#redial())
-      this.#waiting = null
+      const control = kept ?? this.#waiting ?? (await this.#redial())
+      if (control !== kept) this.#waiting = null
       if (control === null) {
         await this.#askAgent()
         continue
       }
       try {
-        return await this.#within(RELINK_MS, this.#bringUp(this.#links.use(control), control))
+        return await this.#within(RELINK_MS, this.#bringUp(control, kept !== null))
       } catch (thrown) {
+        kept = null
         control.close()
         await this.#pause(GodwitError.from(thrown, 'link-lost'))
       }
     }
   }
 
-  async #bringUp(inbox: Inbox, control: ControlLink): Promise<Completion> {
+  async #bringUp(control: ControlLink, heard: boolean): Promise<Completion> {
+    const inbox = heard ? this.#links.inbox : this.#links.use(control)
+    const complete = heard ? this.#complete : inbox.next('complete')
+    this.#complete = complete
+    return await Promise.race([complete, this.#openLanes(inbox, control, heard)])
+  }
+
+  async #openLanes(inbox: Inbox, control: ControlLink, heard: boolean): Promise<null> {
     const { context, ownership } = { context: this.#context, ownership: this.#ownership }
     ownership.control = control
-    const first = await inbox.any(({ type }) => type === 'active' || type === 'complete' || type === 'ask')
-    if (first.type === 'complete') return first
-    if (first.type === 'ask') {
-      ownership.apply('ask')
-      await inbox.next('active')
+    if (!heard) {
+      const first = await inbox.any(({ type }) => type === 'active' || type === 'ask')
+      if (first.type === 'ask') {
+        ownership.apply('ask')
+        await inbox.next('active')
+      }
     }
     const generation = ++this.#generation
     const { pages, connected } = await context.openLanes(generation)

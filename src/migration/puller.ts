@@ -11,7 +11,6 @@ import { faultsOf, resetAsks } from '../guest/asks.ts'
 import { beginAbsent, missingPages, resetAfterCut, writtenPages } from '../guest/installing.ts'
 import { HEADER } from '../guest/layout.ts'
 import { clearAll } from '../guest/page-set.ts'
-import { PRESENCE } from '../guest/presence.ts'
 import { digestTotal } from '../kernels/kernels.ts'
 import { PUBLISH_INTERVAL_MS, REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../limits.ts'
 import type { MessageOf } from '../wire/messages.ts'
@@ -19,6 +18,7 @@ import type { DestinationWorld } from './destination-session.ts'
 import { forgetPages } from './freeze.ts'
 import { Inbox } from './inbox.ts'
 import type { ControlLink, PageDestination } from './ports.ts'
+import { Publisher } from './publisher.ts'
 
 /** The source answers a redial within this. */
 const RELINK_MS = 10_000
@@ -73,6 +73,7 @@ export class Puller {
   paused: string | null = null
   readonly #world: DestinationWorld
   readonly #links: PullerLinks
+  readonly #publisher: Publisher
   readonly #closed = new AbortController()
   #dropped = 0
   #via: string | null = null
@@ -83,6 +84,7 @@ export class Puller {
   constructor(world: DestinationWorld, links: PullerLinks) {
     this.#world = world
     this.#links = links
+    this.#publisher = new Publisher(world)
   }
 
   get missing(): number {
@@ -101,19 +103,43 @@ export class Puller {
     this.#redialNow()
   }
 
-  /** Pulls until every page is here. `sayActive` tells a source that may not have heard it (after a redial). */
-  async run(sayActive: () => void): Promise<Pulled> {
+  /**
+   * Pulls until every page is here. `sayActive` tells a source that may not have heard it (after a redial). `up`: the
+   * lanes of the first link may still be there; else a later link is in use, and the source opens lanes for it.
+   */
+  async run(sayActive: () => void, up: boolean): Promise<Pulled> {
+    let kept = up ? null : this.#links.control
+    if (this.#links.inbox !== null) this.#hearRefusal(this.#links.inbox)
     for (;;) {
       try {
+        if (kept !== null) throw new GodwitError('link-lost', 'the link was lost at the switch')
         await this.#whileUp()
         return await this.#finish()
       } catch (thrown) {
         if (this.#closed.signal.aborted) return 'closed'
-        if (this.#saysNotReleased(thrown)) return 'lost'
-        const ended = await this.#recover(GodwitError.from(thrown, 'link-lost'), sayActive)
+        if (this.#saysNotReleased(thrown)) return await this.#lose()
+        const ended = await this.#recover(GodwitError.from(thrown, 'link-lost'), sayActive, kept)
+        kept = null
         if (ended !== null) return ended
       }
     }
+  }
+
+  /** The source's word that it runs the guest again, on the link in force. */
+  #refused: Promise<never> = new Promise(() => {})
+
+  #hearRefusal(inbox: Inbox): void {
+    this.#refused = inbox.next('not-released').then(() => {
+      throw new GodwitError('cancelled', NOT_RELEASED, { side: 'source' })
+    })
+    this.#refused.catch(() => {})
+  }
+
+  /** Nothing comes any more: the link is given up. */
+  async #lose(): Promise<Pulled> {
+    this.#links.control?.close()
+    await this.#dropPages()
+    return 'lost'
   }
 
   /** What the destination says at the end. */
@@ -149,16 +175,15 @@ export class Puller {
 
   async #whileUp(): Promise<void> {
     const { pages, inbox } = this.#links
+    // The guest may have written the last pages itself while there was no link.
+    if (this.missing === 0) return
     if (pages === null || inbox === null) throw new GodwitError('link-lost', 'the link is not up')
     const ended = inbox.ended.then((error) => Promise.reject(error))
-    const stopped = inbox.next('not-released').then(() => {
-      throw new GodwitError('cancelled', NOT_RELEASED, { side: 'source' })
-    })
     const over = new AbortController()
     const published = this.#publishUntilWhole(over.signal)
-    for (const promise of [ended, stopped, published]) promise.catch(() => {})
+    for (const promise of [ended, published]) promise.catch(() => {})
     try {
-      await Promise.race([published, pages.pulled, pages.failed, ended, stopped])
+      await Promise.race([published, pages.pulled, pages.failed, ended, this.#refused])
     } catch (thrown) {
       // The destination is complete when its last page is in, whatever happens to the link.
       if (this.missing > 0) throw thrown
@@ -172,17 +197,8 @@ export class Puller {
     const { clock } = this.#world
     while (this.missing > 0) {
       await clock.sleep(PUBLISH_INTERVAL_MS, AbortSignal.any([signal, this.#closed.signal]))
-      await this.#publish()
+      await this.#publisher.publish()
     }
-  }
-
-  async #publish(): Promise<void> {
-    const { memory, kernels, vcpus } = this.#world
-    const { presence, pageCount, toSend } = memory.layout
-    const found = kernels.findBytes(presence, pageCount, PRESENCE.installed, toSend)
-    if (found === 0) return
-    await vcpus.handshake()
-    kernels.publish(toSend, Math.ceil(pageCount / 32), presence)
   }
 
   /**
@@ -190,15 +206,11 @@ export class Puller {
    * their end would look like a cut; they hash nothing any more.
    */
   async #finish(): Promise<Pulled> {
-    const { memory, vcpus } = this.#world
+    const { memory } = this.#world
     this.#dropped += this.#links.pages?.dropped ?? 0
     const digest = digestTotal(memory).toString(16).padStart(16, '0')
     this.#completion = { digest, written: writtenPages(memory) }
-    await vcpus.handshake()
-    const { presence, pageCount } = memory.layout
-    memory.controlBytes.fill(PRESENCE.present, presence, presence + pageCount)
-    vcpus.setPulling(false)
-    Atomics.store(memory.controlWords, HEADER.pulling, 0)
+    await this.#publisher.finish()
     return 'whole'
   }
 
@@ -210,26 +222,28 @@ export class Puller {
   }
 
   /** R23. Null: the link is up again. */
-  async #recover(error: GodwitError, sayActive: () => void): Promise<Pulled | null> {
+  async #recover(error: GodwitError, sayActive: () => void, first: ControlLink | null): Promise<Pulled | null> {
     const { memory, clock } = this.#world
+    let kept = first
     this.paused = error.message
     this.#awaitsOperator = error.code === 'bad-page'
-    this.#links.control?.close()
+    if (kept === null) this.#links.control?.close()
     await this.#dropPages()
     resetAfterCut(memory)
     let wait = REDIAL_FIRST_MS
     while (!this.#closed.signal.aborted) {
       if (this.missing === 0) return null
-      const verdict = this.#awaitsOperator ? 'unknown' : await this.#world.askPeerAgent()
-      if (verdict === 'lost' || verdict === 'not-released') return 'lost'
+      const verdict = this.#awaitsOperator || kept !== null ? 'unknown' : await this.#world.askPeerAgent()
+      if (verdict === 'lost' || verdict === 'not-released') return await this.#lose()
       try {
         if (!this.#awaitsOperator) {
-          await this.#bringUp(sayActive)
+          await this.#bringUp(sayActive, kept)
           this.paused = null
           return null
         }
       } catch (thrown) {
-        if (this.#saysNotReleased(thrown)) return 'lost'
+        if (this.#saysNotReleased(thrown)) return await this.#lose()
+        kept = null
         this.paused = GodwitError.from(thrown).message
         this.#links.control?.close()
         await this.#dropPages()
@@ -241,24 +255,29 @@ export class Puller {
     return 'closed'
   }
 
-  async #bringUp(sayActive: () => void): Promise<void> {
+  async #bringUp(sayActive: () => void, kept: ControlLink | null): Promise<void> {
     const world = this.#world
     const via = this.#via
-    const control = await world.redial(via)
-    const inbox = new Inbox(control, 'source')
+    const control = kept ?? (await world.redial(via))
+    const inbox = (kept === null ? null : this.#links.inbox) ?? new Inbox(control, 'source')
     this.#links.use(control, inbox, null)
-    sayActive()
-    const refused = inbox.next('not-released').then(() => {
-      throw new GodwitError('cancelled', NOT_RELEASED, { side: 'source' })
-    })
-    const late = world.clock.sleep(RELINK_MS, this.#closed.signal).then(() => {
+    if (kept === null) {
+      this.#hearRefusal(inbox)
+      sayActive()
+    }
+    const over = new AbortController()
+    const late = world.clock.sleep(RELINK_MS, AbortSignal.any([over.signal, this.#closed.signal])).then(() => {
       throw new GodwitError('peer-silent', 'the source does not open its lanes')
     })
-    for (const promise of [refused, late]) promise.catch(() => {})
-    const { generation } = await Promise.race([inbox.next('lanes'), refused, late])
-    const pages = await world.dialLanes(generation, via)
-    this.#links.use(control, inbox, pages)
-    control.send({ type: 'missing', generation, pages: missingPages(world.memory) })
+    late.catch(() => {})
+    try {
+      const { generation } = await Promise.race([inbox.next('lanes'), this.#refused, late])
+      const pages = await world.dialLanes(generation, via)
+      this.#links.use(control, inbox, pages)
+      control.send({ type: 'missing', generation, pages: missingPages(world.memory) })
+    } finally {
+      over.abort(new GodwitError('cancelled', 'over'))
+    }
   }
 
   async #wait(clock: DestinationWorld['clock'], ms: number): Promise<void> {

@@ -104,6 +104,11 @@ export class ReportBuilder {
     publish({ type: 'round', migration: this.#head.id, round: report })
   }
 
+  /** Free pages that are not sent in the pull phase either. */
+  leftOut(pages: number): void {
+    this.#freePages += pages
+  }
+
   /** Page records of all rounds so far. */
   get sentPages(): number {
     return this.rounds.reduce((sum, round) => sum + round.sent, 0)

@@ -86,6 +86,11 @@ export class SourceSession {
     this.#server?.end()
   }
 
+  /** Ends a pull phase: the process is about to go, and the pages that were still to come with it. */
+  close(): void {
+    this.#server?.end()
+  }
+
   /** Asks pre-copy to stop after the round under way, whatever the stop rule says. */
   switchNow(): void {
     this.#stopRequested = true
@@ -229,6 +234,13 @@ export class SourceSession {
     const residualDependencyMs = context.clock.now() - startedAt
     facts.pull = { ...facts.pull, ...counts, recoveries: server.recoveries, residualDependencyMs }
     facts.pulledZeroPages = zeroPages
+    if (this.state === 'serving') {
+      this.#report.fail(
+        new GodwitError('cancelled', 'the source was closed while its pages were needed'),
+        'unreconciled',
+      )
+      return false
+    }
     if (this.state !== 'done') {
       reportLoss(this.#report, this.state)
       return false

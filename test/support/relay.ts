@@ -3,7 +3,11 @@
 
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 
+/** Which connections: the control connection alone, the data connections alone. */
+export type Lines = 'all' | 'control' | 'data'
+
 interface Line {
+  readonly control: boolean
   readonly toDestination: Socket
   readonly toSource: Socket
 }
@@ -19,6 +23,8 @@ export class Relay {
   #corruptAfterBytes = Number.POSITIVE_INFINITY
   #smallestToDestination = 0
   #forwarded = 0
+  /** Called with every piece that passes. */
+  onForwarded: (towardsDestination: boolean, control: boolean, bytes: number) => void = () => {}
 
   private constructor(delayMs: number) {
     this.#delayMs = delayMs
@@ -28,7 +34,7 @@ export class Relay {
   static async open(targets: readonly number[], delayMs = 0): Promise<Relay> {
     const relay = new Relay(delayMs)
     for (const target of targets) {
-      const server = createServer((socket) => relay.#join(socket, target))
+      const server = createServer((socket) => relay.#join(socket, target, target === targets[0]))
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
       relay.#servers.push(server)
       relay.ports.push((server.address() as AddressInfo).port)
@@ -36,14 +42,15 @@ export class Relay {
     return relay
   }
 
-  /** Breaks every connection and, unless `andRefuse` is false, refuses new ones. */
-  cut(andRefuse = true): void {
+  /** Breaks connections and, unless `andRefuse` is false, refuses new ones of any kind. */
+  cut(andRefuse = true, lines: Lines = 'all'): void {
     this.#refusing = andRefuse
-    for (const { toDestination, toSource } of this.#lines) {
-      toDestination.resetAndDestroy()
-      toSource.resetAndDestroy()
+    for (const line of [...this.#lines]) {
+      if (lines !== 'all' && line.control !== (lines === 'control')) continue
+      line.toDestination.resetAndDestroy()
+      line.toSource.resetAndDestroy()
+      this.#lines.delete(line)
     }
-    this.#lines.clear()
   }
 
   /** Nothing passes any more, but nothing breaks either. */
@@ -79,13 +86,13 @@ export class Relay {
     await Promise.all(this.#servers.map((server) => new Promise((resolve) => server.close(resolve))))
   }
 
-  #join(toDestination: Socket, target: number): void {
+  #join(toDestination: Socket, target: number, control: boolean): void {
     if (this.#refusing) {
       toDestination.resetAndDestroy()
       return
     }
     const toSource = connect(target, '127.0.0.1')
-    const line = { toDestination, toSource }
+    const line = { control, toDestination, toSource }
     this.#lines.add(line)
     const end = (): void => {
       this.#lines.delete(line)
@@ -97,11 +104,11 @@ export class Relay {
       socket.on('error', end)
       socket.on('close', end)
     }
-    this.#forward(toDestination, toSource, false)
-    this.#forward(toSource, toDestination, true)
+    this.#forward(toDestination, toSource, false, control)
+    this.#forward(toSource, toDestination, true, control)
   }
 
-  #forward(from: Socket, to: Socket, towardsDestination: boolean): void {
+  #forward(from: Socket, to: Socket, towardsDestination: boolean, control: boolean): void {
     from.on('data', (piece: Buffer) => {
       if (towardsDestination && piece.length < this.#smallestToDestination) return
       if (towardsDestination) this.#corrupt(piece)
@@ -119,6 +126,7 @@ export class Relay {
         from.unshift(piece)
       } else if (this.#delayMs > 0) setTimeout(write, this.#delayMs)
       else write()
+      if (!this.#stalled) this.onForwarded(towardsDestination, control, piece.length)
     })
     from.on('end', () => setTimeout(() => to.end(), this.#delayMs + 1))
   }

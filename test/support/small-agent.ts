@@ -15,6 +15,8 @@ import { Relay } from './relay.ts'
 export class SmallAgent {
   readonly port: number
   readonly arrivals: GuestHost[] = []
+  /** Where each of them keeps its record. */
+  readonly directories: string[] = []
   /** Puts a relay between the hosts of the next migrations, when set. */
   relayed: ((relay: Relay) => void) | null = null
   relayDelayMs = 0
@@ -87,10 +89,12 @@ export class SmallAgent {
       reservation.source.dataPorts = data
       this.relayed(relay)
     }
+    const directory = await mkdtemp(join(this.#directory, 'guest-'))
+    this.directories.push(directory)
     const host = await GuestHost.receive({
       reservation,
       sourceAddress: '127.0.0.1',
-      directory: await mkdtemp(join(this.#directory, 'guest-')),
+      directory,
       programsDirectory: this.#programsDirectory,
       agentName: 'small',
     })

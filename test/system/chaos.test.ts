@@ -4,12 +4,9 @@ import { expect, test } from 'vitest'
 import type { MigrationReport } from '../../src/migration/report.ts'
 import { godwit } from '../cli/buffer-terminal.ts'
 
-// Prepared: skipped until the engine has the pull phase; then delete the condition.
-const pulls = process.env.GODWIT_PULL !== undefined
-
-test.skipIf(!pulls).each([
+test.each([
   ['post-copy', 3, []],
-  ['post-copy', 1, ['--channels', '3', '--vcpus', '4', '--push-order', 'linear']],
+  ['post-copy', 2, ['--channels', '3', '--vcpus', '4', '--push-order', 'linear']],
   ['hybrid', 3, ['--workload', 'hot']],
 ] as const)('%s recovers from %i cuts, %j', { timeout: 120_000 }, async (movement, cuts, more) => {
   const words = ['--movement', movement, '--chaos', `cut:${cuts}`, '--memory', '128MiB', '--bandwidth', '100MB/s']

@@ -1,0 +1,194 @@
+// One post-copy or hybrid migration under random faults, all drawn from a seed: settings, guest, and what strikes when.
+// The suite makes a few, test/soak/pull-faults.ts many; so nothing here needs vitest.
+
+import assert from 'node:assert/strict'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { onMigrationEvent } from '../../src/events.ts'
+import type { GuestConfig } from '../../src/guest/config.ts'
+import { GuestHost } from '../../src/guest-process/host.ts'
+import { PEER_SILENT_MS } from '../../src/limits.ts'
+import type { MigrationReport } from '../../src/migration/report.ts'
+import type { MigrationOptions } from '../../src/migration/settings.ts'
+import { Random } from '../simulation/random.ts'
+import { guestConfig, MIB } from './config.ts'
+import type { Relay } from './relay.ts'
+import { SmallAgent } from './small-agent.ts'
+
+const KINDS = ['cut', 'cut', 'refuse', 'control', 'data', 'corrupt', 'recover', 'twice', 'twice'] as const
+type Kind = (typeof KINDS)[number] | 'stall'
+
+interface Fault {
+  readonly kind: Kind
+  /** Bytes towards the destination since the fault before it, or since the switch began. */
+  readonly afterBytes: number
+  /** Refuse: for so long. Twice: once more after so many bytes in either direction. Corrupt: bytes ahead. */
+  readonly more: number
+}
+
+export interface PullRun {
+  readonly seed: number
+  readonly settings: MigrationOptions
+  readonly guest: Partial<GuestConfig>
+  readonly faults: readonly Fault[]
+}
+
+const RUN_LIMIT_MS = 90_000
+
+/** What a seed stands for. */
+export function drawRun(seed: number): PullRun {
+  const random = new Random(seed)
+  const draw = <T>(from: readonly T[]): T => from[random.below(from.length)] as T
+  const settings: MigrationOptions = {
+    movement: draw(['post-copy', 'hybrid']),
+    channels: draw([1, 1, 2, 3]),
+    bandwidth: draw([6, 10, 20, 40]) * 1e6,
+    maxRounds: draw([1, 2, 29]),
+    pushOrder: draw(['around-the-fault', 'linear', 'least-written', 'several-pivots']),
+  }
+  const guest: Partial<GuestConfig> = {
+    id: seed.toString(16).padStart(32, '0'),
+    memoryBytes: 8 * MIB,
+    vcpus: draw([1, 2, 4]),
+    seed,
+    options: {
+      workload: draw(['web', 'hot', 'diab', 'sparse', 'phased', 'local', 'free']),
+      content: draw(['random', 'random', 'mix', 'text']),
+    },
+    pace: { kind: 'free', perSecond: draw([1000, 20_000, 100_000]) },
+  }
+  const faults = Array.from({ length: 1 + random.below(4) }, (_, index): Fault => {
+    const kind: Kind = random.below(40) === 0 ? 'stall' : draw(KINDS)
+    // The first one often strikes around the commit point.
+    const most = index === 0 && random.below(3) === 0 ? 3000 : settings.movement === 'hybrid' ? MIB / 8 : 2 * MIB
+    return { kind, afterBytes: random.below(most), more: random.below(draw([300, 3000])) }
+  })
+  return { seed, settings, guest, faults }
+}
+
+/** Carries it out; throws what did not hold. */
+export async function carryOut(run: PullRun): Promise<MigrationReport> {
+  const agent = await SmallAgent.listen()
+  const directory = await mkdtemp(join(tmpdir(), 'godwit-test-'))
+  const config = guestConfig(run.guest)
+  const source = await GuestHost.create({ config, directory, programsDirectory: null, agentName: 'here' })
+  const over = new AbortController()
+  const id = run.seed.toString(16).padStart(32, 'f')
+  let unwatch: () => void = () => {}
+  let healing: NodeJS.Timeout | undefined
+  try {
+    let relay: Relay | undefined
+    agent.relayed = (opened) => {
+      relay = opened
+    }
+    unwatch = onMigrationEvent(id, (event) => {
+      if (event.type !== 'stage' || event.stage !== 'commit' || relay === undefined) return
+      healing = strikeAll(run.faults, relay, agent, id, over.signal)
+    })
+    const report = await Promise.race([
+      source.migrate({
+        id,
+        to: { host: '127.0.0.1', port: agent.port },
+        settings: run.settings,
+        sourceAgent: { name: 'here', port: 1 },
+        dataPortRange: [0, 0],
+        listenHost: '127.0.0.1',
+      }),
+      wait(RUN_LIMIT_MS, null, { signal: over.signal }).then(() => {
+        const states = [source, ...agent.arrivals].map((host) => JSON.stringify(host.status()))
+        throw new Error(`no end after ${RUN_LIMIT_MS} ms: ${states.join('\n')}`)
+      }),
+    ])
+    relay?.heal()
+    await check(report, source, agent)
+    return report
+  } finally {
+    clearInterval(healing)
+    over.abort()
+    unwatch()
+    await source.close()
+    await agent.close()
+    await rm(directory, { recursive: true, force: true })
+  }
+}
+
+/** Strikes one fault after the other; the timer returned keeps a pull that waits for its operator going. */
+function strikeAll(faults: readonly Fault[], relay: Relay, agent: SmallAgent, id: string, over: AbortSignal) {
+  const left = [...faults]
+  let passed = 0
+  let cutAgain = 0
+  relay.onForwarded = (towardsDestination, _, bytes) => {
+    if (cutAgain > 0) {
+      cutAgain -= bytes
+      if (cutAgain <= 0) relay.cut(false)
+      return
+    }
+    if (towardsDestination) passed += bytes
+    const [next] = left
+    if (next === undefined || passed < next.afterBytes) return
+    passed = 0
+    left.shift()
+    if (next.kind === 'twice') cutAgain = 1 + next.more
+    strike(next, relay, agent, id, over)
+  }
+  return setInterval(() => {
+    const arrival = agent.arrivals.at(-1)
+    if (arrival?.status().migration?.paused?.includes('wrong hash')) arrival.recover(id, null).catch(() => {})
+  }, 500)
+}
+
+function strike(fault: Fault, relay: Relay, agent: SmallAgent, id: string, over: AbortSignal): void {
+  const heal = (ms: number): void => {
+    wait(ms, null, { signal: over }).then(
+      () => relay.heal(),
+      () => {},
+    )
+  }
+  switch (fault.kind) {
+    case 'cut':
+    case 'twice':
+      return relay.cut(false)
+    case 'control':
+    case 'data':
+      return relay.cut(false, fault.kind)
+    case 'refuse':
+      relay.cut()
+      return heal(fault.more)
+    case 'stall':
+      relay.stall()
+      return heal(fault.more % 2 === 0 ? 300 : PEER_SILENT_MS + 1000)
+    case 'corrupt':
+      return relay.corruptAfter(fault.more)
+    case 'recover':
+      relay.cut(false)
+      setTimeout(
+        () =>
+          agent.arrivals
+            .at(-1)
+            ?.recover(id, null)
+            .catch(() => {}),
+        fault.more % 50,
+      )
+  }
+}
+
+async function check(report: MigrationReport, source: GuestHost, agent: SmallAgent): Promise<void> {
+  const said = JSON.stringify({ ...report, settings: undefined, rounds: undefined })
+  const arrival = agent.arrivals.at(-1)
+  if (report.owner === 'source') {
+    // A cut in front of the commit point.
+    assert.equal(report.outcome, 'failed', said)
+    assert.equal(source.status().state, 'running', said)
+    assert.notEqual(arrival?.status().state, 'running', said)
+    assert.deepEqual(await source.oracle(), { equal: true, differing: [] })
+    return
+  }
+  assert.equal(report.outcome, 'completed', said)
+  assert.equal(report.owner, 'destination', said)
+  assert.equal(report.consistent, true, said)
+  assert.equal(source.status().state, 'handed-over', said)
+  assert.equal(arrival?.status().state, 'running', said)
+  assert.deepEqual(await arrival?.oracle(), { equal: true, differing: [] }, said)
+}
