@@ -55,8 +55,8 @@ export class PageFaults {
    * with `need`, for it is on its way in or somebody has asked for it.
    */
   claimWhole(page: number): boolean {
-    // What lies outside the guest is left to the access itself to refuse.
-    if (!(page >= 0 && page < this.#presence.length)) return true
+    // What is no page of the guest (0.5 is none) is left to the access itself to refuse.
+    if (this.#presence[page] === undefined) return true
     const { absent, local } = PRESENCE
     if (Atomics.compareExchange(this.#presence, page, absent, local) !== absent) return false
     if (Atomics.sub(this.#words, HEADER.missing, 1) === 1) Atomics.notify(this.#words, HEADER.missing)

@@ -78,7 +78,9 @@ export class VcpuSafepoint {
     Atomics.store(controlWords, this.#words.state, VCPU.running)
     const word = loadWord(this.#memory)
     const order = obey('inside', this.#seen, word)
-    if (order.acknowledge) this.#acknowledge(word, order.table)
+    if (!order.acknowledge) return
+    this.#acknowledge(word, order.table)
+    arrive(this.#memory)
   }
 
   /** Writes the step count into the block. */

@@ -126,7 +126,13 @@ export class PullReader {
         throw new GodwitError('duplicate-page', `page ${page} came twice`, { side: 'source' })
       }
       this.#claimed[entry] = claim === 'claimed' ? 1 : 0
-      if (claim !== 'claimed') this.dropped++
+      if (claim === 'claimed') continue
+      // R23: once each; a source that sends them for ever would be acknowledged for ever.
+      if (++this.dropped > this.#memory.layout.pageCount) {
+        throw new GodwitError('duplicate-page', `page ${page} was written here and came more than once`, {
+          side: 'source',
+        })
+      }
     }
   }
 

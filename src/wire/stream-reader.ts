@@ -36,6 +36,8 @@ export interface StreamReaderOptions {
   readonly firstRound?: number
   /** The source must answer the hello with a welcome before anything else. */
   readonly awaitWelcome?: boolean
+  /** The urgent lane: it takes no part in rounds. */
+  readonly urgent?: boolean
   /** Pull phase: a page came with a wrong hash; the last missing page is in. */
   readonly onSpoilt?: (page: number) => void
   readonly onLast?: () => void
@@ -56,6 +58,7 @@ export class StreamReader {
   readonly #memory: GuestMemory
   readonly #kernels: Kernels
   readonly #hash: boolean
+  readonly #urgent: boolean
   readonly #digest: number
   readonly #list: number
   readonly #classes: number
@@ -80,6 +83,7 @@ export class StreamReader {
     this.#memory = options.memory
     this.#kernels = options.kernels
     this.#hash = options.hash
+    this.#urgent = options.urgent === true
     this.#digest = block + THREAD_BLOCK.digest
     this.#list = block + THREAD_BLOCK.list
     this.#classes = block + THREAD_BLOCK.classes
@@ -138,12 +142,21 @@ export class StreamReader {
     return 'pulled'
   }
 
+  /** R9: unclaimed pages are placed in rounds only, and every round ends before the switch. */
+  #requireRounds(): void {
+    if (this.#urgent || Atomics.load(this.#memory.controlWords, HEADER.pulling) !== 0) {
+      throw new GodwitError('unexpected-message', 'pages of a round on the urgent lane or after the switch')
+    }
+  }
+
   #step(): Reached {
     switch (this.#state) {
       case 'direct':
+        this.#requireRounds()
         this.#settleDirect()
         return 'more'
       case 'staged':
+        this.#requireRounds()
         this.#settleStaged()
         return 'more'
       default:
@@ -184,6 +197,7 @@ export class StreamReader {
     if (type !== FRAME_TYPE.pages && type !== FRAME_TYPE.roundEnd) {
       throw new GodwitError('unexpected-message', `a frame of type ${type} towards the destination`)
     }
+    this.#requireRounds()
     // R12: rounds follow each other, and a round that has ended gets no more pages.
     if (round !== this.round) throw new GodwitError('bad-round', `a frame of round ${round} in round ${this.round}`)
     if (type === FRAME_TYPE.roundEnd) {
@@ -200,6 +214,7 @@ export class StreamReader {
 
   #onTable(): void {
     const { length } = this.#header
+    this.#requireRounds()
     const runs = decodeTableHead(this.#scratch, length)
     const tableBytes = TABLE_HEAD_BYTES + runs * RUN_BYTES
     if (this.#filled < tableBytes) {

@@ -145,8 +145,8 @@ describe('streams that break a rule', () => {
           let at = 0
           while (at < stream.length) {
             const target = reader.next()
-            expect(target.length).toBeGreaterThan(0)
-            expect(target.length).toBeLessThanOrEqual(READ_BYTES)
+            // No `expect` here: the streams are long and the portions may be short.
+            if (target.length === 0 || target.length > READ_BYTES) throw new Error(`a read of ${target.length} bytes`)
             const size = Math.min(target.length, portion, stream.length - at)
             target.set(stream.subarray(at, at + size))
             reader.advance(size)

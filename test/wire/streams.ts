@@ -97,7 +97,7 @@ export type Hostility = typeof hostility extends fc.Arbitrary<infer T> ? T : nev
 
 /** Applies it; the frames are copies. */
 export function spoil(frames: readonly Uint8Array[], how: Hostility): Uint8Array[] {
-  const result: Uint8Array[] = frames.map((frame) => frame.slice())
+  const result: Uint8Array[] = frames.map((frame) => Uint8Array.from(frame))
   const index = how.at % result.length
   const frame = result[index] as Uint8Array
   switch (how.kind) {

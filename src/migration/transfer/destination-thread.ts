@@ -27,6 +27,7 @@ const reader = new StreamReader({
   kernels: loadKernels(memory),
   channel,
   hash: data.hash,
+  urgent: data.urgent,
   awaitWelcome: true,
   onSpoilt: (page) => tell({ type: 'spoilt', page }),
   onLast: () => tell({ type: 'pulled' }),

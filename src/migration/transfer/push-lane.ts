@@ -2,6 +2,7 @@
 // of unacknowledged bytes, until nothing is left. It never stops for faults; they only move its pivot and shrink its
 // window, so that little lies in front of a page that was asked for just after it was pushed.
 
+import { GodwitError } from '../../errors.ts'
 import { HEADER } from '../../guest/layout.ts'
 import { BATCHES_IN_FLIGHT } from '../../limits.ts'
 import type { PullOrder } from '../ports.ts'
@@ -37,8 +38,11 @@ export class PushLane {
     this.#push(this.#order).catch((thrown) => this.#lane.fail(thrown))
   }
 
-  /** The destination has placed the oldest frame under way. */
+  /** The destination has placed the oldest frame under way. Throws `unexpected-message`. */
   onGot(): void {
+    if (this.#window.inFlightBytes === 0) {
+      throw new GodwitError('unexpected-message', 'an acknowledgement of no frame', { side: 'destination' })
+    }
     this.#window.acked(performance.now())
     this.#acknowledged()
   }

@@ -59,6 +59,8 @@ function adopt(accepted: Socket): void {
   })
   accepted.on('data', (bytes) => {
     count(memory, data.channel, 'receivedBytes', bytes.length)
+    // A peer that broke a rule is not heard any more: what it goes on to ask for must not pile up.
+    if (failure !== null) return
     try {
       reader.push(bytes, (message) => {
         if (message.type !== 'abort') throw new GodwitError('unexpected-message', `'${message.type}' on a data channel`)

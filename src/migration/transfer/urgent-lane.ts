@@ -39,8 +39,11 @@ export class UrgentLane {
   /** Entries of a NEED frame. Throws `unexpected-message`, `bad-run`. */
   onNeed(entries: Uint32Array): void {
     if (this.#held === null) return this.#take(entries)
-    this.#held.push(...entries)
-    if (this.#held.length > MAX_PENDING) throw flood()
+    for (const entry of entries) {
+      if (this.#held.length < MAX_PENDING) this.#held.push(entry)
+      // A guest may write any number of whole pages while the link is down. A page that comes all the same is dropped.
+      else if (kindOf(entry) !== NEED.unneeded) throw flood()
+    }
   }
 
   #take(entries: Iterable<number>): void {
