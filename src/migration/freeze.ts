@@ -57,7 +57,7 @@ async function nameAbsent(context: SourceContext, round: number, { pausedFrom, p
   const { vcpus, clock, memory, kernels, settings, control, epoch } = context
   const { verify } = settings
   const free = saveFree(memory)
-  if (round === 0 && free !== null) context.report.leftOut(leaveOut(memory, free))
+  if (round === 0 && free !== null) leaveOut(memory, free)
   const absent = round === 0 ? null : absentPages(context)
   rememberAbsent(memory)
   const states = vcpus.save()
@@ -83,15 +83,12 @@ export function forgetPages(memory: GuestMemory, kernels: SourceContext['kernels
   kernels.forget(bitmapOffset, Math.ceil(pageCount / 32), hashes, mainThread + THREAD_BLOCK.digest)
 }
 
-/** R17: free pages are zero at a fresh destination; they are not sent. Returns how many there were. */
-function leaveOut(memory: GuestMemory, pages: Uint8Array): number {
-  const { layout, controlBytes } = memory
-  const before = countBits(memory, layout.toSend)
+/** R17: free pages are zero at a fresh destination; they are not sent. */
+function leaveOut({ layout, controlBytes }: GuestMemory, pages: Uint8Array): void {
   for (let byte = 0; byte < pages.length; byte++) {
     const at = layout.toSend + byte
     controlBytes[at] = (controlBytes[at] as number) & ~(pages[byte] as number)
   }
-  return before - countBits(memory, layout.toSend)
 }
 
 /** The bitmap `dirty` keeps what was absent at the switch: recovery sends nothing else, and the audit leaves it out. */

@@ -228,7 +228,10 @@ export class SourceSession {
     this.#report.enter('pull')
     const { facts } = this.#report
     const startedAt = context.clock.now()
-    facts.pull.pages = countBits(context.memory, context.memory.layout.dirty)
+    const { layout } = context.memory
+    facts.pull.pages = countBits(context.memory, layout.dirty)
+    // Without rounds every page that is not pulled is one that is free.
+    if (this.#report.rounds.length === 0) this.#report.leftOut(layout.pageCount - facts.pull.pages)
     const complete = await server.serve(this.#links.controls === 1)
     const { zeroPages, ...counts } = server.counts
     const residualDependencyMs = context.clock.now() - startedAt
