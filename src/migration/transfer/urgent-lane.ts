@@ -28,12 +28,16 @@ export class UrgentLane {
     this.#sender = new PullSender(lane)
   }
 
-  /** The pages to send are known: answers what was asked already, and from now on at once. */
+  /** The pages to send are known: answers what was asked already, and from now on at once. Failures go to the lane. */
   start(): void {
     if (this.#held === null) return
     const held = this.#held
     this.#held = null
-    this.#take(held)
+    try {
+      this.#take(held)
+    } catch (thrown) {
+      this.#lane.fail(thrown)
+    }
   }
 
   /** Entries of a NEED frame. Throws `unexpected-message`, `bad-run`. */
