@@ -186,11 +186,11 @@ export class Puller {
   }
 
   async #publish(): Promise<void> {
-    const { memory, kernels, vcpus } = this.#world
+    const { memory, kernels } = this.#world
     const { presence, pageCount, toSend } = memory.layout
     const found = kernels.findBytes(presence, pageCount, PRESENCE.installed, toSend)
     if (found === 0) return
-    await vcpus.handshake()
+    await this.#handshake()
     kernels.publish(toSend, Math.ceil(pageCount / 32), presence)
   }
 
@@ -203,12 +203,25 @@ export class Puller {
     this.#dropped += this.#links.pages?.dropped ?? 0
     const digest = digestTotal(memory).toString(16).padStart(16, '0')
     this.#completion = { digest, written: writtenPages(memory) }
-    await vcpus.handshake()
+    await this.#handshake()
     const { presence, pageCount } = memory.layout
     memory.controlBytes.fill(PRESENCE.present, presence, presence + pageCount)
     vcpus.setPulling(false)
     Atomics.store(memory.controlWords, HEADER.pulling, 0)
     return 'whole'
+  }
+
+  /** R7 ends a migration that a vCPU holds up. This one cannot be ended any more: the vCPU is waited for. */
+  async #handshake(): Promise<void> {
+    for (;;) {
+      try {
+        await this.#world.vcpus.handshake()
+        return
+      } catch (thrown) {
+        const stuck = thrown instanceof GodwitError && thrown.code === 'vcpu-stuck'
+        if (!stuck || this.#closed.signal.aborted) throw thrown
+      }
+    }
   }
 
   async #dropPages(): Promise<void> {

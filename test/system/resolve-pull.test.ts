@@ -162,6 +162,12 @@ test('a destination that has every page stops, too, when its source was taken st
   await expectStands(arrival)
 })
 
+test('a source that is ended takes the guest along, and its report says so', { timeout: 60_000 }, async () => {
+  await journey.source.close()
+  expect(await moving).toMatchObject({ outcome: 'lost', owner: 'nobody', error: { code: 'lost' } })
+  expect(arrival.status()).toMatchObject({ state: 'pulling', migration: { paused: expect.any(String) } })
+})
+
 test('when the line comes back, the pull goes on without anybody', { timeout: 60_000 }, async () => {
   meet()
   await journey.expectArrived(await moving)
