@@ -25,6 +25,18 @@ export function viewOf(current: Current, progress: Progress | null): GuestStatus
   return { ...view, progress: puller?.progress() ?? null, paused: puller?.paused ?? null }
 }
 
+/** Why a guest whose memory was spread over two hosts can run no more, and what is left to do about it (R22). */
+export function lossOf({ role }: Current, guest: string): NonNullable<GuestStatus['crash']> {
+  const abandon = `give it up: godwit resolve ${guest} --abandon`
+  if (role === 'destination') {
+    const message = 'the source is gone with pages that had not come yet, or runs the guest again'
+    return { code: 'lost', message, hint: abandon }
+  }
+  const message = 'the destination is gone with what the guest did since the switch'
+  const hint = `${abandon}; or run it as it was at the switch: godwit resolve ${guest} --take-stale`
+  return { code: 'lost', message, hint }
+}
+
 /** What the other side is told of one migration: by the live session, or by the record once it is over. */
 export function verdictOf(current: Current | null, store: OwnershipStore, migration: string, epoch: number): Verdict {
   if (current?.id === migration && current.epoch === epoch) return verdictOfState(current.role, current.session.state)

@@ -21,7 +21,7 @@ import { pulls, settingsSchema } from '../migration/settings.ts'
 import { SourceSession } from '../migration/source-session.ts'
 import { runOracle } from '../programs/oracle.ts'
 import { assemble, type GuestParts } from './assemble.ts'
-import { type Current, IN_DOUBT, verdictOf, viewOf } from './current-move.ts'
+import { type Current, IN_DOUBT, lossOf, verdictOf, viewOf } from './current-move.ts'
 import { destinationWorld } from './destination-world.ts'
 import type {
   CreateOptions,
@@ -96,7 +96,8 @@ export class GuestHost implements GuestHostPort {
 
   status(): GuestStatus {
     const current = this.#current
-    const crash = this.#crash?.toJSON()
+    const crash =
+      this.#state === 'lost' && current !== null ? lossOf(current, this.#config.name) : this.#crash?.toJSON()
     return {
       config: this.#config,
       state: this.#state,

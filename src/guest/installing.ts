@@ -6,9 +6,9 @@ import { assert } from '../errors.ts'
 import { HEADER } from './layout.ts'
 import type { GuestMemory } from './memory.ts'
 import { isMissing, PRESENCE, type Presence } from './presence.ts'
-import { type VcpuWords, vcpuWords, wake } from './safepoint.ts'
+import { vcpuWords, wake, wakeWaiters } from './safepoint.ts'
 
-const { absent, requested, installing, installed, local, present } = PRESENCE
+const { absent, requested, installing, installed, local, present, writing } = PRESENCE
 
 /** What became of a page that has arrived. */
 export type Claim = 'claimed' | 'written-here' | 'here-already'
@@ -16,20 +16,18 @@ export type Claim = 'claimed' | 'written-here' | 'here-already'
 export class Installer {
   readonly #memory: GuestMemory
   readonly #presence: Uint8Array<SharedArrayBuffer>
-  readonly #vcpus: readonly VcpuWords[]
 
   constructor(memory: GuestMemory) {
-    const { presence, pageCount, vcpus } = memory.layout
+    const { presence, pageCount } = memory.layout
     this.#memory = memory
     this.#presence = new Uint8Array(memory.controlBytes.buffer, presence, pageCount)
-    this.#vcpus = Array.from({ length: vcpus }, (_, vcpu) => vcpuWords(memory, vcpu))
   }
 
   /** R9: before one byte of the page is read into guest memory. */
   claim(page: number): Claim {
     for (;;) {
       const state = Atomics.load(this.#presence, page)
-      if (state === local) return 'written-here'
+      if (state === local || state === writing) return 'written-here'
       if (state !== absent && state !== requested) return 'here-already'
       if (Atomics.compareExchange(this.#presence, page, state, installing) === state) return 'claimed'
     }
@@ -38,7 +36,7 @@ export class Installer {
   /** The page's bytes are there and proven: vCPUs may have it. Returns true when it was the last one. */
   install(page: number): boolean {
     Atomics.store(this.#presence, page, installed)
-    this.#wakeWaiters(page)
+    wakeWaiters(this.#memory, page)
     if (Atomics.sub(this.#memory.controlWords, HEADER.missing, 1) > 1) return false
     Atomics.notify(this.#memory.controlWords, HEADER.missing)
     return true
@@ -48,13 +46,6 @@ export class Installer {
   spoil(page: number): void {
     const before = Atomics.compareExchange(this.#presence, page, installing, requested)
     assert(before === installing, `page ${page} was spoilt in state ${before}`)
-  }
-
-  #wakeWaiters(page: number): void {
-    const { controlWords } = this.#memory
-    for (const words of this.#vcpus) {
-      if (Atomics.load(controlWords, words.faultPage) === page + 1) wake(this.#memory, words)
-    }
   }
 }
 
@@ -111,4 +102,5 @@ export const missingPages = (memory: GuestMemory): Uint8Array =>
   bitmapOf(memory, isMissing) ?? new Uint8Array(memory.layout.pageCount / 8)
 
 /** Pages written here as a whole before they came. */
-export const writtenPages = (memory: GuestMemory): Uint8Array | null => bitmapOf(memory, (state) => state === local)
+export const writtenPages = (memory: GuestMemory): Uint8Array | null =>
+  bitmapOf(memory, (state) => state === local || state === writing)

@@ -6,6 +6,7 @@ import { bucketOf } from './fault-histogram.ts'
 import { HEADER, VCPU_BLOCK } from './layout.ts'
 import type { GuestMemory } from './memory.ts'
 import { onAccess, PRESENCE, type Presence } from './presence.ts'
+import { wakeWaiters } from './safepoint.ts'
 
 /** A park inside a step, as vcpu-safepoint.ts offers it. */
 export interface InsideParks {
@@ -16,6 +17,7 @@ export interface InsideParks {
 }
 
 export class PageFaults {
+  readonly #memory: GuestMemory
   readonly #presence: Uint8Array<SharedArrayBuffer>
   readonly #words: Int32Array<SharedArrayBuffer>
   readonly #floats: Float64Array<SharedArrayBuffer>
@@ -24,6 +26,7 @@ export class PageFaults {
 
   constructor(memory: GuestMemory, vcpu: number, safepoint: InsideParks) {
     const { layout, controlBytes, controlWords, controlFloats } = memory
+    this.#memory = memory
     this.#presence = new Uint8Array(controlBytes.buffer, layout.presence, layout.pageCount)
     this.#words = controlWords
     this.#floats = controlFloats
@@ -52,16 +55,23 @@ export class PageFaults {
 
   /**
    * R9: claims a page that is about to be written as a whole; it need not come any more. False: it must be waited for
-   * with `need`, for it is on its way in or somebody has asked for it.
+   * with `need`, for it is on its way in or somebody has asked for it. Others wait until `wrote`: they must not see half of
+   * the new content, and the old one never comes.
    */
   claimWhole(page: number): boolean {
     // What is no page of the guest (0.5 is none) is left to the access itself to refuse.
     if (this.#presence[page] === undefined) return true
-    const { absent, local } = PRESENCE
-    if (Atomics.compareExchange(this.#presence, page, absent, local) !== absent) return false
+    const { absent, writing } = PRESENCE
+    if (Atomics.compareExchange(this.#presence, page, absent, writing) !== absent) return false
     if (Atomics.sub(this.#words, HEADER.missing, 1) === 1) Atomics.notify(this.#words, HEADER.missing)
     this.#noteUnneeded(page)
     return true
+  }
+
+  /** The page that was claimed has its content. */
+  wrote(page: number): void {
+    const { writing, local } = PRESENCE
+    if (Atomics.compareExchange(this.#presence, page, writing, local) === writing) wakeWaiters(this.#memory, page)
   }
 
   /** R8: one Atomics.load, which orders the access behind the placement. */

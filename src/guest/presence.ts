@@ -4,27 +4,36 @@
 //
 //   ABSENT ──request──► REQUESTED ─┐
 //      │ └───────claim─────────────┴─► INSTALLING ──placed──► INSTALLED ──publish──► PRESENT
-//      └──write whole page──► LOCAL ─────────────────────────────────────publish────►┘
+//      └──write─► WRITING ──wrote──► LOCAL ─────────────────────────────────────publish────►┘
 //   spoilt: INSTALLING → REQUESTED     cut: INSTALLING, REQUESTED → ABSENT
 //           revoke: INSTALLED, LOCAL, PRESENT → ABSENT
 
 /** States of a page at the side that pulls; one byte a page in the control memory. */
-export const PRESENCE = { absent: 0, requested: 1, installing: 2, installed: 3, local: 4, present: 5 } as const
+export const PRESENCE = {
+  absent: 0,
+  requested: 1,
+  installing: 2,
+  installed: 3,
+  local: 4,
+  present: 5,
+  writing: 6,
+} as const
 export type Presence = (typeof PRESENCE)[keyof typeof PRESENCE]
 
 /**
  * request: a vCPU needs the page. claim: a transfer thread is about to read its bytes into guest memory. placed: they
- * are there. write: a vCPU writes the whole page. publish: a handshake has ended since it was placed or written.
+ * are there. write: a vCPU is about to write the whole page. wrote: it has. publish: a handshake has ended since it was placed or written.
  * spoilt: what was placed has a wrong hash (R10). cut: the link and every channel of it are gone. revoke: the page is given away.
  */
-export type PresenceEvent = 'request' | 'claim' | 'placed' | 'write' | 'publish' | 'spoilt' | 'cut' | 'revoke'
+export type PresenceEvent = 'request' | 'claim' | 'placed' | 'write' | 'wrote' | 'publish' | 'spoilt' | 'cut' | 'revoke'
 
-const { absent, requested, installing, installed, local, present } = PRESENCE
+const { absent, requested, installing, installed, local, present, writing } = PRESENCE
 const TABLE: Readonly<Record<PresenceEvent, Partial<Record<Presence, Presence>>>> = {
   request: { [absent]: requested },
   claim: { [absent]: installing, [requested]: installing },
   placed: { [installing]: installed },
-  write: { [absent]: local },
+  write: { [absent]: writing },
+  wrote: { [writing]: local },
   publish: { [installed]: present, [local]: present },
   spoilt: { [installing]: requested },
   cut: { [installing]: absent, [requested]: absent },

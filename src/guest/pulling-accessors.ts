@@ -73,19 +73,25 @@ export class PullingAccessors extends Accessors {
 
   /** A page that is free need not come (R17): what it held at the source is nothing any more. */
   override free(page: number): void {
-    if (!this.#faults.claimWhole(page)) this.#faults.need(page)
-    super.free(page)
+    this.#replace(page, () => super.free(page))
   }
 
   override reuse(page: number): void {
-    if (!this.#faults.claimWhole(page)) this.#faults.need(page)
-    super.reuse(page)
+    this.#replace(page, () => super.reuse(page))
   }
 
-  /** A whole page need not come before it is written (R9). */
   override storeBytes(address: number, source: Uint8Array): void {
     const whole = source.length === PAGE_BYTES && address % PAGE_BYTES === 0 && address < this.memoryBytes
-    if (!whole || !this.#faults.claimWhole(address / PAGE_BYTES)) this.#require(address)
+    if (whole) return this.#replace(address / PAGE_BYTES, () => super.storeBytes(address, source))
+    this.#require(address)
     super.storeBytes(address, source)
+  }
+
+  /** A page that is written as a whole need not come first (R9). */
+  #replace(page: number, write: () => void): void {
+    const claimed = this.#faults.claimWhole(page)
+    if (!claimed) this.#faults.need(page)
+    write()
+    if (claimed) this.#faults.wrote(page)
   }
 }

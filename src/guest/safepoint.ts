@@ -66,3 +66,15 @@ export function arrive(memory: GuestMemory): void {
   Atomics.add(memory.controlWords, HEADER.arrivals, 1)
   Atomics.notify(memory.controlWords, HEADER.arrivals)
 }
+
+/** Wakes the vCPUs that are parked for this page. */
+export function wakeWaiters(memory: GuestMemory, page: number): void {
+  const { vcpus, vcpuBlocks } = memory.layout
+  for (let vcpu = 0; vcpu < vcpus; vcpu++) {
+    const block = vcpuBlocks + vcpu * VCPU_BLOCK.bytes
+    if (Atomics.load(memory.controlWords, (block + VCPU_BLOCK.faultPage) / 4) !== page + 1) continue
+    const word = (block + VCPU_BLOCK.wake) / 4
+    Atomics.add(memory.controlWords, word, 1) // R5
+    Atomics.notify(memory.controlWords, word)
+  }
+}

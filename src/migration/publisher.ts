@@ -36,7 +36,7 @@ export class Publisher {
   finish(): Promise<void> {
     return this.#inTurn(async () => {
       const { controlBytes, controlWords, layout } = this.#memory
-      // Without the handshake vCPUs go on with the test, which is slower and as right.
+      // R7 ends a migration that a vCPU holds up. This one cannot be ended any more: the vCPU is waited for.
       while (!(await this.#handshake()));
       controlBytes.fill(PRESENCE.present, layout.presence, layout.presence + layout.pageCount)
       this.#vcpus.setPulling(false)

@@ -238,10 +238,10 @@ export class SourceSession {
     facts.pull = { ...facts.pull, ...counts, recoveries: server.recoveries, residualDependencyMs }
     facts.pulledZeroPages = zeroPages
     if (this.state === 'serving') {
-      this.#report.fail(
-        new GodwitError('cancelled', 'the source was closed while its pages were needed'),
-        'unreconciled',
-      )
+      const error = new GodwitError('lost', 'the source was ended while the destination still needed its pages', {
+        hint: "give it up at the destination's agent: godwit resolve GUEST --abandon",
+      })
+      this.#report.fail(error, 'lost')
       return false
     }
     if (this.state !== 'done') {

@@ -14,7 +14,7 @@ import type { Model, Step } from './explorer.ts'
 const PAGES = [0, 1]
 
 interface Puller {
-  at: 'choose' | 'look' | 'access' | 'parked'
+  at: 'choose' | 'look' | 'access' | 'writing' | 'parked'
   page: number
   kind: 'read' | 'write' | 'write-all'
   left: number
@@ -110,13 +110,12 @@ export function pullModel({ claimFirst = true, checkHash = true, spoils = 0 }: P
           const answer = onAccess(presence)
           if (answer === 'go' || answer === 'fence') step('may go on', (_, one) => Object.assign(one, { at: 'access' }))
           else if (me.kind === 'write-all' && answer === 'ask') {
-            step('claims the page and writes it all', (next, one) => {
+            step('claims the page to write it all', (next, one) => {
               exchange(next, one.page, 'write')
-              Object.assign(next, {
-                bytes: next.bytes.with(one.page, 'newer'),
-                expected: next.expected.with(one.page, 'newer'),
-              })
-              one.at = 'choose'
+              // Half of it is new: whoever reads it now reads neither the old content nor the new one.
+              next.bytes[one.page] = 'none'
+              next.expected[one.page] = 'newer'
+              one.at = 'writing'
             })
           } else {
             step('asks and parks', (next, one) => {
@@ -126,6 +125,13 @@ export function pullModel({ claimFirst = true, checkHash = true, spoils = 0 }: P
           }
           break
         }
+        case 'writing':
+          step('has written it all', (next, one) => {
+            next.bytes[one.page] = 'newer'
+            exchange(next, one.page, 'wrote')
+            one.at = 'choose'
+          })
+          break
         case 'parked':
           // Woken when the page is installed, and by a cut, to ask again.
           if (onAccess(presence) === 'wait') break

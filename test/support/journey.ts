@@ -18,6 +18,8 @@ let migrations = 0
 export class Journey {
   readonly agent: SmallAgent
   readonly source: GuestHost
+  /** Where the destination asks what became of the guest; nobody is there unless a test puts somebody there. */
+  sourceAgentPort = 1
   readonly #directory: string
   /** Whether the guest steps by itself: a locked one does so only while it moves. */
   readonly #steps: boolean
@@ -56,7 +58,7 @@ export class Journey {
       id,
       to: { host: '127.0.0.1', port: this.agent.port },
       settings,
-      sourceAgent: { name: 'here', port: 1 },
+      sourceAgent: { name: 'here', port: this.sourceAgentPort },
       dataPortRange: [0, 0],
       listenHost: '127.0.0.1',
     })

@@ -23,6 +23,8 @@ export class Relay {
   #corruptAfterBytes = Number.POSITIVE_INFINITY
   #smallestToDestination = 0
   #forwarded = 0
+  /** Loses what the destination says on its control connection. */
+  deaf = false
   /** Called with every piece that passes. */
   onForwarded: (towardsDestination: boolean, control: boolean, bytes: number) => void = () => {}
 
@@ -111,6 +113,7 @@ export class Relay {
   #forward(from: Socket, to: Socket, towardsDestination: boolean, control: boolean): void {
     from.on('data', (piece: Buffer) => {
       if (towardsDestination && piece.length < this.#smallestToDestination) return
+      if (!towardsDestination && control && this.deaf) return
       if (towardsDestination) this.#corrupt(piece)
       const write = (): void => {
         if (to.destroyed) return

@@ -5,7 +5,8 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { onMigrationEvent } from '../../src/events.ts'
 import { PEER_SILENT_MS } from '../../src/limits.ts'
 import type { MigrationReport, Stage } from '../../src/migration/report.ts'
-import { STAGES_BEFORE_PULL } from '../../src/migration/report.ts'
+import { STAGES } from '../../src/migration/report.ts'
+import type { MigrationOptions } from '../../src/migration/settings.ts'
 import { Journey } from '../support/journey.ts'
 import type { Relay } from '../support/relay.ts'
 
@@ -13,7 +14,7 @@ const FAULTS = ['cut', 'stall', 'cancel'] as const
 type Fault = (typeof FAULTS)[number]
 
 /** Where the guest may be when a fault strikes at the beginning of a stage. */
-const OUTCOMES: Record<Exclude<Stage, 'pull'>, readonly ('source' | 'destination')[]> = {
+const OUTCOMES: Record<Stage, readonly ('source' | 'destination')[]> = {
   prepare: ['source', 'destination'],
   reserve: ['source', 'destination'],
   iterate: ['source'],
@@ -21,6 +22,7 @@ const OUTCOMES: Record<Exclude<Stage, 'pull'>, readonly ('source' | 'destination
   // The last round is placed or in flight: the cut may come before or behind the commit point.
   commit: ['source', 'destination'],
   activate: ['destination'],
+  pull: ['destination'],
 }
 
 let journey: Journey | undefined
@@ -33,10 +35,10 @@ afterEach(async () => {
 })
 
 test('every stage has its expectation', () => {
-  expect(Object.keys(OUTCOMES)).toEqual([...STAGES_BEFORE_PULL])
+  expect(Object.keys(OUTCOMES)).toEqual([...STAGES])
 })
 
-describe.each(STAGES_BEFORE_PULL)('at stage %s', (stage) => {
+describe.each(STAGES)('at stage %s', (stage) => {
   test.each(FAULTS)('%s: one owner, nothing lost', async (fault) => {
     const going = await Journey.begin()
     journey = going
@@ -47,11 +49,14 @@ describe.each(STAGES_BEFORE_PULL)('at stage %s', (stage) => {
     unwatch = onMigrationEvent(Journey.nextId, (event) => {
       if (event.type === 'stage' && event.stage === stage) strike(fault, relay, going)
     })
-    const report = await going.move({ bandwidth: 60_000_000, switchoverTimeout: 2000 })
+    const report = await going.move({ ...movementOf(stage), bandwidth: 60_000_000, switchoverTimeout: 2000 })
     relay?.heal()
     await expectOneOwner(going, report, OUTCOMES[stage])
   })
 })
+
+/** Only a movement that pulls has a pull. */
+const movementOf = (stage: Stage): MigrationOptions => (stage === 'pull' ? { movement: 'post-copy' } : {})
 
 function strike(fault: Fault, relay: Relay | undefined, going: Journey): void {
   // The line comes back after a while: behind the commit point both sides redial until they have spoken.

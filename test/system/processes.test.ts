@@ -3,7 +3,7 @@
 
 import { setTimeout as wait } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
-import { type MigrationReport, STAGES_BEFORE_PULL, type Stage } from '../../src/migration/report.ts'
+import { type MigrationReport, STAGES, type Stage } from '../../src/migration/report.ts'
 import { AgentProcess } from '../support/agent-process.ts'
 import { guestConfig } from '../support/config.ts'
 
@@ -20,7 +20,7 @@ const EARLY = {
 } as const
 
 /** Where the guest may be in the end when the victim is struck at the beginning of a stage. */
-const PLACES: Record<Exclude<Stage, 'pull'>, Record<Victim, readonly Place[]>> = {
+const PLACES: Record<Stage, Record<Victim, readonly Place[]>> = {
   // No destination process exists yet, and an agent that is not there takes no guest.
   prepare: {
     'source guest': ['nowhere'],
@@ -45,6 +45,13 @@ const PLACES: Record<Exclude<Stage, 'pull'>, Record<Victim, readonly Place[]>> =
   },
   activate: {
     'source guest': ['destination'],
+    'destination guest': ['nowhere'],
+    'source agent': ['destination'],
+    'destination agent': ['destination'],
+  },
+  // R22: each has pages that the other lacks.
+  pull: {
+    'source guest': ['nowhere'],
     'destination guest': ['nowhere'],
     'source agent': ['destination'],
     'destination agent': ['destination'],
@@ -95,7 +102,7 @@ async function whereItRuns(source: AgentProcess, destination: AgentProcess): Pro
     // `migrating` says nothing: a source behind the commit point is migrating still.
     expect(atSource === 'running' && atDestination === 'running').toBe(false)
     const now = atSource === 'running' ? 'source' : atDestination === 'running' ? 'destination' : 'nowhere'
-    const moving = [atSource, atDestination].some((state) => state === 'migrating' || state === 'incoming')
+    const moving = [atSource, atDestination].some((state) => ['migrating', 'incoming', 'pulling'].includes(`${state}`))
     if (now !== place || moving) [place, since] = [now, performance.now()]
     if (performance.now() - since > (place === 'nowhere' ? 3000 : 1000)) return place
     await wait(50)
@@ -115,15 +122,30 @@ async function reportOf(agent: AgentProcess, id: string): Promise<MigrationRepor
   }
 }
 
+/** Whose memory was spread over two processes: told to whoever looks, never run again by itself. */
+async function expectLost(source: AgentProcess, destination: AgentProcess, id: string, victim: Victim): Promise<void> {
+  const lost = { state: 'lost', crash: { code: 'lost', hint: expect.stringContaining('--abandon') } }
+  expect(await destination.client.guest('guest')).toMatchObject(lost)
+  expect(await reportOf(source, id)).toMatchObject({ outcome: 'lost', owner: 'nobody' })
+  await destination.client.resolve('guest', { what: 'abandon', peerIsDead: false })
+  await expect.poll(() => stateAt(destination), { timeout: 10_000 }).toBeUndefined()
+  if (victim === 'source guest') return
+  expect(await source.client.guest('guest')).toMatchObject(lost)
+  const taken = await source.client.resolve('guest', { what: 'take-stale', peerIsDead: false })
+  expect(taken).toMatchObject({ state: 'running', owner: 'here', epoch: 3 })
+  expect(await source.client.oracle('guest')).toMatchObject({ equal: true })
+}
+
 test('every stage has its expectation', () => {
-  expect(Object.keys(PLACES)).toEqual([...STAGES_BEFORE_PULL])
+  expect(Object.keys(PLACES)).toEqual([...STAGES])
 })
 
-describe.each(STAGES_BEFORE_PULL)('at stage %s', (stage) => {
+describe.each(STAGES)('at stage %s', (stage) => {
   test.each(VICTIMS)('%s dies: one owner, and its memory passes', { timeout: 60_000 }, async (victim) => {
     const { source, destination } = await begin()
     const pids = { source: (await source.client.guest('guest')).pid }
-    const settings = { bandwidth: 20_000_000, switchoverTimeout: 20_000, maxRounds: 1 }
+    const limits = { bandwidth: 20_000_000, switchoverTimeout: 20_000, maxRounds: 1 }
+    const settings = stage === 'pull' ? { ...limits, movement: 'post-copy' as const, bandwidth: 4_000_000 } : limits
     const watching = new AbortController()
     const id = await source.client.migrate('guest', { to: { host: '127.0.0.1', port: destination.port }, settings })
     await atStage(stage, source, id, watching.signal)
@@ -134,6 +156,7 @@ describe.each(STAGES_BEFORE_PULL)('at stage %s', (stage) => {
 
     const place = await whereItRuns(source, destination)
     if (struck) expect(PLACES[stage][victim]).toContain(place)
+    if (stage === 'pull' && place === 'nowhere') await expectLost(source, destination, id, victim)
     if (place === 'nowhere') return
     const owner = place === 'source' ? source : destination
     expect(await owner.client.oracle('guest')).toMatchObject({ equal: true })

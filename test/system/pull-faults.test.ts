@@ -1,12 +1,16 @@
-// The pull phase under fire: cuts, stalls, corruption at random points. The guest runs at the destination already, so
-// nothing may be lost: every run ends with the whole guest there, byte for byte what the oracle computes.
+// The pull phase under fire: cuts, stalls, corruption at chosen and at random points. The guest runs at the destination
+// already, so nothing may be lost: every run ends with the whole guest there, byte for byte what the oracle computes.
 
+import { mkdirSync, rmSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { onMigrationEvent } from '../../src/events.ts'
+import { PEER_SILENT_MS } from '../../src/limits.ts'
+import type { MigrationReport } from '../../src/migration/report.ts'
 import type { MigrationOptions } from '../../src/migration/settings.ts'
 import { Journey } from '../support/journey.ts'
-import type { Relay } from '../support/relay.ts'
+import { carryOut, drawRun } from '../support/pull-run.ts'
+import type { Lines, Relay } from '../support/relay.ts'
 
 const MIB = 1024 ** 2
 let journey: Journey | undefined
@@ -56,3 +60,179 @@ test.each([1, 3])('three cuts, %i channels: the pull recovers each time', { time
   await (journey as Journey).expectArrived(report)
   expect(report.pull?.recoveries).toBe(3)
 })
+
+test.each(['control', 'data'] as const)(
+  'a cut of the %s connections alone',
+  { timeout: 60_000 },
+  async (lines: Lines) => {
+    const report = await pulled({ channels: 2, bandwidth: 10_000_000 }, async (relay, going) => {
+      await wait(100)
+      relay.cut(false, lines)
+      await expect.poll(() => pausedFor(going), { interval: 1, timeout: 10_000 }).not.toBeNull()
+      await expect.poll(() => pausedFor(going), { timeout: 20_000 }).toBeNull()
+    })
+    await (journey as Journey).expectArrived(report)
+    expect(report.pull?.recoveries).toBe(1)
+  },
+)
+
+test('a stall of the link is noticed, and recovered from', { timeout: 60_000 }, async () => {
+  const report = await pulled({ bandwidth: 10_000_000 }, async (relay, going) => {
+    await wait(50)
+    relay.stall()
+    await expect.poll(() => pausedFor(going), { timeout: 2 * PEER_SILENT_MS }).toMatch(/nothing for|lost/)
+    relay.heal()
+  })
+  await (journey as Journey).expectArrived(report)
+  expect(report.pull?.recoveries).toBeGreaterThanOrEqual(1)
+})
+
+test.each([10, 40_000, 1_000_003, 5_000_000])('a byte spoilt after %i is found and sent again', async (bytes) => {
+  const report = await pulled({ channels: 2 }, async (relay) => relay.corruptAfter(bytes))
+  await (journey as Journey).expectArrived(report)
+})
+
+// Bytes of both directions behind the cut: the greeting, the word that the guest runs, lanes, the missing pages.
+test.each([1, 150, 300, 450, 700, 1200, 3000, 6000])(
+  'cut again %i bytes into the recovery',
+  { timeout: 60_000 },
+  async (bytes) => {
+    let cuts = 0
+    const report = await pulled({ bandwidth: 10_000_000 }, async (relay, going) => {
+      await wait(50)
+      relay.cut(false)
+      let left = bytes
+      relay.onForwarded = (_, __, passed) => {
+        left -= passed
+        if (left > 0 || cuts > 0) return
+        cuts++
+        relay.cut(false)
+      }
+      await expect.poll(() => cuts, { timeout: 20_000 }).toBe(1)
+      await expect.poll(() => pausedFor(going), { timeout: 20_000 }).toBeNull()
+    })
+    await (journey as Journey).expectArrived(report)
+    expect(report.pull?.recoveries).toBeGreaterThanOrEqual(1)
+  },
+)
+
+/** Lets the word to commit be lost, so that the guest comes to run on a later link. */
+async function commitLost(then: (relay: Relay, going: Journey) => Promise<void>): Promise<MigrationReport> {
+  const going = await Journey.begin({ memoryBytes: 16 * MIB, options: { workload: 'hot', content: 'random' } })
+  journey = going
+  let relay: Relay | undefined
+  going.agent.relayed = (opened) => {
+    relay = opened
+  }
+  unwatch = onMigrationEvent(Journey.nextId, (event) => {
+    if (event.type === 'stage' && event.stage === 'commit') relay?.loseSmall(512)
+  })
+  const moving = going.move({ movement: 'post-copy', bandwidth: 15_000_000 })
+  await expect.poll(() => going.source.verdict(Journey.lastId, 2), { timeout: 10_000 }).toBe('released')
+  await then(relay as Relay, going)
+  return await moving
+}
+
+test('a commit that comes with a later link brings lanes with it, at once', { timeout: 60_000 }, async () => {
+  const report = await commitLost(async (relay) => {
+    relay.loseSmall(0)
+    relay.cut(false)
+  })
+  await (journey as Journey).expectArrived(report)
+  expect(report.pull?.recoveries).toBe(1)
+  expect(report.timeMs.total).toBeLessThan(9000)
+})
+
+test('a guest does not run before it is on record that it pulls', { timeout: 60_000 }, async () => {
+  const report = await commitLost(async (relay, going) => {
+    const [directory = ''] = going.agent.directories
+    const arrival = going.agent.arrivals[0]
+    rmSync(directory, { recursive: true })
+    relay.loseSmall(0)
+    relay.cut(false)
+    const steps = arrival?.vcpus.steps()
+    await wait(1500)
+    expect(arrival?.status().state).toBe('incoming')
+    expect(arrival?.vcpus.steps()).toBe(steps)
+    mkdirSync(directory)
+    await expect.poll(() => arrival?.status().state, { timeout: 10_000 }).not.toBe('incoming')
+  })
+  await (journey as Journey).expectArrived(report)
+})
+
+test.each(['commit', 'activate', 'pull'] as const)('a cut right at %s', { timeout: 60_000 }, async (stage) => {
+  const going = await Journey.begin({ options: { workload: 'hot', content: 'random' } })
+  journey = going
+  let relay: Relay | undefined
+  going.agent.relayed = (opened) => {
+    relay = opened
+  }
+  unwatch = onMigrationEvent(Journey.nextId, (event) => {
+    if (event.type === 'stage' && event.stage === stage) relay?.cut(false)
+  })
+  const report = await going.move({ movement: 'post-copy', bandwidth: 30_000_000, switchoverTimeout: 20_000 })
+  if (report.owner === 'source' && stage === 'commit') await going.expectStayed(report)
+  else await going.expectArrived(report)
+})
+
+describe('the last word', () => {
+  /** Strikes when every page is at the destination; what it says of that goes to the source by the control connection. */
+  async function atTheEnd(strike: (relay: Relay) => void): Promise<MigrationReport> {
+    return await pulled({}, async (relay, going) => {
+      const arrival = going.agent.arrivals.at(-1)
+      await expect
+        .poll(() => arrival?.status().migration?.progress?.missingPages ?? 0, { interval: 1, timeout: 20_000 })
+        .toBeLessThan(200)
+      relay.onForwarded = (towardsDestination, control) => {
+        if (towardsDestination || !control || arrival?.status().state !== 'running') return
+        relay.onForwarded = () => {}
+        strike(relay)
+      }
+    })
+  }
+
+  test('is heard, and its answer lost', { timeout: 60_000 }, async () => {
+    const report = await atTheEnd((relay) => relay.cut(false))
+    await (journey as Journey).expectArrived(report)
+  })
+
+  test('and every connection with it is lost for a while', { timeout: 60_000 }, async () => {
+    const report = await pulled({ bandwidth: 15_000_000 }, async (relay, going) => {
+      const arrival = going.agent.arrivals.at(-1)
+      // From here on the destination is heard no more, while pages still come to it.
+      relay.deaf = true
+      await expect.poll(() => arrival?.status().state, { interval: 1, timeout: 20_000 }).toBe('running')
+      relay.cut()
+      relay.deaf = false
+      await wait(300)
+      relay.heal()
+    })
+    await (journey as Journey).expectArrived(report)
+    expect(report.timeMs.total).toBeLessThan(15_000)
+    expect(report.pull?.recoveries).toBe(0)
+  })
+})
+
+test('an operator redials at once, by another address', { timeout: 60_000 }, async () => {
+  const report = await pulled({ bandwidth: 10_000_000 }, async (relay, going) => {
+    await wait(50)
+    const arrival = going.agent.arrivals.at(-1)
+    relay.cut()
+    await expect.poll(() => pausedFor(going), { interval: 1 }).not.toBeNull()
+    await wait(3000)
+    relay.heal()
+    await arrival?.recover(Journey.lastId, 'localhost')
+    await expect.poll(() => pausedFor(going), { timeout: 20_000 }).toBeNull()
+    await expect(going.source.recover(Journey.lastId, null)).rejects.toMatchObject({ code: 'guest-not-running' })
+  })
+  await (journey as Journey).expectArrived(report)
+  expect(report.pull?.recoveries).toBe(1)
+})
+
+test.each(Array.from({ length: 12 }, (_, index) => 5001 + index))(
+  'random faults of seed %i',
+  { timeout: 120_000 },
+  async (seed) => {
+    await carryOut(drawRun(seed))
+  },
+)

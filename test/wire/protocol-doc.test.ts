@@ -66,7 +66,10 @@ describe('docs/protocol.md', () => {
   })
 
   it('lists every message with its fields', () => {
-    const documented = table('message', 'sender').map((row) => [row.message, (row.fields ?? '').split(', ').filter((field) => field !== '–')])
+    const documented = table('message', 'sender').map((row) => [
+      row.message,
+      (row.fields ?? '').split(', ').filter((field) => field !== '–'),
+    ])
     const inCode = Object.entries(messageSchemas).map(([name, schema]) => [
       name,
       Object.keys(schema.shape).filter((field) => field !== 'type'),
