@@ -16,6 +16,12 @@ export type Current =
 /** States in which an operator may have something to decide; what, says resolution.ts. */
 export const IN_DOUBT: readonly GuestState[] = ['unreconciled', 'incoming', 'migrating', 'pulling', 'lost']
 
+/** Who may run a guest in this state, as far as its host knows. */
+export function ownerOf(state: GuestState): GuestStatus['owner'] {
+  if (state === 'unreconciled' || state === 'lost') return 'undecided'
+  return state === 'incoming' || state === 'handed-over' ? 'elsewhere' : 'here'
+}
+
 /** As an operator sees it. `progress`: the latest of an outgoing one. */
 export function viewOf(current: Current, progress: Progress | null): GuestStatus['migration'] {
   const { id, role, peer, session } = current

@@ -21,7 +21,7 @@ import { pulls, settingsSchema } from '../migration/settings.ts'
 import { SourceSession } from '../migration/source-session.ts'
 import { runOracle } from '../programs/oracle.ts'
 import { assemble, type GuestParts } from './assemble.ts'
-import { type Current, IN_DOUBT, lossOf, verdictOf, viewOf } from './current-move.ts'
+import { type Current, IN_DOUBT, lossOf, ownerOf, verdictOf, viewOf } from './current-move.ts'
 import { destinationWorld } from './destination-world.ts'
 import type {
   CreateOptions,
@@ -33,6 +33,7 @@ import type {
   Reservation,
 } from './host-port.ts'
 import { askVerdict } from './peer-agent.ts'
+import * as refusals from './refusals.ts'
 import { openSource } from './source-world.ts'
 
 export class GuestHost implements GuestHostPort {
@@ -101,7 +102,7 @@ export class GuestHost implements GuestHostPort {
     return {
       config: this.#config,
       state: this.#state,
-      owner: this.#owner(),
+      owner: ownerOf(this.#state),
       epoch: this.#epoch,
       steps: this.#vcpus.stepCounts(),
       stepsPerSecond: this.#vcpus.stepsPerSecond(),
@@ -114,9 +115,7 @@ export class GuestHost implements GuestHostPort {
 
   async migrate(request: MigrateRequest): Promise<MigrationReport> {
     if (this.#state === 'migrating' || this.#state === 'incoming' || this.#state === 'pulling') {
-      throw new GodwitError('guest-busy', `guest ${this.#config.name} is already migrating`, {
-        hint: 'wait for it; until it has left its source it can be cancelled: godwit cancel',
-      })
+      throw refusals.migrating(this.#config.name)
     }
     if (this.#state !== 'running' && this.#state !== 'paused') throw this.#notRunning('migrated')
     this.#requireFree()
@@ -149,9 +148,7 @@ export class GuestHost implements GuestHostPort {
 
   async cancel(): Promise<void> {
     if (this.#current?.role !== 'source' || this.#state !== 'migrating') {
-      throw new GodwitError('no-such-migration', `guest ${this.#config.name} is not leaving this host`, {
-        hint: 'cancel at the source of the migration',
-      })
+      throw refusals.notLeaving(this.#config.name)
     }
     this.#current.session.cancel()
   }
@@ -183,9 +180,7 @@ export class GuestHost implements GuestHostPort {
   async resolve(how: { what: Resolution; peerIsDead: boolean }): Promise<GuestStatus> {
     const current = this.#current
     if (current === null || !IN_DOUBT.includes(this.#state)) {
-      throw new GodwitError('guest-not-running', `guest ${this.#config.name} is ${this.#state}: nothing to resolve`, {
-        hint: 'resolve is for a guest that both hosts hold paused after a failed switchover',
-      })
+      throw refusals.nothingToResolve(this.#config.name, this.#state)
     }
     // Both hosts ask each other all the time; what they know so far is the answer.
     if (how.what === 'status') return this.status()
@@ -207,9 +202,7 @@ export class GuestHost implements GuestHostPort {
     const current = this.#current
     const puller = current?.role === 'destination' && current.id === migration ? current.session.puller : null
     if (puller === null || puller === undefined) {
-      throw new GodwitError('guest-not-running', `guest ${this.#config.name} is not pulling its memory`, {
-        hint: 'recover is for the destination of a post-copy or hybrid migration whose link was lost',
-      })
+      throw refusals.notPulling(this.#config.name)
     }
     puller.recover(via)
     return this.status()
@@ -366,9 +359,7 @@ export class GuestHost implements GuestHostPort {
 
   #requireFree(): void {
     if (this.#held === null) return
-    throw new GodwitError('guest-busy', `guest ${this.#config.name} is ${this.#held}`, {
-      hint: 'try again in a moment',
-    })
+    throw refusals.held(this.#config.name, this.#held)
   }
 
   #take({ role, epoch: lost }: Current): void {
@@ -397,12 +388,6 @@ export class GuestHost implements GuestHostPort {
     return this.#store.read() ?? { version: 1, guest: this.#config.id, epoch: this.#epoch, state: 'owner', ...empty }
   }
 
-  #owner(): GuestStatus['owner'] {
-    if (this.#state === 'unreconciled') return 'undecided'
-    if (this.#state === 'lost') return 'undecided'
-    return this.#state === 'incoming' || this.#state === 'handed-over' ? 'elsewhere' : 'here'
-  }
-
   #watch(id: string): () => void {
     return onMigrationEvent(id, (event) => {
       if (event.type === 'progress') this.#progress = event.progress
@@ -410,8 +395,6 @@ export class GuestHost implements GuestHostPort {
   }
 
   #notRunning(what: string): GodwitError {
-    return new GodwitError('guest-not-running', `guest ${this.#config.name} is ${this.#state} and cannot be ${what}`, {
-      hint: this.#crash?.message,
-    })
+    return refusals.notRunning(this.#config.name, this.#state, what, this.#crash)
   }
 }

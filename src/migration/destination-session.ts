@@ -15,6 +15,7 @@ import {
 } from './commit-machine.ts'
 import { Inbox } from './inbox.ts'
 import { type OwnershipRecord, type OwnershipStore, type Verdict, writeIfPossible } from './ownership-record.ts'
+import { placeRounds } from './placed-rounds.ts'
 import type { Clock, ControlLink, PageDestination, Vcpus } from './ports.ts'
 import { requireEqualDigests, switchDigest, warmProof } from './proof.ts'
 import { beginPulling, Puller, type PullerLinks, warmPulling } from './puller.ts'
@@ -133,7 +134,7 @@ export class DestinationSession {
     this.#inbox = new Inbox(control, 'source')
     const failed = this.#inbox.ended.then((error) => Promise.reject(error))
     failed.catch(() => {})
-    const placed = this.#placeRounds(control, pages)
+    const placed = placeRounds(control, pages)
     control.send({ type: 'ready' })
     const state = await Promise.race([this.#inbox.next('state'), placed.failed, failed])
     await Promise.race([placed.until(state.round), placed.failed, failed])
@@ -145,28 +146,6 @@ export class DestinationSession {
     this.#prove(state)
     this.#world.vcpus.load(state.vcpus)
     this.#apply('proven')
-  }
-
-  /** Answers ROUND_PLACED for each round in turn (R12). */
-  #placeRounds(
-    control: ControlLink,
-    pages: PageDestination,
-  ): { failed: Promise<never>; until(round: number): Promise<void> } {
-    let done = -1
-    const waiting = new Map<number, () => void>()
-    const loop = async (): Promise<never> => {
-      for (let round = 0; ; round++) {
-        const { bytes } = await pages.placed(round)
-        control.send({ type: 'placed', round, bytes })
-        done = round
-        waiting.get(round)?.()
-      }
-    }
-    const failed = loop()
-    failed.catch(() => {})
-    const until = (round: number): Promise<void> =>
-      done >= round ? Promise.resolve() : new Promise((resolve) => waiting.set(round, resolve))
-    return { failed, until }
   }
 
   #check(state: MessageOf<'state'>): void {

@@ -25,6 +25,8 @@ export class Relay {
   #forwarded = 0
   /** Loses what the destination says on its control connection. */
   deaf = false
+  /** Control connections so far that were not refused. */
+  controls = 0
   /** Called with every piece that passes. */
   onForwarded: (towardsDestination: boolean, control: boolean, bytes: number) => void = () => {}
 
@@ -93,6 +95,7 @@ export class Relay {
       toDestination.resetAndDestroy()
       return
     }
+    if (control) this.controls++
     const toSource = connect(target, '127.0.0.1')
     const line = { control, toDestination, toSource }
     this.#lines.add(line)

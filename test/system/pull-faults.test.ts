@@ -87,34 +87,30 @@ test('a stall of the link is noticed, and recovered from', { timeout: 60_000 }, 
   expect(report.pull?.recoveries).toBeGreaterThanOrEqual(1)
 })
 
-test.each([10, 40_000, 1_000_003, 5_000_000])('a byte spoilt after %i is found and sent again', async (bytes) => {
+test.each([10, 1_000_003])('a byte spoilt after %i is found and sent again', async (bytes) => {
   const report = await pulled({ channels: 2 }, async (relay) => relay.corruptAfter(bytes))
   await (journey as Journey).expectArrived(report)
 })
 
 // Bytes of both directions behind the cut: the greeting, the word that the guest runs, lanes, the missing pages.
-test.each([1, 150, 300, 450, 700, 1200, 3000, 6000])(
-  'cut again %i bytes into the recovery',
-  { timeout: 60_000 },
-  async (bytes) => {
-    let cuts = 0
-    const report = await pulled({ bandwidth: 10_000_000 }, async (relay, going) => {
-      await wait(50)
+test.each([1, 300, 700, 3000])('cut again %i bytes into the recovery', { timeout: 60_000 }, async (bytes) => {
+  let cuts = 0
+  const report = await pulled({ bandwidth: 10_000_000 }, async (relay, going) => {
+    await wait(50)
+    relay.cut(false)
+    let left = bytes
+    relay.onForwarded = (_, __, passed) => {
+      left -= passed
+      if (left > 0 || cuts > 0) return
+      cuts++
       relay.cut(false)
-      let left = bytes
-      relay.onForwarded = (_, __, passed) => {
-        left -= passed
-        if (left > 0 || cuts > 0) return
-        cuts++
-        relay.cut(false)
-      }
-      await expect.poll(() => cuts, { timeout: 20_000 }).toBe(1)
-      await expect.poll(() => pausedFor(going), { timeout: 20_000 }).toBeNull()
-    })
-    await (journey as Journey).expectArrived(report)
-    expect(report.pull?.recoveries).toBeGreaterThanOrEqual(1)
-  },
-)
+    }
+    await expect.poll(() => cuts, { timeout: 20_000 }).toBe(1)
+    await expect.poll(() => pausedFor(going), { timeout: 20_000 }).toBeNull()
+  })
+  await (journey as Journey).expectArrived(report)
+  expect(report.pull?.recoveries).toBeGreaterThanOrEqual(1)
+})
 
 /** Lets the word to commit be lost, so that the guest comes to run on a later link. */
 async function commitLost(then: (relay: Relay, going: Journey) => Promise<void>): Promise<MigrationReport> {
@@ -134,13 +130,15 @@ async function commitLost(then: (relay: Relay, going: Journey) => Promise<void>)
 }
 
 test('a commit that comes with a later link brings lanes with it, at once', { timeout: 60_000 }, async () => {
+  let through: Relay | undefined
   const report = await commitLost(async (relay) => {
+    through = relay
     relay.loseSmall(0)
     relay.cut(false)
   })
   await (journey as Journey).expectArrived(report)
   expect(report.pull?.recoveries).toBe(1)
-  expect(report.timeMs.total).toBeLessThan(9000)
+  expect(through?.controls).toBe(2)
 })
 
 test('a guest does not run before it is on record that it pulls', { timeout: 60_000 }, async () => {
@@ -197,7 +195,9 @@ describe('the last word', () => {
   })
 
   test('and every connection with it is lost for a while', { timeout: 60_000 }, async () => {
+    let through: Relay | undefined
     const report = await pulled({ bandwidth: 15_000_000 }, async (relay, going) => {
+      through = relay
       const arrival = going.agent.arrivals.at(-1)
       // From here on the destination is heard no more, while pages still come to it.
       relay.deaf = true
@@ -208,7 +208,7 @@ describe('the last word', () => {
       relay.heal()
     })
     await (journey as Journey).expectArrived(report)
-    expect(report.timeMs.total).toBeLessThan(15_000)
+    expect(through?.controls).toBe(2)
     expect(report.pull?.recoveries).toBe(0)
   })
 })
@@ -229,7 +229,7 @@ test('an operator redials at once, by another address', { timeout: 60_000 }, asy
   expect(report.pull?.recoveries).toBe(1)
 })
 
-test.each(Array.from({ length: 12 }, (_, index) => 5001 + index))(
+test.each(Array.from({ length: 10 }, (_, index) => 5001 + index))(
   'random faults of seed %i',
   { timeout: 120_000 },
   async (seed) => {

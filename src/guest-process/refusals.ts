@@ -1,0 +1,30 @@
+// What a guest host answers to wishes that do not fit the state its guest is in. Used by host.ts.
+
+import { GodwitError } from '../errors.ts'
+import type { GuestState } from './host-port.ts'
+
+export const migrating = (guest: string): GodwitError =>
+  new GodwitError('guest-busy', `guest ${guest} is already migrating`, {
+    hint: 'wait for it; until it has left its source it can be cancelled: godwit cancel',
+  })
+
+export const held = (guest: string, what: string): GodwitError =>
+  new GodwitError('guest-busy', `guest ${guest} is ${what}`, { hint: 'try again in a moment' })
+
+export const notLeaving = (guest: string): GodwitError =>
+  new GodwitError('no-such-migration', `guest ${guest} is not leaving this host`, {
+    hint: 'cancel at the source of the migration',
+  })
+
+export const notPulling = (guest: string): GodwitError =>
+  new GodwitError('guest-not-running', `guest ${guest} is not pulling its memory`, {
+    hint: 'recover is for the destination of a post-copy or hybrid migration whose link was lost',
+  })
+
+export const nothingToResolve = (guest: string, state: GuestState): GodwitError =>
+  new GodwitError('guest-not-running', `guest ${guest} is ${state}: nothing to resolve`, {
+    hint: 'resolve is for a guest that both hosts hold paused after a failed switchover',
+  })
+
+export const notRunning = (guest: string, state: GuestState, what: string, crash: GodwitError | null): GodwitError =>
+  new GodwitError('guest-not-running', `guest ${guest} is ${state} and cannot be ${what}`, { hint: crash?.message })
