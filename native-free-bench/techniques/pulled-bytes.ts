@@ -127,9 +127,10 @@ export const pulledBytes: Technique = {
   name: 'pulled-bytes',
   about: 'bytes and faults of post-copy and hybrid at a locked pace: diab, local, web, hot, free',
   async run(context: Context): Promise<Row[]> {
+    const first = [...(await diab(context)), ...(await local(context))]
+    if (context.quick) return first
     return [
-      ...(await diab(context)),
-      ...(await local(context)),
+      ...first,
       ...(await hybrid(context, 'web')),
       ...(await hybrid(context, 'hot')),
       ...(await free(context, 'pre-copy')),

@@ -2,6 +2,7 @@
 // both sessions, by the proof and by the oracle, while nothing writes the map.
 
 import { GodwitError } from '../errors.ts'
+import type { Kernels } from '../kernels/kernels.ts'
 import type { GuestMemory } from './memory.ts'
 
 /** Brings the lowest bits of the four bytes of a word side by side into bits 24 to 27; no two products meet. */
@@ -36,8 +37,13 @@ function unpack(words: Int32Array, first: number, bitmap: Uint8Array): void {
   }
 }
 
-/** The free pages as a bitmap (bit p&7 of byte p>>3), pageCount / 8 bytes; null when no page is free. */
-export function saveFree(memory: GuestMemory): Uint8Array | null {
+/**
+ * The free pages as a bitmap (bit p&7 of byte p>>3), pageCount / 8 bytes; null when no page is free. `kernels` find out at
+ * memory speed whether there is one.
+ */
+export function saveFree(memory: GuestMemory, kernels: Kernels | null = null): Uint8Array | null {
+  const { free, pageCount } = memory.layout
+  if (kernels !== null && kernels.nextMarked(free, 0, pageCount / 4) >= pageCount / 4) return null
   return pack(memory.controlWords, memory.layout.free / 4, memory.layout.pageCount / 8)
 }
 

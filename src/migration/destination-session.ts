@@ -123,7 +123,7 @@ export class DestinationSession {
     const { memory, vcpus } = this.#world
     resetDigest(memory)
     // What runs inside the pause has run once before, with nothing to do: its first run takes ten times as long.
-    warmProof(memory)
+    warmProof(memory, this.#world.kernels)
     warmPulling(this.#world)
     vcpus.load(vcpus.save())
     // Nothing is promised before PREPARED.

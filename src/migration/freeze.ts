@@ -40,7 +40,7 @@ async function sendRest(context: SourceContext, round: number, { pausedFrom, pau
   const sent = await context.orInterrupt(sending)
   const sentAt = clock.now()
   const digest = switchDigest(verify, memory, kernels, states)
-  const rest = { free: saveFree(memory), pull: false, absent: null }
+  const rest = { free: saveFree(memory, kernels), pull: false, absent: null }
   control.send({ type: 'state', round, epoch, vcpus: states, digest, verify, ...rest })
   const stateAt = clock.now()
   await context.orInterrupt(placed)
@@ -56,7 +56,7 @@ async function sendRest(context: SourceContext, round: number, { pausedFrom, pau
 async function nameAbsent(context: SourceContext, round: number, { pausedFrom, pausedAt }: Paused): Promise<Frozen> {
   const { vcpus, clock, memory, kernels, settings, control, epoch } = context
   const { verify } = settings
-  const free = saveFree(memory)
+  const free = saveFree(memory, kernels)
   if (round === 0 && free !== null) leaveOut(memory, free)
   const absent = round === 0 ? null : absentPages(context)
   rememberAbsent(memory)

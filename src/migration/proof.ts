@@ -43,8 +43,8 @@ function bitmapDigest(bitmap: Uint8Array): bigint {
 }
 
 /** The digest of what was sent or placed so far, with the vCPU state and the free map in memory: 16 hex digits. */
-export function runningDigest(memory: GuestMemory, states: readonly VcpuState[]): string {
-  return toHex(digestTotal(memory) + stateDigest(states, saveFree(memory)))
+export function runningDigest(memory: GuestMemory, kernels: Kernels, states: readonly VcpuState[]): string {
+  return toHex(digestTotal(memory) + stateDigest(states, saveFree(memory, kernels)))
 }
 
 /** Hashes every page now (`--verify full`); only while nothing writes. Does not touch the hash table. */
@@ -59,7 +59,7 @@ export function fullDigest(memory: GuestMemory, kernels: Kernels, states: readon
   const total = memory.controlLongs[thread / 8] ?? 0n
   memory.controlBytes.set(saved, hashes)
   memory.controlLongs[thread / 8] = savedDigest
-  return toHex(BigInt.asUintN(64, total) + stateDigest(states, saveFree(memory)))
+  return toHex(BigInt.asUintN(64, total) + stateDigest(states, saveFree(memory, kernels)))
 }
 
 /** What both sides must agree on before the commit, by the migration's way to verify; null: nothing. */
@@ -70,13 +70,13 @@ export function switchDigest(
   states: readonly VcpuState[],
 ): string | null {
   if (verify === 'none') return null
-  return verify === 'full' ? fullDigest(memory, kernels, states) : runningDigest(memory, states)
+  return verify === 'full' ? fullDigest(memory, kernels, states) : runningDigest(memory, kernels, states)
 }
 
 /** Runs the code of the proof once before it is needed inside the pause: its first run takes ten times as long. */
-export function warmProof(memory: GuestMemory): void {
+export function warmProof(memory: GuestMemory, kernels: Kernels): void {
   const states = [{ steps: 1, registers: new Uint8Array(1024).fill(1) }]
-  runningDigest(memory, states)
+  runningDigest(memory, kernels, states)
   // At the destination no page is free yet: what handles a free map is warmed on a map of its own.
   stateDigest(states, warmFreeMap())
 }

@@ -145,7 +145,8 @@ export class Puller {
   /** What the destination says at the end. */
   completion(): Omit<MessageOf<'complete'>, 'type' | 'epoch'> {
     const { memory } = this.#world
-    return { ...this.#completion, dropped: this.#dropped, asked: 0, faults: faultsOf(memory) }
+    const dropped = this.#dropped + (this.#links.pages?.dropped ?? 0)
+    return { ...this.#completion, dropped, faults: faultsOf(memory) }
   }
 
   #completion: { digest: string | null; written: Uint8Array | null } = { digest: null, written: null }
@@ -207,7 +208,6 @@ export class Puller {
    */
   async #finish(): Promise<Pulled> {
     const { memory } = this.#world
-    this.#dropped += this.#links.pages?.dropped ?? 0
     const digest = digestTotal(memory).toString(16).padStart(16, '0')
     this.#completion = { digest, written: writtenPages(memory) }
     await this.#publisher.finish()
@@ -215,10 +215,11 @@ export class Puller {
   }
 
   async #dropPages(): Promise<void> {
-    const { pages } = this.#links
-    if (pages === null) return
+    const { control, inbox, pages } = this.#links
+    if (control === null || inbox === null || pages === null) return
     await pages.close()
     this.#dropped += pages.dropped
+    this.#links.use(control, inbox, null)
   }
 
   /** R23. Null: the link is up again. */

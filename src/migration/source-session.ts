@@ -27,6 +27,11 @@ import { recordDowntime, type SwitchTimes } from './switch-times.ts'
 import { resetPushOrder } from './transfer/push-order.ts'
 
 const USAGE_WAIT_MS = 1000
+/**
+ * Without rounds the pause would follow at once on what the move has just started: threads, event streams, an agent that
+ * tells its listeners. They come to rest first, for they would take the processor in the pause.
+ */
+const CALM_MS = 50
 /** A reason that was sent before the channels were closed arrives within this. */
 const REASON_WAIT_MS = 500
 
@@ -127,7 +132,7 @@ export class SourceSession {
   async #connect(): Promise<SourceContext> {
     const world = this.#world
     resetDigest(world.memory)
-    warmProof(world.memory)
+    warmProof(world.memory, world.kernels)
     await this.#orInterrupt(world.prepare())
     this.#report.enter('reserve')
     const reserving = world.reserve(this.#interrupt.signal)
@@ -184,6 +189,7 @@ export class SourceSession {
       const { movement, maxRounds } = settings
       if (movement === 'pre-copy' || (movement === 'hybrid' && maxRounds > 0)) return await precopy(context)
       await selectEverything(context)
+      await context.orInterrupt(clock.sleep(CALM_MS))
       return { stopReason: 'requested', predictedDowntimeMs: 0, nextRound: 0 }
     } finally {
       const seconds = (clock.now() - startedAt) / 1000

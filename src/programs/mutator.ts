@@ -36,6 +36,8 @@ export interface MutatorOptions {
   readonly declare: boolean
 }
 
+const OPTIONS = ['workload', 'content', 'streams', 'jump', 'declare']
+
 function oneOf<T extends string>(names: readonly T[], value: unknown, what: string): T {
   if (names.includes(value as T)) return value as T
   throw new Error(`${what} '${value}' is unknown; use one of ${names.join(', ')}`)
@@ -43,6 +45,8 @@ function oneOf<T extends string>(names: readonly T[], value: unknown, what: stri
 
 /** Checks the options of a mutator guest and fills in defaults. Throws when one is unknown or out of range. */
 export function mutatorOptions(options: ProgramContext['options']): MutatorOptions {
+  const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
+  if (unknown !== undefined) throw new Error(`option '${unknown}' is unknown; there are ${OPTIONS.join(', ')}`)
   const { workload = 'web', content = 'mix', streams = 4, jump = 0.01 } = options
   if (!Number.isInteger(streams) || Number(streams) < 1 || Number(streams) > MAX_STREAMS) {
     throw new Error(`streams: give 1 to ${MAX_STREAMS}`)

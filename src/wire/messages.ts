@@ -99,7 +99,6 @@ export const messageSchemas = {
     digest: hex64.nullable(),
     /** Pages written here as a whole before they came; null: none. */
     written: bitmap.nullable(),
-    asked: count,
     dropped: count,
     faults: z
       .array(

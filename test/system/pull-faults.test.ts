@@ -229,7 +229,7 @@ test('an operator redials at once, by another address', { timeout: 60_000 }, asy
   expect(report.pull?.recoveries).toBe(1)
 })
 
-test.each(Array.from({ length: 10 }, (_, index) => 5001 + index))(
+test.each(Array.from({ length: 6 }, (_, index) => 5001 + index))(
   'random faults of seed %i',
   { timeout: 120_000 },
   async (seed) => {
