@@ -47,11 +47,15 @@ export function saveFree(memory: GuestMemory, kernels: Kernels | null = null): U
   return pack(memory.controlWords, memory.layout.free / 4, memory.layout.pageCount / 8)
 }
 
-/** Puts the free map into its place; null: no page is free. Throws `bad-message` for a bitmap of another guest's size. */
-export function loadFree(memory: GuestMemory, bitmap: Uint8Array | null): void {
+/**
+ * Puts the free map into its place; null: no page is free. A map that says so already is only read, with `kernels` at
+ * memory speed. Throws `bad-message` for a bitmap of another guest's size.
+ */
+export function loadFree(memory: GuestMemory, bitmap: Uint8Array | null, kernels: Kernels | null = null): void {
   const { layout, controlWords: words } = memory
   const [first, bytes] = [layout.free / 4, layout.pageCount / 8]
   if (bitmap === null) {
+    if (kernels !== null && saveFree(memory, kernels) === null) return
     words.fill(0, first, first + 2 * bytes)
     return
   }

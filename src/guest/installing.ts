@@ -49,8 +49,8 @@ export class Installer {
   }
 }
 
-/** Before the guest runs here: the pages of the bitmap (null: every page) that are not free are absent, others present. */
-export function beginAbsent(memory: GuestMemory, bitmap: Uint8Array | null): void {
+/** Before the guest runs here: the pages of the bitmap (null: every page) that are not free are absent, others present. `anyFree` false: none is free, which need not be looked for. */
+export function beginAbsent(memory: GuestMemory, bitmap: Uint8Array | null, anyFree = true): void {
   const { layout, controlBytes, controlWords } = memory
   const { pageCount } = layout
   const presence = controlBytes.subarray(layout.presence, layout.presence + pageCount)
@@ -62,7 +62,7 @@ export function beginAbsent(memory: GuestMemory, bitmap: Uint8Array | null): voi
       missing++
     }
   }
-  if (bitmap === null) {
+  if (bitmap === null && anyFree) {
     const free = controlBytes.subarray(layout.free, layout.free + pageCount)
     for (let page = free.indexOf(1); page !== -1; page = free.indexOf(1, page + 1)) {
       presence[page] = present

@@ -156,7 +156,7 @@ export class DestinationSession {
       const message = `state of ${state.vcpus.length} vCPUs for a guest of ${memory.layout.vcpus}`
       throw new GodwitError('bad-message', message)
     }
-    loadFree(memory, state.free)
+    loadFree(memory, state.free, this.#world.kernels)
   }
 
   /** R15: the destination proves equality before the source gives up ownership. */

@@ -36,7 +36,7 @@ export function beginPulling({ memory, kernels, vcpus }: DestinationWorld, state
     forgetPages(memory, kernels, toSend)
     clearAll(memory, toSend)
   }
-  beginAbsent(memory, absent)
+  beginAbsent(memory, absent, state.free !== null)
   resetAsks(memory)
   vcpus.setPulling(true)
   Atomics.store(memory.controlWords, HEADER.pulling, 1)
