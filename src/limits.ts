@@ -37,6 +37,8 @@ export const DIRECT_RUN_PAGES = 16
 export const READ_BYTES = 256 * 1024
 /** Staging of one transfer thread: two batches, so that one is filled while the other is in the socket. */
 export const STAGING_BYTES = 2 * (1024 * 1024 + 64 * 1024)
+/** Pages that one compressed block may span, with lz4's window of 64 KiB. */
+export const GROUP_PAGES = 16
 /** A peer that sent nothing for this long is dead. */
 export const PEER_SILENT_MS = 5000
 /** An idle control channel sends a ping this often. */

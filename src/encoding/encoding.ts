@@ -1,34 +1,42 @@
 // How pages become bytes on the wire and pages again. Every encoding is one file and one PageEncoding object; the
 // registry lists them. Senders and receivers of page frames go through this interface and know no encoding by name.
 //
-//   sender     scan → classes ─ runs.ts → run table ─ encoder.encodeRun (or straight from the pages) → payload
-//   receiver   run table ─ checkPayload ─ payload → decoder.decodeRun (or read straight into the pages)
+//   sender     scan → classes ─ choice ─ page copies ─ encoder → payload ─ runs.ts → run table
+//   receiver   run table ─ checkPayload ─ payload → decoder.decodeRun (raw: read straight into the pages)
 
 import type { GuestMemory } from '../guest/memory.ts'
 import type { Kernels } from '../kernels/kernels.ts'
 
-/** What encoders and decoders work on. */
+/** What encoders and decoders work on. One per transfer thread and migration. */
 export interface EncodingContext {
   readonly memory: GuestMemory
   readonly kernels: Kernels
+  /** Byte offset in the control memory of this lane's CODEC_AREA, which no other thread touches. */
+  readonly area: number
 }
 
-/** Pages → payload. One per transfer thread and migration, so that it may keep state (delta cache, dedup index). */
-export interface RunEncoder {
+/**
+ * One page → its bytes on the wire. R13: it reads a copy in the control memory, never the page that a vCPU may be writing.
+ * Its output says by itself where it ends, so that the pages of a run need no table of lengths.
+ */
+export interface PageEncoder {
   /**
-   * Writes the payload of a run to staging. Returns its length in bytes, or −1 when it does not fit `capacityBytes` or
-   * is not worth it; the run is then sent raw.
+   * Encodes the copy at `from` (4,096 bytes, multiple of 16) to `to`, both byte offsets in the control memory. Returns the
+   * length in bytes, or −1 when it would exceed `limitBytes`; nothing outside [to, to + limitBytes) is written either way.
    */
-  encodeRun(firstPage: number, count: number, stagingOffset: number, capacityBytes: number): number
+  encodePage(from: number, to: number, limitBytes: number): number
 }
 
-/** Payload → pages; counterpart of RunEncoder on the receiving thread. */
+/** Payload → pages, on the receiving thread; counterpart of the encoders. */
 export interface RunDecoder {
   /**
-   * Places a run. The run lies inside the guest and `checkPayload` has passed its length.
-   * Throws `bad-payload` when the content breaks the encoding's rules; no page outside the run was touched then.
+   * Places a run whose payload lies at `from` in the control memory. The run lies inside the guest and `checkPayload` has
+   * passed its length. Throws `bad-payload` when the content breaks the encoding's rules or does not end with the
+   * payload; no page outside the run was touched and nothing outside the payload was read then.
    */
-  decodeRun(firstPage: number, count: number, stagingOffset: number, payloadBytes: number): void
+  decodeRun(firstPage: number, count: number, from: number, payloadBytes: number): void
+  /** After the last run of a frame, for encodings whose payload spans runs. Throws `bad-payload`. */
+  endFrame?(): void
 }
 
 /**
@@ -43,10 +51,9 @@ export interface PageEncoding {
   /** Capability name, in reports and options. */
   readonly name: string
   readonly place: PayloadPlace
-  /** Largest payload of a run of `count` pages, bytes; the exact one where `place` is not `staging`. */
+  /** Largest payload of a run of `count` pages, bytes; the exact one where `place` is not `staging`. Never above raw. */
   maxPayloadBytes(count: number): number
   /** Throws `bad-payload` unless a run of `count` pages may have a payload of this length. */
   checkPayload(count: number, payloadBytes: number): void
-  createEncoder(context: EncodingContext): RunEncoder
   createDecoder(context: EncodingContext): RunDecoder
 }

@@ -11,14 +11,5 @@ export const raw: PageEncoding = {
   place: 'pages',
   maxPayloadBytes: (count) => count * PAGE_BYTES,
   checkPayload: (count, payloadBytes) => requirePayload('raw', count, payloadBytes, count * PAGE_BYTES),
-  createEncoder: ({ kernels }) => ({
-    encodeRun(firstPage, count, stagingOffset, capacityBytes) {
-      if (count * PAGE_BYTES > capacityBytes) return -1
-      kernels.takeRun(firstPage, count, stagingOffset)
-      return count * PAGE_BYTES
-    },
-  }),
-  createDecoder: ({ kernels }) => ({
-    decodeRun: (firstPage, count, stagingOffset) => kernels.placeRun(firstPage, count, stagingOffset),
-  }),
+  createDecoder: ({ kernels }) => ({ decodeRun: (firstPage, count, from) => kernels.placeRun(firstPage, count, from) }),
 }

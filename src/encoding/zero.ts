@@ -10,6 +10,5 @@ export const zero: PageEncoding = {
   place: 'none',
   maxPayloadBytes: () => 0,
   checkPayload: (count, payloadBytes) => requirePayload('zero', count, payloadBytes, 0),
-  createEncoder: () => ({ encodeRun: () => 0 }),
   createDecoder: ({ kernels }) => ({ decodeRun: (firstPage, count) => kernels.zeroRun(firstPage, count) }),
 }

@@ -2,12 +2,14 @@
 //
 //   pages    │ page 0 │ page 1 │ … │ page N-1 │                       exactly the guest
 //   control  │ header │ cards A │ cards B │ presence │ free │ hashes │ bitmaps │ scan hashes │ vCPU blocks │
-//            │ thread blocks │ staging │
+//            │ thread blocks │ staging │ codecs │
 //
 // Offsets are byte offsets into the control memory, 64-byte aligned so that no two regions share a cache line.
 
 import { GodwitError } from '../errors.ts'
 import {
+  BATCH_PAGES,
+  GROUP_PAGES,
   MAX_LANES,
   MAX_MEMORY_BYTES,
   MAX_VCPUS,
@@ -126,6 +128,17 @@ export const THREAD_BLOCK = {
   pullTable: 16384,
 } as const
 
+/** What encoders and decoders of one transfer thread work in, in bytes from the area's start. Resident once used. */
+export const CODEC_AREA = {
+  bytes: BATCH_PAGES * PAGE_BYTES + 2 * GROUP_PAGES * PAGE_BYTES,
+  /** Copies of the pages of a batch that are to be encoded (R13). */
+  copies: 0,
+  /** The pages of one compressed block, before compression or after decompression. */
+  group: BATCH_PAGES * PAGE_BYTES,
+  /** Tables of one call of a codec: nothing here outlives it. 64 KiB. */
+  tables: (BATCH_PAGES + GROUP_PAGES) * PAGE_BYTES,
+} as const
+
 export interface Layout {
   readonly memoryBytes: number
   readonly pageCount: number
@@ -152,6 +165,8 @@ export interface Layout {
   readonly threadBlocks: number
   /** MAX_LANES areas of STAGING_BYTES. */
   readonly staging: number
+  /** A CODEC_AREA per lane. */
+  readonly codecs: number
 }
 
 const align = (offset: number, to = 64): number => Math.ceil(offset / to) * to
@@ -183,7 +198,8 @@ export function layoutOf(memoryBytes: number, vcpus: number): Layout {
   const vcpuBlocks = align(scanHashes + 8 * pageCount, 4096)
   const threadBlocks = vcpuBlocks + vcpus * VCPU_BLOCK.bytes
   const staging = threadBlocks + (MAX_LANES + 1) * THREAD_BLOCK.bytes
-  const controlBytes = align(staging + MAX_LANES * STAGING_BYTES, WASM_PAGE_BYTES)
+  const codecs = staging + MAX_LANES * STAGING_BYTES
+  const controlBytes = align(codecs + MAX_LANES * CODEC_AREA.bytes, WASM_PAGE_BYTES)
   return {
     memoryBytes,
     pageCount,
@@ -199,5 +215,6 @@ export function layoutOf(memoryBytes: number, vcpus: number): Layout {
     vcpuBlocks,
     threadBlocks,
     staging,
+    codecs,
   }
 }

@@ -4,7 +4,8 @@
 
 import { assert } from '../errors.ts'
 import type { GuestMemory } from '../guest/memory.ts'
-import { KERNELS_BASE64 } from './bytes.ts'
+import { MODULE_BASE64 } from './kernels.bytes.ts'
+import { instantiate } from './module.ts'
 
 export { digestTotal, resetDigest } from './digest.ts'
 
@@ -83,14 +84,10 @@ export function assertHarvest(pageCount: number): void {
   assert(pageCount % 16 === 0, `harvest of ${pageCount} cards: not a multiple of 16`)
 }
 
-let compiled: WebAssembly.Module | undefined
-
 /** Loads the kernels over one guest's memories: compiled once per thread, instantiated per guest, a few microseconds. */
 export function loadKernels(memory: GuestMemory): Kernels {
-  compiled ??= new WebAssembly.Module(Buffer.from(KERNELS_BASE64, 'base64'))
-  const { pages, control, layout } = memory
-  const instance = new WebAssembly.Instance(compiled, { env: { pages, control, free: layout.free } })
-  const raw = instance.exports as unknown as Kernels
+  const { layout } = memory
+  const raw = instantiate<Kernels>(MODULE_BASE64, memory, { free: layout.free })
   return {
     scan: raw.scan,
     hashRun(firstPage, count, hashesOffset, digestOffset) {

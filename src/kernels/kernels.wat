@@ -1,5 +1,5 @@
 ;; The SIMD kernels: every pass over guest pages that must run at memory speed, in place on the two shared memories.
-;; `npm run kernels` turns this file into bytes.ts; kernels.ts is its typed binding, twin.ts says the same in TypeScript.
+;; `npm run kernels` turns this file into kernels.bytes.ts; kernels.ts is its typed binding, twin.ts says the same in TypeScript.
 ;;
 ;; Conventions. Page numbers become addresses by `shl 12`, so the last page of a 4 GiB guest is reached and an end address
 ;; of 2^32 never appears: loops over a page end when the low 12 bits of the address are zero again, loops over pages

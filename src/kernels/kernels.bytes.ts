@@ -1,10 +1,10 @@
 // Made from kernels.wat by `npm run kernels`; do not edit. A test rebuilds it and compares.
 
 /** SHA-256 of kernels.wat, hex. */
-export const KERNELS_SOURCE_SHA256 = 'd9c803fabad8937e4c279fc48ee3757dd919e9b71f7381d8168f72b875debcb4'
+export const SOURCE_SHA256 = '998004b171ec1cffb666779643bfbe94462a1598a476377551d0dc75331f08a5'
 
 /** The WebAssembly module, base64. */
-export const KERNELS_BASE64 =
+export const MODULE_BASE64 =
   'AGFzbQEAAAABZA9gAX8Bf2ACfn4BfmABfwF+YAJ+fwF+YAN/fn8BfmACf34AYAZ/f39/f38Bf2AEf39/fwBgBX9/f39/AX9gBH9/f38Bf2ADf3' +
   '9/AGACf38AYAN/f38Bf2ACf38Bf2ADf39/AX4CLwMDZW52BXBhZ2VzAgMBgIAEA2Vudgdjb250cm9sAgMBgIAEA2VudgRmcmVlA38AAx0cAAEB' +
   'AgACAwMEBQYHCAkHCgkLCgoKCgwMDQwMDgenAREEc2NhbgAKB2hhc2hSdW4ACwRzZWFsAAwGdW5zZWFsAA0GZm9yZ2V0AA4HcHVibGlzaAAPCW' +
