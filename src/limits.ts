@@ -70,6 +70,8 @@ export const MAX_STRANGERS = 8
 /** Longest time limit that can be set, ms: 24 days; a timer of Node.js above 2^31 ms fires at once. */
 export const MAX_TIME_LIMIT_MS = 24 * 24 * 3600 * 1000
 export const DEFAULT_DOWNTIME_TARGET_MS = 50
+/** QEMU's default for its cache of last versions, xbzrle-cache-size. */
+export const DEFAULT_DELTA_CACHE_BYTES = 64 * 1024 ** 2
 /** Xen's pass limit: 29 iterations and the last round. */
 export const DEFAULT_MAX_ROUNDS = 29
 /** Xen's max_factor: stop once this many times the memory was sent. */

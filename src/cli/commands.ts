@@ -11,6 +11,7 @@ import {
   MAX_CHANNELS,
   MAX_VCPUS,
 } from '../limits.ts'
+import { ENCODE_MODES } from '../encoding/modes.ts'
 import { MOVEMENTS, PUSH_ORDERS, SELECTIONS, STOP_RULES } from '../migration/settings.ts'
 import type { Arguments, OptionTable } from './arguments.ts'
 import type { Terminal } from './terminal.ts'
@@ -54,6 +55,17 @@ const MOVING: OptionTable = {
     most: 10_000,
     default: String(DEFAULT_MAX_ROUNDS),
     help: 'stop the guest after so many rounds at the latest',
+  },
+  encode: {
+    type: 'choice',
+    choices: ENCODE_MODES,
+    default: 'adaptive',
+    help: 'how pages travel; adaptive takes what is fastest on this link, the others force one way',
+  },
+  'delta-cache': {
+    type: 'bytes',
+    default: '64MiB',
+    help: 'last versions sent that the source keeps to send only what changed; 0: none',
   },
   selection: {
     type: 'choice',

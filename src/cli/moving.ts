@@ -30,6 +30,8 @@ export function settingsOf(args: Arguments): MigrationOptions {
     adaptiveBandwidth: args.flag('adaptive-bandwidth'),
     downtimeTarget: args.number('downtime-target'),
     maxRounds: args.number('max-rounds'),
+    encode: args.text('encode') as MigrationOptions['encode'],
+    deltaCache: args.number('delta-cache'),
     selection: args.text('selection') as MigrationOptions['selection'],
     stop: args.text('stop') as MigrationOptions['stop'],
     pushOrder: args.text('push-order') as MigrationOptions['pushOrder'],

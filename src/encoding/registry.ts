@@ -2,12 +2,19 @@
 // either answers or throws a coded error.
 
 import { GodwitError } from '../errors.ts'
+import { dedup } from './dedup.ts'
+import { delta } from './delta.ts'
 import type { PageEncoding } from './encoding.ts'
+import { fill } from './fill.ts'
+import { lz4 } from './lz4.ts'
+import { packed } from './packed.ts'
+import { pattern } from './pattern.ts'
 import { raw } from './raw.ts'
+import { sparse } from './sparse.ts'
 import { zero } from './zero.ts'
 
 /** In the order of their ids. */
-export const ENCODINGS: readonly PageEncoding[] = [zero, raw]
+export const ENCODINGS: readonly PageEncoding[] = [zero, raw, fill, sparse, pattern, packed, lz4, delta, dedup]
 
 const byId: (PageEncoding | undefined)[] = []
 for (const encoding of ENCODINGS) byId[encoding.id] = encoding

@@ -1,5 +1,5 @@
-// Run tables: a batch of pages with their classes becomes runs of neighbours of one encoding, in the batch's order. Pure;
-// the sender fills one reused table per batch, the receiver one per frame.
+// Run tables: a batch of pages becomes runs of neighbours of one encoding, in the batch's order. Pure; the sender fills
+// one reused table per batch, the receiver one per frame.
 //
 //   list     7 8 9 │ 12 13 │ 14         classes   raw raw raw │ zero zero │ raw
 //   runs     7×3 raw, 12×2 zero, 14×1 raw
@@ -21,6 +21,8 @@ export interface RunTable {
   rawPages: number
   rawRuns: number
   zeroPages: number
+  /** Pages whose payload must be decoded. */
+  codedPages: number
   /** Sum of payloadBytes. */
   totalPayloadBytes: number
 }
@@ -41,8 +43,38 @@ export function createRunTable(capacity = BATCH_PAGES): RunTable {
     rawPages: 0,
     rawRuns: 0,
     zeroPages: 0,
+    codedPages: 0,
     totalPayloadBytes: 0,
   }
+}
+
+/** Makes the table empty. */
+export function clearRuns(table: RunTable): void {
+  table.length = table.rawPages = table.rawRuns = table.zeroPages = table.codedPages = table.totalPayloadBytes = 0
+}
+
+/**
+ * Appends a page and its payload: to the last run if it is of the same encoding and ends where the page begins, else, or
+ * with `apart`, as a run of its own.
+ */
+export function appendPage(table: RunTable, page: number, id: number, payloadBytes: number, apart = false): void {
+  const last = table.length - 1
+  const count = table.count[last] as number
+  table.totalPayloadBytes += payloadBytes
+  if (id === raw.id) table.rawPages++
+  else if (id === zero.id) table.zeroPages++
+  else table.codedPages++
+  if (last >= 0 && !apart && table.encoding[last] === id && (table.firstPage[last] as number) + count === page) {
+    table.count[last] = count + 1
+    table.payloadBytes[last] = (table.payloadBytes[last] as number) + payloadBytes
+    return
+  }
+  if (id === raw.id) table.rawRuns++
+  const next = table.length++
+  table.firstPage[next] = page
+  table.count[next] = 1
+  table.encoding[next] = id
+  table.payloadBytes[next] = payloadBytes
 }
 
 /**
@@ -57,30 +89,12 @@ export function buildRuns(
   count: number,
 ): void {
   const { controlWords, controlBytes } = memory
-  let [last, nextPage, lastClass] = [-1, -1, -1]
-  table.rawPages = table.rawRuns = table.zeroPages = table.totalPayloadBytes = 0
+  clearRuns(table)
   for (let index = 0; index < count; index++) {
-    const page = (controlWords[listOffset / 4 + index] as number) >>> 0
     const pageClass = controlBytes[classesOffset + index] as number
-    const bytes = BYTES_OF_CLASS[pageClass] as number
-    if (page === nextPage && pageClass === lastClass) {
-      table.count[last] = (table.count[last] as number) + 1
-      table.payloadBytes[last] = (table.payloadBytes[last] as number) + bytes
-    } else {
-      last++
-      table.firstPage[last] = page
-      table.count[last] = 1
-      table.encoding[last] = ENCODING_OF_CLASS[pageClass] as number
-      table.payloadBytes[last] = bytes
-      if (bytes !== 0) table.rawRuns++
-    }
-    if (bytes === 0) table.zeroPages++
-    else table.rawPages++
-    table.totalPayloadBytes += bytes
-    nextPage = page + 1
-    lastClass = pageClass
+    const page = (controlWords[listOffset / 4 + index] as number) >>> 0
+    appendPage(table, page, ENCODING_OF_CLASS[pageClass] as number, BYTES_OF_CLASS[pageClass] as number)
   }
-  table.length = last + 1
 }
 
 /** Whether raw payload should go straight from and into guest memory: runs are long enough on average. */

@@ -2,7 +2,7 @@
 //
 //   pages    │ page 0 │ page 1 │ … │ page N-1 │                       exactly the guest
 //   control  │ header │ cards A │ cards B │ presence │ free │ hashes │ bitmaps │ scan hashes │ vCPU blocks │
-//            │ thread blocks │ staging │ codecs │
+//            │ thread blocks │ staging │ codecs │ references │
 //
 // Offsets are byte offsets into the control memory, 64-byte aligned so that no two regions share a cache line.
 
@@ -167,6 +167,11 @@ export interface Layout {
   readonly staging: number
   /** A CODEC_AREA per lane. */
   readonly codecs: number
+  /** Source: u32 a slot, a power of two of them: the page, plus 1, that has a hash of these low bits. */
+  readonly references: number
+  readonly referenceSlots: number
+  /** Source: u32 a page: when and where it was sent last (encoding/reference-index.ts). */
+  readonly sentStamps: number
 }
 
 const align = (offset: number, to = 64): number => Math.ceil(offset / to) * to
@@ -199,7 +204,10 @@ export function layoutOf(memoryBytes: number, vcpus: number): Layout {
   const threadBlocks = vcpuBlocks + vcpus * VCPU_BLOCK.bytes
   const staging = threadBlocks + (MAX_LANES + 1) * THREAD_BLOCK.bytes
   const codecs = staging + MAX_LANES * STAGING_BYTES
-  const controlBytes = align(codecs + MAX_LANES * CODEC_AREA.bytes, WASM_PAGE_BYTES)
+  const references = codecs + MAX_LANES * CODEC_AREA.bytes
+  const referenceSlots = 2 ** Math.ceil(Math.log2(2 * pageCount))
+  const sentStamps = references + 4 * referenceSlots
+  const controlBytes = align(sentStamps + 4 * pageCount, WASM_PAGE_BYTES)
   return {
     memoryBytes,
     pageCount,
@@ -216,5 +224,8 @@ export function layoutOf(memoryBytes: number, vcpus: number): Layout {
     threadBlocks,
     staging,
     codecs,
+    references,
+    referenceSlots,
+    sentStamps,
   }
 }

@@ -3,6 +3,7 @@
 // by the session between rounds. Nothing is allocated. Only the functions that say so are atomic: those of the pull
 // phase, where the urgent lane takes single pages while a bulk lane under the lock takes batches (take-pages.ts).
 
+import { GodwitError } from '../errors.ts'
 import type { Kernels } from '../kernels/kernels.ts'
 import type { GuestMemory } from './memory.ts'
 
@@ -59,6 +60,23 @@ export function mergeInto(memory: GuestMemory, intoOffset: number, fromOffset: n
 export function addPage(memory: GuestMemory, bitmapOffset: number, page: number): void {
   const index = bitmapOffset / 4 + (page >>> 5)
   memory.controlWords[index] = (memory.controlWords[index] as number) | (1 << (page & 31))
+}
+
+/** A set of pages as it travels: one bit a page. */
+export function bitmapOf(pages: readonly number[], pageCount: number): Uint8Array {
+  const bitmap = new Uint8Array(pageCount / 8)
+  for (const page of pages) bitmap[page >>> 3] = (bitmap[page >>> 3] as number) | (1 << (page & 7))
+  return bitmap
+}
+
+/** Puts the pages of a set that came from the peer into another. Throws `bad-message` unless it fits the guest. */
+export function addBitmap({ layout, controlBytes }: GuestMemory, bitmapOffset: number, bitmap: Uint8Array): void {
+  if (bitmap.length !== layout.pageCount / 8) {
+    throw new GodwitError('bad-message', `a set of ${bitmap.length * 8} pages for a guest of ${layout.pageCount}`)
+  }
+  for (const [index, byte] of bitmap.entries()) {
+    if (byte !== 0) controlBytes[bitmapOffset + index] = (controlBytes[bitmapOffset + index] as number) | byte
+  }
 }
 
 /** Whether the page is in the set; atomic. */

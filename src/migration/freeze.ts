@@ -3,9 +3,12 @@
 // digest over everything that the destination is to have by then.
 
 import { saveFree } from '../guest/free-map.ts'
+import { GodwitError } from '../errors.ts'
 import { THREAD_BLOCK } from '../guest/layout.ts'
 import type { GuestMemory } from '../guest/memory.ts'
+import { mergeInto } from '../guest/page-set.ts'
 import { MAX_LANES } from '../limits.ts'
+import type { MessageOf } from '../wire/messages.ts'
 import { harvestPaused } from './precopy.ts'
 import { switchDigest } from './proof.ts'
 import { pulls } from './settings.ts'
@@ -31,11 +34,28 @@ export async function freeze(context: SourceContext, round: number): Promise<Fro
 
 type Paused = Pick<FrozenTimes, 'pausedFrom' | 'pausedAt'>
 
-async function sendRest(context: SourceContext, round: number, { pausedFrom, pausedAt }: Paused): Promise<Frozen> {
+/** R12: the last round ends when what its references missed has been sent, too; a second one refers to nothing. */
+async function sendRest(context: SourceContext, round: number, paused: Paused): Promise<Frozen> {
+  const { memory } = context
+  const last = await sendLast(context, round, paused, true)
+  if (last.missing === null) return last
+  mergeInto(memory, memory.layout.toSend, memory.layout.dirty)
+  const again = await sendLast(context, round + 1, paused, false)
+  if (again.missing === null) return again
+  throw new GodwitError('bad-message', 'the destination misses pages that refer to nothing', { side: 'destination' })
+}
+
+async function sendLast(
+  context: SourceContext,
+  round: number,
+  { pausedFrom, pausedAt }: Paused,
+  refer: boolean,
+): Promise<Frozen & Pick<MessageOf<'placed'>, 'missing'>> {
   const { vcpus, clock, memory, kernels, pages, settings, control, epoch } = context
   const { verify } = settings
   const placed = context.placed(round)
-  const sending = pages.sendRound({ round, skip: false, hash: context.hashing, final: true })
+  const startedAt = clock.now()
+  const sending = pages.sendRound({ round, skip: false, hash: context.hashing, refer, final: true })
   const states = vcpus.save()
   const sent = await context.orInterrupt(sending)
   const sentAt = clock.now()
@@ -43,13 +63,13 @@ async function sendRest(context: SourceContext, round: number, { pausedFrom, pau
   const rest = { free: saveFree(memory, kernels), pull: false, absent: null }
   control.send({ type: 'state', round, epoch, vcpus: states, digest, verify, ...rest })
   const stateAt = clock.now()
-  await context.orInterrupt(placed)
+  const { missing } = await context.orInterrupt(placed)
   const placedAt = clock.now()
-  const ms = Math.max(placedAt - pausedAt, 0.001)
+  const ms = Math.max(placedAt - startedAt, 0.001)
   const row = { index: round, dirty: sent.sent, sent: sent.sent, skipped: sent.skipped, bytes: sent.bytes, ms }
   const bytesPerSecond = (sent.bytes / ms) * 1000
   context.report.round({ ...row, dirtyPagesPerSecond: 0, bytesPerSecond, decision: 'final' }, sent)
-  return { pausedFrom, pausedAt, sentAt, stateAt, placedAt, digest }
+  return { pausedFrom, pausedAt, sentAt, stateAt, placedAt, digest, missing }
 }
 
 /** R22: every earlier round is placed (pre-copy has waited for it); what is dirty is absent, the digest covers the rest. */

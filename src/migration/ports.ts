@@ -2,6 +2,7 @@
 // the ownership record. Real threads and sockets implement these for hosts; the simulation implements them on a
 // virtual clock in one thread. The sessions themselves know neither.
 
+import type { EncodingCounts } from '../encoding/tally.ts'
 import type { ControlMessage } from '../wire/messages.ts'
 import type { PushOrderName } from './settings.ts'
 
@@ -34,6 +35,8 @@ export interface RoundOrder {
   readonly skip: boolean
   /** Hash every page sent and keep the digest. */
   readonly hash: boolean
+  /** False: no page refers to another, so none can miss its origin (default true). */
+  readonly refer?: boolean
   /** The guest is paused: send as fast as the limit allows. */
   readonly final: boolean
 }
@@ -45,8 +48,9 @@ export interface RoundSent {
   readonly free: number
   /** Bytes of page frames at the sockets. */
   readonly bytes: number
-  readonly zeroPages: number
-  readonly rawPages: number
+  readonly encodings: EncodingCounts
+  /** What the encode policy has come to, in one line; null: it had nothing to decide. */
+  readonly verdict: string | null
 }
 
 export interface PullOrder {
@@ -82,10 +86,16 @@ export interface PageSource {
   close(): Promise<void>
 }
 
+/** A round at the destination: bytes of its page frames, and the pages that are to be sent once more (R13). */
+export interface RoundPlaced {
+  readonly bytes: number
+  readonly missing: readonly number[]
+}
+
 /** The receiving half. */
 export interface PageDestination {
   /** Resolves when every channel has ended `round` and its pages are placed; channels go on with the next (R12). */
-  placed(round: number): Promise<{ bytes: number }>
+  placed(round: number): Promise<RoundPlaced>
   /** Pull phase: resolves when a lane has installed the last missing page. */
   readonly pulled: Promise<void>
   /** Pages that came although they had been written here. */

@@ -1,6 +1,7 @@
 // Collects what a migration measured and turns it into a MigrationReport. The source session calls it as things
 // happen; it owns the stage clock, so stages add up to the total by construction.
 
+import { addCounts, type EncodingCounts } from '../encoding/tally.ts'
 import type { GodwitError, Side } from '../errors.ts'
 import { publish } from '../events.ts'
 import type { GuestConfig } from '../guest/config.ts'
@@ -65,7 +66,8 @@ export class ReportBuilder {
   readonly #now: () => number
   readonly #startedAt: number
   readonly #stages: Partial<Record<Stage, number>> = {}
-  readonly #encodings = { zero: { pages: 0, bytes: 0 }, raw: { pages: 0, bytes: 0 } }
+  readonly #encodings: EncodingCounts = { zero: { pages: 0, bytes: 0 }, raw: { pages: 0, bytes: 0 } }
+  #verdict: string | null = null
   #freePages = 0
   #stage: Stage = 'prepare'
   #stageStartedAt: number
@@ -98,9 +100,8 @@ export class ReportBuilder {
   round(report: RoundReport, sent: RoundSent): void {
     this.rounds.push(report)
     this.#freePages += sent.free
-    this.#encodings.zero.pages += sent.zeroPages
-    this.#encodings.raw.pages += sent.rawPages
-    this.#encodings.raw.bytes += sent.rawPages * PAGE_BYTES
+    addCounts(this.#encodings, sent.encodings)
+    this.#verdict = sent.verdict ?? this.#verdict
     publish({ type: 'round', migration: this.#head.id, round: report })
   }
 
@@ -114,13 +115,12 @@ export class ReportBuilder {
     return this.rounds.reduce((sum, round) => sum + round.sent, 0)
   }
 
-  #withPulled(pulled: number): MigrationReport['pages']['encodings'] {
-    const { zero, raw } = this.#encodings
-    const rawPages = pulled - this.facts.pulledZeroPages
-    return {
-      zero: { pages: zero.pages + this.facts.pulledZeroPages, bytes: 0 },
-      raw: { pages: raw.pages + rawPages, bytes: raw.bytes + rawPages * PAGE_BYTES },
-    }
+  #withPulled(pulled: number): EncodingCounts {
+    const zeroPages = this.facts.pulledZeroPages
+    const rawPages = pulled - zeroPages
+    const counts = structuredClone(this.#encodings)
+    addCounts(counts, { zero: { pages: zeroPages, bytes: 0 }, raw: { pages: rawPages, bytes: rawPages * PAGE_BYTES } })
+    return counts
   }
 
   /** Stops the clock: the memory at the source is discarded, or the attempt is over. */
@@ -195,6 +195,7 @@ export class ReportBuilder {
         total: pageCount,
         sent,
         encodings: this.#withPulled(pulled),
+        ...(this.#verdict === null ? {} : { encodeVerdict: this.#verdict }),
         skipped: this.rounds.reduce((sum, round) => sum + round.skipped, 0),
         free: this.#freePages,
         duplicateFactor: sent / pageCount,

@@ -89,6 +89,8 @@ export const reportSchema = z.object({
     total: pages,
     sent: pages,
     encodings: z.record(z.string(), z.object({ pages, bytes, cpuMs: z.number().optional() })),
+    /** What `--encode adaptive` came to, in one line. */
+    encodeVerdict: z.string().optional(),
     skipped: pages,
     free: pages,
     duplicateFactor: z.number(),

@@ -2,7 +2,9 @@
 // and the library alike; every value in force goes into the report.
 
 import { z } from 'zod'
-import { DEFAULT_DOWNTIME_TARGET_MS, DEFAULT_MAX_ROUNDS, MAX_CHANNELS, MAX_TIME_LIMIT_MS } from '../limits.ts'
+import { ENCODE_MODES } from '../encoding/modes.ts'
+import {
+  DEFAULT_DELTA_CACHE_BYTES, DEFAULT_DOWNTIME_TARGET_MS, DEFAULT_MAX_ROUNDS, MAX_CHANNELS, MAX_MEMORY_BYTES, MAX_TIME_LIMIT_MS } from '../limits.ts'
 
 export const MOVEMENTS = ['stop-and-copy', 'pre-copy', 'post-copy', 'hybrid'] as const
 export const SELECTIONS = ['linear', 'skip'] as const
@@ -34,6 +36,16 @@ const fields = z.strictObject({
     .describe('milliseconds'),
   maxRounds: z.int().min(0).max(10_000).default(DEFAULT_MAX_ROUNDS).describe('rounds before the guest is stopped'),
   selection: z.enum(SELECTIONS).default('skip').describe('skip: leave out pages that are dirty again'),
+  encode: z
+    .enum(ENCODE_MODES)
+    .default('adaptive')
+    .describe('how pages travel; adaptive: what is fastest on this link, measured; raw: zero pages in full, too'),
+  deltaCache: z
+    .int()
+    .min(0)
+    .max(MAX_MEMORY_BYTES)
+    .default(DEFAULT_DELTA_CACHE_BYTES)
+    .describe('bytes of last versions sent that are kept at the source to compare with; 0: no deltas'),
   stop: z.enum(STOP_RULES).default('target').describe("when to stop: Xen's rules, or the downtime target"),
   pushOrder: z
     .enum(PUSH_ORDERS)

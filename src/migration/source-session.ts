@@ -4,7 +4,7 @@
 
 import { GodwitError } from '../errors.ts'
 import { publish } from '../events.ts'
-import { countBits } from '../guest/page-set.ts'
+import { addBitmap, countBits } from '../guest/page-set.ts'
 import { resetDigest } from '../kernels/kernels.ts'
 import { abortOf } from '../wire/messages.ts'
 import type { SourceState } from './commit-machine.ts'
@@ -169,7 +169,12 @@ export class SourceSession {
       control,
       hashing: world.settings.verify === 'digest',
       slowestHandshakeMs: 0,
-      placed: (round) => inbox.next('placed', (message) => message.round === round),
+      placed: async (round) => {
+        const placed = await inbox.next('placed', (message) => message.round === round)
+        // R12: what could not be made from a reference is dirty again.
+        if (placed.missing !== null) addBitmap(world.memory, world.memory.layout.dirty, placed.missing)
+        return placed
+      },
       orInterrupt: (promise) => this.#orInterrupt(promise),
       fixedMs: () => context.slowestHandshakeMs + 3 * control.roundTripMs + 1,
       stopRequested: () => this.#stopRequested,

@@ -103,7 +103,7 @@ export function warmControlCodec(vcpus: number): void {
   const states = Array.from({ length: vcpus }, () => ({ steps: 0, registers }))
   const digest = '0'.repeat(16)
   const samples: ControlMessage[] = [
-    { type: 'placed', round: 0, bytes: 0 },
+    { type: 'placed', round: 0, bytes: 0, missing: null },
     {
       type: 'state',
       round: 0,

@@ -2,6 +2,7 @@
 // what when; a test walks both. Everything here comes from a socket and is validated before anyone looks at it.
 
 import { z } from 'zod'
+import { ENCODINGS } from '../encoding/registry.ts'
 import type { GodwitError, Side } from '../errors.ts'
 import { MAX_LANES, MAX_VCPUS } from '../limits.ts'
 
@@ -48,7 +49,13 @@ export const messageSchemas = {
   /** Destination → source: every channel is there and read from; whoever pauses the guest now is heard at once. */
   ready: z.strictObject({ type: z.literal('ready') }),
   /** Destination → source: every channel has ended round k and its pages are placed (R12). */
-  placed: z.strictObject({ type: z.literal('placed'), round, bytes: count }),
+  placed: z.strictObject({
+    type: z.literal('placed'),
+    round,
+    bytes: count,
+    /** Pages that could not be made from a reference and are to be sent (R12, R13); null: none. */
+    missing: bitmap.nullable(),
+  }),
   /** Source → destination, guest paused: the state that crosses; obeyed when `round` is placed. */
   state: z.strictObject({
     type: z.literal('state'),
@@ -166,4 +173,11 @@ export type VcpuState = z.output<typeof vcpuState>
 /** Protocol version of this build. */
 export const PROTOCOL_VERSION = 1
 /** What this build can do; a migration names what it needs and the reservation refuses what is missing. */
-export const CAPABILITIES = ['pre-copy', 'stop-and-copy', 'post-copy', 'hybrid', 'digest', 'zero', 'raw'] as const
+export const CAPABILITIES = [
+  'pre-copy',
+  'stop-and-copy',
+  'post-copy',
+  'hybrid',
+  'digest',
+  ...ENCODINGS.map(({ name }) => name),
+] as const

@@ -5,9 +5,9 @@
 //   run: │ firstPage u32 │ count u32 │ encoding u8, 0, 0, 0 │ payloadBytes u32 │
 
 import { checkRun } from '../encoding/registry.ts'
-import type { RunTable } from '../encoding/runs.ts'
+import { clearRuns, type RunTable } from '../encoding/runs.ts'
 import { GodwitError } from '../errors.ts'
-import { BATCH_PAGES } from '../limits.ts'
+import { BATCH_PAGES, PAGE_BYTES } from '../limits.ts'
 import { encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from './frame.ts'
 
 export const TABLE_HEAD_BYTES = 8
@@ -69,8 +69,7 @@ export function decodeRuns(
   let at = TABLE_HEAD_BYTES
   let nextPage = 0
   let pages = 0
-  into.length = 0
-  into.rawPages = into.rawRuns = into.zeroPages = into.totalPayloadBytes = 0
+  clearRuns(into)
   for (let run = 0; run < runCount; run++, at += RUN_BYTES) {
     const firstPage = view.getUint32(at, true)
     const count = view.getUint32(at + 4, true)
@@ -90,13 +89,21 @@ export function decodeRuns(
     into.payloadBytes[run] = payloadBytes
     into.totalPayloadBytes += payloadBytes
     if (encoding.place === 'none') into.zeroPages += count
+    else if (encoding.place === 'staging') into.codedPages += count
     else {
       into.rawPages += count
       into.rawRuns++
     }
   }
+  // A block that several runs share is told by the first of them; even so a frame never needs more than raw pages would.
+  if (into.totalPayloadBytes > pages * PAGE_BYTES) {
+    throw new GodwitError('bad-frame', `${into.totalPayloadBytes} payload bytes for ${pages} pages`)
+  }
   if (TABLE_HEAD_BYTES + runCount * RUN_BYTES + into.totalPayloadBytes !== frameLength) {
     throw new GodwitError('bad-frame', `runs of ${into.totalPayloadBytes} payload bytes in a frame of ${frameLength}`)
+  }
+  if (into.codedPages > 0 && into.totalPayloadBytes === 0) {
+    throw new GodwitError('bad-frame', `${into.codedPages} pages to decode without a payload`)
   }
   into.length = runCount
 }

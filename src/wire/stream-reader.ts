@@ -2,16 +2,17 @@
 // that they are there. Raw pages land in guest memory without a copy, or in staging when runs are short. It knows no
 // socket; used by the destination's transfer threads and by the simulation.
 //
-//   header ─PAGES─► table ──► payload (direct or staged) ─► header
+//   header ─PAGES─► table ──► payload (direct, staged or coded) ─► header
 //      └─PULL─────► pull-reader.ts ─► header, and `advance` answers 'pulled'
 //      └─ROUND_END─► header, and `advance` answers 'round-end'
 //      └─CONTROL──► control ─► header, and `advance` throws the peer's abort
 
+import { FrameDecoder } from '../encoding/frame-decoder.ts'
 import { raw } from '../encoding/raw.ts'
 import { createRunTable, directPays, listRunPages, type RunTable } from '../encoding/runs.ts'
 import { zero } from '../encoding/zero.ts'
 import { assert, GodwitError } from '../errors.ts'
-import { HEADER, THREAD_BLOCK } from '../guest/layout.ts'
+import { CODEC_AREA, HEADER, THREAD_BLOCK } from '../guest/layout.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import type { Kernels } from '../kernels/kernels.ts'
 import { BATCH_PAGES, PAGE_BYTES, READ_BYTES, STAGING_BYTES } from '../limits.ts'
@@ -38,12 +39,16 @@ export interface StreamReaderOptions {
   readonly awaitWelcome?: boolean
   /** The urgent lane: it takes no part in rounds. */
   readonly urgent?: boolean
+  /** Of the hashes in references (encoding/dedup.ts). */
+  readonly seed?: bigint
+  /** A page could not be made from what is here and is to be sent (R13). */
+  readonly onMissing?: (page: number) => void
   /** Pull phase: a page came with a wrong hash; the last missing page is in. */
   readonly onSpoilt?: (page: number) => void
   readonly onLast?: () => void
 }
 
-type State = 'header' | 'table' | 'direct' | 'staged' | 'control' | 'pull' | 'failed'
+type State = 'header' | 'table' | 'direct' | 'staged' | 'coded' | 'control' | 'pull' | 'failed'
 /** What `advance` reports: a round has ended on this channel, or a pull frame is complete. */
 export type Reached = 'more' | 'round-end' | 'pulled'
 
@@ -64,6 +69,7 @@ export class StreamReader {
   readonly #classes: number
   readonly #staging: number
   readonly #table: RunTable = createRunTable(BATCH_PAGES)
+  readonly #decoder: FrameDecoder
   readonly #header: FrameHeader = { type: FRAME_TYPE.roundEnd, length: 0, round: 0 }
   readonly #scratch = new Uint8Array(TABLE_HEAD_BYTES + BATCH_PAGES * RUN_BYTES)
   #state: State = 'header'
@@ -89,6 +95,8 @@ export class StreamReader {
     this.#classes = block + THREAD_BLOCK.classes
     this.#staging = layout.staging + options.channel * STAGING_BYTES
     const { memory, kernels, channel, onSpoilt = () => {}, onLast = () => {} } = options
+    const { seed = 0n, onMissing: missing = () => {} } = options
+    this.#decoder = new FrameDecoder({ memory, kernels, area: layout.codecs + channel * CODEC_AREA.bytes, seed, missing })
     this.pull = new PullReader({ memory, kernels, channel, onSpoilt, onLast })
   }
 
@@ -107,6 +115,7 @@ export class StreamReader {
         return this.#memory.bytes.subarray(start + from, start + to)
       }
       case 'staged':
+      case 'coded':
         return this.#memory.controlBytes.subarray(this.#staging + from, this.#staging + to)
       case 'control':
         return this.#control.subarray(from, to)
@@ -158,6 +167,10 @@ export class StreamReader {
       case 'staged':
         this.#requireRounds()
         this.#settleStaged()
+        return 'more'
+      case 'coded':
+        this.#requireRounds()
+        this.#settleCoded()
         return 'more'
       default:
     }
@@ -224,6 +237,10 @@ export class StreamReader {
     decodeRuns(this.#scratch, runs, length, this.#memory.layout.pageCount, this.#table)
     this.#settled = 0
     this.#run = -1
+    if (this.#table.codedPages > 0) {
+      this.#expect('coded', this.#table.totalPayloadBytes)
+      return
+    }
     if (this.#table.rawPages === 0 || directPays(this.#table)) {
       this.#nextDirect()
       return
@@ -287,6 +304,13 @@ export class StreamReader {
       this.#settled = complete
     }
     if (over) this.#expect('header', FRAME_HEADER_BYTES)
+  }
+
+  /** A frame with pages that must be decoded is decoded as a whole, run by run, once it is there. */
+  #settleCoded(): void {
+    if (this.#filled < this.#wanted) return
+    this.#decoder.decode(this.#table, this.#staging, this.#hash ? this.#digest : null)
+    this.#expect('header', FRAME_HEADER_BYTES)
   }
 
   /** The source says welcome once, and later at most why it gives up. */

@@ -4,6 +4,7 @@
 
 import { connect, type Socket } from 'node:net'
 import { parentPort, workerData } from 'node:worker_threads'
+import { seedOf } from '../../encoding/seed.ts'
 import { GodwitError } from '../../errors.ts'
 import { GuestMemory } from '../../guest/memory.ts'
 import { loadKernels } from '../../kernels/kernels.ts'
@@ -31,7 +32,11 @@ const reader = new StreamReader({
   awaitWelcome: true,
   onSpoilt: (page) => tell({ type: 'spoilt', page }),
   onLast: () => tell({ type: 'pulled' }),
+  seed: seedOf(token),
+  onMissing: (page) => missing.push(page),
 })
+/** Pages of this round that could not be made from what is here. */
+let missing: number[] = []
 let closing = false
 let failed = false
 let connected = false
@@ -71,7 +76,8 @@ function take(bytes: number): boolean {
     }
     if (result === 'more') return true
     if (result === 'pulled') return feedback.pulled(reader.pull)
-    tell({ type: 'ended', round: reader.round - 1, bytes: reader.pageFrameBytes - pageBytesTold })
+    tell({ type: 'ended', round: reader.round - 1, bytes: reader.pageFrameBytes - pageBytesTold, missing })
+    missing = []
     pageBytesTold = reader.pageFrameBytes
     // R12: nothing of the next round is read before every channel has ended this one.
     return false

@@ -7,7 +7,7 @@ import { HEADER } from '../../guest/layout.ts'
 import type { GuestMemory } from '../../guest/memory.ts'
 import { MAX_PAGE_RETRIES } from '../../limits.ts'
 import { workerUrl } from '../../worker-url.ts'
-import type { PageDestination } from '../ports.ts'
+import type { PageDestination, RoundPlaced } from '../ports.ts'
 import { endThreads } from './source-transfer.ts'
 import { resetCounters, totals } from './thread-counters.ts'
 import type { ChannelIdentity, DestinationThreadData, FromDestinationThread } from './thread-messages.ts'
@@ -33,9 +33,11 @@ export class ThreadedPageDestination implements PageDestination {
   readonly pulled: Promise<void>
   readonly #memory: GuestMemory
   readonly #connected: Promise<unknown>
-  readonly #rounds: PromiseWithResolvers<{ bytes: number }>[] = []
+  readonly #rounds: PromiseWithResolvers<RoundPlaced>[] = []
   /** Round and bytes each channel has ended; −1 before the first. */
   readonly #ended: { round: number; bytes: number }[]
+  /** Pages of the round under way that are to be sent once more. */
+  #missing: number[] = []
   /** How often a page came with a wrong hash. */
   readonly #spoilt = new Map<number, number>()
   #closed: Promise<void> | null = null
@@ -56,7 +58,7 @@ export class ThreadedPageDestination implements PageDestination {
         else if (message.type === 'failed') reject(GodwitError.from(message.error))
         else if (message.type === 'pulled') last.resolve()
         else if (message.type === 'spoilt') this.#askAgain(message.page, reject)
-        else this.#end(channel, message.round, message.bytes)
+        else this.#end(channel, message)
       })
       worker.on('error', (cause) =>
         reject(new GodwitError('internal', `transfer thread ${channel}: ${cause}`, { cause })),
@@ -92,7 +94,7 @@ export class ThreadedPageDestination implements PageDestination {
    * Resolves with the bytes of the round's page frames when every channel has ended it and its pages are placed; also
    * when that was before a failure. Rejects with the first failure otherwise.
    */
-  placed(round: number): Promise<{ bytes: number }> {
+  placed(round: number): Promise<RoundPlaced> {
     return Promise.race([this.#round(round).promise, this.failed])
   }
 
@@ -106,10 +108,13 @@ export class ThreadedPageDestination implements PageDestination {
     return this.#closed
   }
 
-  #end(channel: number, round: number, bytes: number): void {
+  #end(channel: number, { round, bytes, missing }: FromDestinationThread & { type: 'ended' }): void {
     this.#ended[channel] = { round, bytes }
+    for (const page of missing) this.#missing.push(page)
     if (!this.#ended.every((ended) => ended.round === round)) return
-    this.#round(round).resolve({ bytes: this.#ended.reduce((sum, ended) => sum + ended.bytes, 0) })
+    const all = this.#ended.reduce((sum, ended) => sum + ended.bytes, 0)
+    this.#round(round).resolve({ bytes: all, missing: this.#missing })
+    this.#missing = []
     for (const worker of this.#workers) worker.postMessage({ type: 'proceed' })
   }
 
@@ -121,8 +126,8 @@ export class ThreadedPageDestination implements PageDestination {
     else fail(new GodwitError('bad-page', `page ${page} came with a wrong hash ${tries} times`, { side: 'source' }))
   }
 
-  #round(round: number): PromiseWithResolvers<{ bytes: number }> {
+  #round(round: number): PromiseWithResolvers<RoundPlaced> {
     for (let index = this.#rounds.length; index <= round; index++) this.#rounds.push(Promise.withResolvers())
-    return this.#rounds[round] as PromiseWithResolvers<{ bytes: number }>
+    return this.#rounds[round] as PromiseWithResolvers<RoundPlaced>
   }
 }

@@ -41,7 +41,7 @@ export class PullSender {
     encodePullHead(memory, head, this.#table, count, rawPages)
     const runs = this.#rawRuns(count)
     const bytes = headBytes + rawPages * PAGE_BYTES
-    const whole = { bytes, pages: count, zeroPages, rawPages }
+    const whole = { bytes, pages: count, zeroPages }
     if (rawPages < DIRECT_RUN_PAGES * runs.length) {
       this.#kernels.gather(this.listOffset, this.#listRaw(count), payload)
       return { ...whole, buffers: [memory.controlBytes.subarray(head, head + bytes)] }

@@ -4,6 +4,8 @@
 
 import { createServer, type Socket } from 'node:net'
 import { parentPort, workerData } from 'node:worker_threads'
+import { createBatchEncoding } from '../../encoding/batch-encoding.ts'
+import { seedOf } from '../../encoding/seed.ts'
 import { GodwitError } from '../../errors.ts'
 import { grantSteps, grantsUsed } from '../../guest/grants.ts'
 import { GuestMemory } from '../../guest/memory.ts'
@@ -29,7 +31,19 @@ const KEEP_ALIVE_MS = 1000
 const data = workerData as SourceThreadData
 const memory = new GuestMemory(data.memory)
 const kernels = loadKernels(memory)
-const sender = new BatchSender({ memory, kernels, channel: data.channel })
+const encoding = await createBatchEncoding({
+  memory,
+  kernels,
+  channel: data.channel,
+  // The urgent lane takes no part in rounds.
+  mode: data.urgent ? 'zero' : data.encode,
+  bytesPerSecond: data.bytesPerSecond,
+  seed: seedOf(data.token),
+  versions: data.versions,
+  notice: (text) => tell({ type: 'notice', text }),
+})
+const elideZero = data.encode !== 'raw'
+const sender = new BatchSender({ memory, kernels, channel: data.channel, encoding, elideZero })
 const lane: Lane = { memory, kernels, channel: data.channel, send: sendBatch, fail }
 const urgentLane = data.urgent ? new UrgentLane(lane) : null
 let pushLane: PushLane | null = null
@@ -39,7 +53,9 @@ let socket: Socket | null = null
 let closing = false
 let failure: GodwitError | null = null
 
-const tell = (message: FromSourceThread): void => parentPort?.postMessage(message)
+function tell(message: FromSourceThread): void {
+  parentPort?.postMessage(message)
+}
 
 function fail(thrown: unknown): void {
   if (closing || failure !== null) return
@@ -88,6 +104,7 @@ function write(bytes: Uint8Array): Promise<void> {
 }
 
 async function sendBatch(batch: Batch, paced = true): Promise<void> {
+  const began = performance.now()
   const piece = paced ? pieceBytes(memory) : null
   if (!paced) charge(memory, batch.bytes)
   if (piece === null) {
@@ -105,6 +122,7 @@ async function sendBatch(batch: Batch, paced = true): Promise<void> {
     }
   }
   count(memory, data.channel, 'pageFrameBytes', batch.bytes)
+  encoding?.policy.noteLink(batch.bytes, performance.now() - began)
 }
 
 /** Takes the next batch and lays out its frame; null when it was empty. */
@@ -133,7 +151,7 @@ async function nextBatch(order: RoundOrder, slot: number): Promise<{ batch: Batc
 }
 
 async function sendRound(order: RoundOrder): Promise<ChannelRound> {
-  const share: ChannelRound = { sent: 0, bytes: 0, zeroPages: 0, rawPages: 0 }
+  const share: ChannelRound = { sent: 0, bytes: 0, encodings: {}, verdict: null }
   // A staging half each: one is in the socket while the other is filled. This is the back-pressure.
   const inFlight: Promise<void>[] = Array.from({ length: BATCHES_IN_FLIGHT }, () => Promise.resolve())
   let tail: Promise<void> = Promise.resolve()
@@ -144,8 +162,6 @@ async function sendRound(order: RoundOrder): Promise<ChannelRound> {
     if (batch !== null) {
       share.sent += batch.pages
       share.bytes += batch.bytes
-      share.zeroPages += batch.zeroPages
-      share.rawPages += batch.rawPages
       count(memory, data.channel, 'workPages', batch.pages)
       tail = tail.then(() => sendBatch(batch))
       tail.catch(() => {})
@@ -160,6 +176,8 @@ async function sendRound(order: RoundOrder): Promise<ChannelRound> {
   count(memory, data.channel, 'controlBytes', end.length)
   await pay(memory, end.length)
   await write(end)
+  share.encodings = sender.tally.take()
+  share.verdict = encoding?.policy.verdict() ?? null
   return share
 }
 

@@ -2,6 +2,10 @@
 // PageSource port.
 
 import { Worker } from 'node:worker_threads'
+import type { EncodeMode } from '../../encoding/modes.ts'
+import { ReferenceIndex } from '../../encoding/reference-index.ts'
+import { addCounts } from '../../encoding/tally.ts'
+import { createVersions } from '../../encoding/version-store.ts'
 import { GodwitError } from '../../errors.ts'
 import { HEADER } from '../../guest/layout.ts'
 import type { GuestMemory } from '../../guest/memory.ts'
@@ -28,6 +32,14 @@ export interface ListenOptions extends ChannelIdentity {
   readonly ports?: readonly number[]
   /** Steps per page record of a locked guest; null: the guest steps by itself. */
   readonly locked: { readonly lambda: number } | null
+  /** How pages of rounds are encoded. */
+  readonly encode?: EncodeMode
+  /** Bytes of last versions sent that are kept to compare with. */
+  readonly deltaCache?: number
+  /** Limit of all channels together, bytes per second; null: none. */
+  readonly bandwidth?: number | null
+  /** Takes a line for the log. */
+  readonly notice?: (text: string) => void
   /** One lane more, the last, that answers faults in the pull phase. */
   readonly urgent?: boolean
 }
@@ -49,7 +61,7 @@ export class ThreadedPageSource implements PageSource {
   #last = { sent: 0, received: 0, control: 0 }
   #lastPull: PullCounts = { pushed: 0, asked: 0, skipped: 0, zeroPages: 0 }
 
-  private constructor(memory: GuestMemory, workers: readonly Worker[], ports: readonly number[], channels: number) {
+  private constructor(memory: GuestMemory, workers: readonly Worker[], ports: readonly number[], { channels, notice }: { channels: number; notice(text: string): void }) {
     this.#memory = memory
     this.#workers = workers
     this.#bulk = workers.slice(0, channels)
@@ -62,6 +74,7 @@ export class ThreadedPageSource implements PageSource {
       worker.on('message', (message: FromSourceThread) => {
         if (message.type === 'connected') connected.resolve()
         else if (message.type === 'failed') reject(GodwitError.from(message.error))
+        else if (message.type === 'notice') notice(message.text)
         else if (message.type === 'sent') this.#shares[channel]?.resolve(message.share)
       })
       worker.on('error', (cause) =>
@@ -75,6 +88,11 @@ export class ThreadedPageSource implements PageSource {
   /** Starts the threads; resolves when every one listens. Throws `no-port`. */
   static async listen(options: ListenOptions): Promise<ThreadedPageSource> {
     const { memory, channels, host, portRange, locked, urgent = false, migration, token, generation } = options
+    const { encode = 'zero', deltaCache = 0, bandwidth = null, notice = () => {} } = options
+    const deltas = encode === 'adaptive' || encode === 'delta'
+    const versions = deltas ? createVersions(deltaCache, memory.layout.pageCount) : null
+    if (encode === 'adaptive' || encode === 'dedup') ReferenceIndex.clear(memory)
+    const bytesPerSecond = bandwidth === null ? null : bandwidth / channels
     const lanes = channels + (urgent ? 1 : 0)
     Atomics.store(memory.controlWords, HEADER.abort, 0)
     Atomics.store(memory.controlWords, HEADER.selectLock, 0)
@@ -86,11 +104,12 @@ export class ThreadedPageSource implements PageSource {
         const port = options.ports?.[channel]
         const range = port === undefined ? portRange : ([port, port] as const)
         const where = { memory: memory.shared, channel, host, portRange: range }
-        const workerData: SourceThreadData = { ...identity, ...where, locked, urgent: channel === channels }
+        const how = { encode, versions, bytesPerSecond, locked, urgent: channel === channels }
+        const workerData: SourceThreadData = { ...identity, ...where, ...how }
         workers.push(new Worker(workerUrl(import.meta.url, './source-thread'), { workerData }))
       }
       const ports = await Promise.all(workers.map(listening))
-      return new ThreadedPageSource(memory, workers, ports, channels)
+      return new ThreadedPageSource(memory, workers, ports, { channels, notice })
     } catch (thrown) {
       await Promise.all(workers.map((worker) => worker.terminate()))
       throw thrown
@@ -116,12 +135,12 @@ export class ThreadedPageSource implements PageSource {
     this.#shares = shares
     for (const worker of this.#bulk) worker.postMessage({ type: 'round', order } satisfies ToSourceThread)
     const all = await Promise.race([Promise.all(shares.map(({ promise }) => promise)), this.failed])
-    const sum: ChannelRound = { sent: 0, bytes: 0, zeroPages: 0, rawPages: 0 }
+    const sum: ChannelRound = { sent: 0, bytes: 0, encodings: {}, verdict: null }
     for (const share of all) {
       sum.sent += share.sent
       sum.bytes += share.bytes
-      sum.zeroPages += share.zeroPages
-      sum.rawPages += share.rawPages
+      addCounts(sum.encodings, share.encodings)
+      sum.verdict ??= share.verdict
     }
     const words = this.#memory.controlWords
     return { ...sum, skipped: Atomics.load(words, HEADER.skipped), free: Atomics.load(words, HEADER.freed) }

@@ -1,5 +1,8 @@
 // What the main thread and its transfer threads say to each other, on both sides.
 
+import type { EncodeMode } from '../../encoding/modes.ts'
+import type { EncodingCounts } from '../../encoding/tally.ts'
+import type { SharedVersions } from '../../encoding/version-store.ts'
 import type { ErrorCode, Side } from '../../errors.ts'
 import type { SharedGuestMemory } from '../../guest/memory.ts'
 import type { PullOrder, RoundOrder } from '../ports.ts'
@@ -17,6 +20,11 @@ export interface SourceThreadData extends ChannelIdentity {
   readonly host: string
   readonly portRange: readonly [number, number]
   readonly locked: { readonly lambda: number } | null
+  readonly encode: EncodeMode
+  /** The cache of deltas that all channels share; null: no deltas. */
+  readonly versions: SharedVersions | null
+  /** A bandwidth limit set on this channel, bytes per second. */
+  readonly bytesPerSecond: number | null
   /** This is the urgent lane: it answers faults and does nothing else. */
   readonly urgent: boolean
 }
@@ -36,8 +44,9 @@ export interface DestinationThreadData extends ChannelIdentity {
 export interface ChannelRound {
   sent: number
   bytes: number
-  zeroPages: number
-  rawPages: number
+  encodings: EncodingCounts
+  /** What the encode policy has come to, in one line. */
+  verdict: string | null
 }
 
 export type PlainError = { code: ErrorCode; message: string; hint?: string; side?: Side }
@@ -51,13 +60,14 @@ export type FromSourceThread =
   | { type: 'listening'; port: number }
   | { type: 'connected' }
   | { type: 'sent'; round: number; share: ChannelRound }
+  | { type: 'notice'; text: string }
   | { type: 'failed'; error: PlainError }
 
 /** `again`, to the urgent lane: the page came with a wrong hash (R10). */
 export type ToDestinationThread = { type: 'proceed' } | { type: 'again'; page: number } | { type: 'close' }
 export type FromDestinationThread =
   | { type: 'connected' }
-  | { type: 'ended'; round: number; bytes: number }
+  | { type: 'ended'; round: number; bytes: number; missing: readonly number[] }
   | { type: 'spoilt'; page: number }
   | { type: 'pulled' }
   | { type: 'failed'; error: PlainError }

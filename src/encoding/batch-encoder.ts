@@ -1,0 +1,277 @@
+// A batch of pages → run table and payload, for every way of encoding that looks at pages one by one. Zero pages are known
+// from the scan; all others are copied (R13), classified, and given a way to travel; what does not shrink travels raw,
+// from its copy. Used by the source's transfer threads; no socket, no waiting.
+//
+//   look     pages ─ copies ─ classes ─ sent before? a reference or delta : policy → a codec each
+//   encode   copies ─ codec → payload, run table             lz4: up to GROUP_PAGES pages to one block
+
+import { CODEC_AREA } from '../guest/layout.ts'
+import type { GuestMemory } from '../guest/memory.ts'
+import { type Classifier, CONTENT_CLASS, CONTENT_CLASSES } from '../kernels/classify.ts'
+import { type Kernels, PAGE_CLASS } from '../kernels/kernels.ts'
+import { BATCH_PAGES, GROUP_PAGES, PAGE_BYTES } from '../limits.ts'
+import type { Codecs } from './codecs.ts'
+import { dedup } from './dedup.ts'
+import { delta } from './delta.ts'
+import type { Deltas } from './deltas.ts'
+import { lz4 } from './lz4.ts'
+import type { EncodePolicy } from './policy.ts'
+import { raw } from './raw.ts'
+import type { References } from './references.ts'
+import { appendPage, clearRuns, type RunTable } from './runs.ts'
+import { zero } from './zero.ts'
+
+export interface BatchEncoderOptions {
+  readonly memory: GuestMemory
+  readonly kernels: Kernels
+  /** Byte offset of the lane's CODEC_AREA. */
+  readonly area: number
+  readonly codecs: Codecs
+  readonly classify: Classifier
+  readonly policy: EncodePolicy
+  /** Pages sent before, to refer to; null: none is. */
+  readonly references: References | null
+  /** Versions sent before, to compare with; null: none is. */
+  readonly deltas: Deltas | null
+}
+
+/** A batch that `select` and `scan` have prepared: lists are byte offsets into the control memory. */
+export interface BatchInput {
+  readonly list: number
+  readonly classes: number
+  readonly count: number
+  readonly round: number
+  /** The page hashes of this batch are in the table, and references may be made. */
+  readonly refer: boolean
+}
+
+/** Told of each page: its encoding, its share of the payload in bytes, and what it took in ms. */
+export type PageNote = (id: number, bytes: number, ms: number) => void
+
+/** In place of a codec: the page is in a block that is written already. */
+const IN_BLOCK = 0
+
+export class BatchEncoder {
+  readonly #options: BatchEncoderOptions
+  readonly #copies: number
+  readonly #words: Int32Array
+  /** By index in the batch: content class, wire id of its encoding, and the page it refers to. */
+  readonly #classOf = new Uint8Array(BATCH_PAGES)
+  readonly #codecOf = new Uint8Array(BATCH_PAGES)
+  readonly #originOf = new Uint32Array(BATCH_PAGES)
+  readonly #classCounts = new Uint32Array(CONTENT_CLASSES)
+  /** Indices of the pages of the block in hand. */
+  readonly #group = new Uint16Array(GROUP_PAGES)
+  // The batch in hand; kept here so that no object is made per page.
+  #input: BatchInput = { list: 0, classes: 0, count: 0, round: 0, refer: false }
+  #table: RunTable | null = null
+  #payload = 0
+  #note: PageNote = () => {}
+  #began = 0
+
+  constructor(options: BatchEncoderOptions) {
+    this.#options = options
+    this.#copies = options.area + CODEC_AREA.copies
+    this.#words = options.memory.controlWords
+  }
+
+  /**
+   * Fills `table` and writes the payloads of its runs at `payload` of the control memory, in run order; there must be room
+   * for all pages raw.
+   */
+  encode(table: RunTable, input: BatchInput, payload: number, note: PageNote): void {
+    this.#input = input
+    this.#table = table
+    this.#payload = payload
+    this.#note = note
+    this.#look()
+    clearRuns(table)
+    this.#began = performance.now()
+    for (let index = 0; index < input.count; index++) this.#append(index)
+    this.#remember()
+  }
+
+  /** A few pages of a batch that will travel as it is, to learn about the codecs; nothing of it is sent. */
+  sample(table: RunTable, input: BatchInput, payload: number): void {
+    this.#input = { ...input, refer: false }
+    this.#table = table
+    this.#payload = payload
+    this.#note = () => {}
+    this.#look(false)
+    clearRuns(table)
+    this.#began = performance.now()
+    for (let index = 0; index < input.count; index++) this.#append(index)
+  }
+
+  /** R13: the pages of this batch were sent live: no copy of them is what the destination holds. */
+  forget({ list, count }: BatchInput): void {
+    const { references, deltas } = this.#options
+    for (let index = 0; index < count; index++) {
+      const page = (this.#words[list / 4 + index] as number) >>> 0
+      references?.index.forget(page)
+      deltas?.forget(page)
+    }
+  }
+
+  #pageOf(index: number): number {
+    return (this.#words[this.#input.list / 4 + index] as number) >>> 0
+  }
+
+  /** Copies every page that is not zero, finds its class, and says how it is to travel. */
+  #look(sentBefore = true): void {
+    const { memory, kernels, classify, policy } = this.#options
+    const { classes, count } = this.#input
+    const began = performance.now()
+    this.#classCounts.fill(0)
+    let pages = 0
+    for (let index = 0; index < count; index++) {
+      if (memory.controlBytes[classes + index] === PAGE_CLASS.zero) {
+        this.#codecOf[index] = zero.id
+        continue
+      }
+      const copy = this.#copies + index * PAGE_BYTES
+      // R13: codecs see this copy, never the page that a vCPU may be writing.
+      kernels.takeRun(this.#pageOf(index), 1, copy)
+      const pageClass = classify(copy)
+      this.#classOf[index] = pageClass
+      this.#classCounts[pageClass] = (this.#classCounts[pageClass] as number) + 1
+      this.#codecOf[index] = (sentBefore ? this.#sentBefore(index, pageClass) : 0) || policy.codecOf(pageClass)
+      pages++
+    }
+    policy.noteClasses(this.#classCounts, pages, performance.now() - began)
+  }
+
+  /** The encoding that relies on what the destination holds: dedup's or delta's wire id; 0: none can. */
+  #sentBefore(index: number, pageClass: number): number {
+    const { references, deltas } = this.#options
+    const page = this.#pageOf(index)
+    const { refer, round } = this.#input
+    if (deltas?.has(page)) {
+      if (refer) references?.index.note(page, round)
+      return delta.id
+    }
+    // One word says as much as a reference.
+    if (references === null || !refer || pageClass === CONTENT_CLASS.uniform) return 0
+    const origin = references.index.find(page, round)
+    if (origin >= 0) {
+      this.#originOf[index] = origin
+      return dedup.id
+    }
+    // It will be in this frame, in front of the pages that may refer to it.
+    references.index.note(page, round)
+    return 0
+  }
+
+  #append(index: number): void {
+    const codec = this.#codecOf[index] as number
+    if (codec === zero.id) this.#added(index, zero.id, 0)
+    else if (codec === IN_BLOCK) appendPage(this.#table as RunTable, this.#pageOf(index), lz4.id, 0)
+    else if (codec === lz4.id) this.#appendBlock(index)
+    else if (codec === dedup.id) this.#appendReference(index)
+    else if (codec === delta.id) this.#appendDelta(index)
+    else this.#appendCoded(index, codec)
+  }
+
+  /** Where the next payload goes. */
+  get #to(): number {
+    return this.#payload + (this.#table as RunTable).totalPayloadBytes
+  }
+
+  /** Milliseconds since this was last read. */
+  #spent(): number {
+    const now = performance.now()
+    const ms = now - this.#began
+    this.#began = now
+    return ms
+  }
+
+  /** The page's payload of `bytes` is written. */
+  #added(index: number, id: number, bytes: number, ms = 0): void {
+    appendPage(this.#table as RunTable, this.#pageOf(index), id, bytes)
+    this.#note(id, bytes, ms)
+  }
+
+  #appendReference(index: number): void {
+    const { references } = this.#options
+    const from = this.#copies + index * PAGE_BYTES
+    const bytes = (references as References).write(from, this.#originOf[index] as number, this.#to)
+    this.#added(index, dedup.id, bytes, this.#spent())
+  }
+
+  #appendDelta(index: number): void {
+    const deltas = this.#options.deltas as Deltas
+    const from = this.#copies + index * PAGE_BYTES
+    const bytes = deltas.encodePage(this.#pageOf(index), from, this.#to, this.#input.round)
+    if (bytes >= 0) {
+      this.#added(index, delta.id, bytes, this.#spent())
+      return
+    }
+    this.#codecOf[index] = this.#options.policy.codecOf(this.#classOf[index] as number)
+    this.#append(index)
+  }
+
+  /** One page by its codec; by what the policy names instead if it does not shrink enough. */
+  #appendCoded(index: number, codec: number): void {
+    const { policy, codecs } = this.#options
+    if (codec === raw.id) return this.#appendRaw(index, 0)
+    const from = this.#copies + index * PAGE_BYTES
+    const bytes = codecs.encodePage(codec, from, this.#to, policy.limitOf(codec))
+    const ms = this.#spent()
+    policy.note(this.#classOf[index] as number, codec, bytes < 0 ? PAGE_BYTES : bytes, ms)
+    if (bytes >= 0) return this.#added(index, codec, bytes, ms)
+    this.#codecOf[index] = policy.insteadOf(codec)
+    if (this.#codecOf[index] === lz4.id) this.#appendBlock(index)
+    else this.#appendRaw(index, ms)
+  }
+
+  #appendRaw(index: number, ms: number): void {
+    const from = this.#copies + index * PAGE_BYTES
+    this.#options.memory.controlBytes.copyWithin(this.#to, from, from + PAGE_BYTES)
+    this.#added(index, raw.id, PAGE_BYTES, ms + this.#spent())
+  }
+
+  /** One block of the page at `first` and of the lz4 pages behind it; raw, all of them, if it does not shrink. */
+  #appendBlock(first: number): void {
+    const { codecs, policy } = this.#options
+    const pages = this.#gather(first)
+    const bytes = codecs.encodeGroup(pages, this.#to, pages * PAGE_BYTES - 1)
+    const ms = this.#spent() / pages
+    const each = bytes >= 0 ? bytes / pages : PAGE_BYTES
+    for (let member = 0; member < pages; member++) {
+      const index = this.#group[member] as number
+      policy.note(this.#classOf[index] as number, lz4.id, each, ms)
+      this.#codecOf[index] = bytes >= 0 ? IN_BLOCK : raw.id
+      if (bytes >= 0) this.#note(lz4.id, each, ms)
+    }
+    if (bytes >= 0) appendPage(this.#table as RunTable, this.#pageOf(first), lz4.id, bytes, true)
+    else this.#appendRaw(first, ms)
+  }
+
+  /** Copies of the lz4 pages from `first` on → the group area; how many. */
+  #gather(first: number): number {
+    const { memory, area } = this.#options
+    let pages = 0
+    for (let index = first; index < this.#input.count && pages < GROUP_PAGES; index++) {
+      if (this.#codecOf[index] !== lz4.id) continue
+      const from = this.#copies + index * PAGE_BYTES
+      memory.controlBytes.copyWithin(area + CODEC_AREA.group + pages * PAGE_BYTES, from, from + PAGE_BYTES)
+      this.#group[pages++] = index
+    }
+    return pages
+  }
+
+  /** R13: every copy that travels becomes the version sent; zeros and references leave none. */
+  #remember(): void {
+    const { references, deltas } = this.#options
+    for (let index = 0; index < this.#input.count; index++) {
+      const codec = this.#codecOf[index] as number
+      const page = this.#pageOf(index)
+      if (codec === zero.id || codec === dedup.id) {
+        references?.index.forget(page)
+        deltas?.forget(page)
+      } else if (codec !== delta.id) {
+        deltas?.put(page, this.#copies + index * PAGE_BYTES, this.#input.round)
+      }
+    }
+  }
+}

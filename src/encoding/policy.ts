@@ -1,0 +1,146 @@
+// Which codec a page gets: the policies behind `--encode`. `adaptive` asks the chooser; the name of a codec forces it on
+// every page that is not zero; `fallback` tries WKdm and then LZ4.
+
+import { CONTENT_CLASS, CONTENT_CLASSES } from '../kernels/classify.ts'
+import { PAGE_BYTES } from '../limits.ts'
+import { formatRate } from '../quantities.ts'
+import { Chooser } from './chooser.ts'
+import { fill } from './fill.ts'
+import { lz4 } from './lz4.ts'
+import { pattern } from './pattern.ts'
+import { raw } from './raw.ts'
+import { encodingById } from './registry.ts'
+
+export interface EncodePolicy {
+  /** Whether the next batch is to be encoded; `sample`: a few of its pages, to learn, and the batch itself as it is. */
+  begin(): 'encode' | 'sample' | 'plain'
+  /** The codec for the next page of that class, a wire id; raw's for none. */
+  codecOf(pageClass: number): number
+  /** The largest result, bytes, with which that codec is kept. */
+  limitOf(codec: number): number
+  /** What a page gets for which that codec came out larger, a wire id. */
+  insteadOf(codec: number): number
+  /** That codec made `bytes` of the page (PAGE_BYTES: it did not shrink) in `ms`. */
+  note(pageClass: number, codec: number, bytes: number, ms: number): void
+  /** Of `pages` pages looked at, `counts[c]` were of class c; looking took `ms`. */
+  noteClasses(counts: Uint32Array, pages: number, ms: number): void
+  /** The socket took `bytes` in `ms`. */
+  noteLink(bytes: number, ms: number): void
+  /** What it has come to, in one line; null: it had nothing to decide. */
+  verdict(): string | null
+}
+
+/** One codec for every page; wire id of raw: none but references and deltas. */
+export class ForcedPolicy implements EncodePolicy {
+  readonly #codec: number
+
+  constructor(codec: number) {
+    this.#codec = codec
+  }
+
+  begin(): 'encode' {
+    return 'encode'
+  }
+
+  codecOf(_pageClass: number): number {
+    return this.#codec
+  }
+
+  limitOf(_codec: number): number {
+    return PAGE_BYTES - 1
+  }
+
+  insteadOf(_codec: number): number {
+    return raw.id
+  }
+
+  note(): void {}
+  noteClasses(): void {}
+  noteLink(): void {}
+
+  verdict(): null {
+    return null
+  }
+}
+
+/** WKdm first, and LZ4 if that leaves more than half: the hybrid that ships in a common desktop system. */
+export class FallbackPolicy extends ForcedPolicy {
+  constructor() {
+    super(pattern.id)
+  }
+
+  override codecOf(pageClass: number): number {
+    return pageClass === CONTENT_CLASS.uniform ? fill.id : pattern.id
+  }
+
+  override limitOf(codec: number): number {
+    return codec === pattern.id ? PAGE_BYTES / 2 : PAGE_BYTES - 1
+  }
+
+  override insteadOf(codec: number): number {
+    return codec === pattern.id ? lz4.id : raw.id
+  }
+}
+
+/** While encoding does not pay, so many batches pass between two looks at a few pages. */
+const SAMPLE_EVERY = 24
+/** One page of so many of its class tries the codec that is known least. */
+const EXPLORE_EVERY = 128
+
+export class AdaptivePolicy implements EncodePolicy {
+  readonly #chooser: Chooser
+  readonly #seen = new Uint32Array(CONTENT_CLASSES)
+  #batch = 0
+  #sampling = false
+
+  /** `codecs`: wire ids to choose from. `bytesPerSecond`: a limit set on this channel; null: none. */
+  constructor(codecs: readonly number[], bytesPerSecond: number | null) {
+    this.#chooser = new Chooser(CONTENT_CLASSES, codecs)
+    if (bytesPerSecond !== null) this.#chooser.noteLink(bytesPerSecond, 1000)
+  }
+
+  begin(): 'encode' | 'sample' | 'plain' {
+    const { on } = this.#chooser.decide()
+    this.#sampling = !on && this.#batch++ % SAMPLE_EVERY === 0
+    if (this.#sampling) return 'sample'
+    return on ? 'encode' : 'plain'
+  }
+
+  codecOf(pageClass: number): number {
+    const seen = (this.#seen[pageClass] = (this.#seen[pageClass] as number) + 1)
+    const explore = this.#sampling || seen % EXPLORE_EVERY === 0 || !this.#chooser.knows(pageClass)
+    return explore ? this.#chooser.leastKnown(pageClass) : this.#chooser.codecOf(pageClass)
+  }
+
+  limitOf(): number {
+    return PAGE_BYTES - 1
+  }
+
+  insteadOf(): number {
+    return raw.id
+  }
+
+  note(pageClass: number, codec: number, bytes: number, ms: number): void {
+    this.#chooser.note(pageClass, codec, bytes, ms)
+  }
+
+  noteClasses(counts: Uint32Array, pages: number, ms: number): void {
+    this.#chooser.noteClasses(counts, pages, ms)
+  }
+
+  noteLink(bytes: number, ms: number): void {
+    this.#chooser.noteLink(bytes, ms)
+  }
+
+  verdict(): string {
+    const { on, bytes, ms, link } = this.#chooser.decide()
+    if (link === null) return 'encoding off: the link is not known yet'
+    const codec = formatRate(PAGE_BYTES / Math.max(ms / 1000, 1e-9))
+    if (!on) return `encoding off: link ${formatRate(link)}, codecs ${codec}`
+    const names = new Set<string>()
+    for (let one = 0; one < CONTENT_CLASSES; one++) names.add(encodingById(this.#chooser.codecOf(one)).name)
+    names.delete('raw')
+    const share = `${Math.round((100 * bytes) / PAGE_BYTES)} % of raw`
+    return `encoding on: ${[...names].join(', ')}; ${share} at ${codec}, link ${formatRate(link)}`
+  }
+}

@@ -1,0 +1,43 @@
+// How many pages, payload bytes and milliseconds each encoding took: counted by transfer threads, summed up for the
+// report.
+
+import { ENCODINGS } from './registry.ts'
+
+/** Counts by encoding name; only encodings that occurred. */
+export type EncodingCounts = Record<string, { pages: number; bytes: number; cpuMs?: number }>
+
+export class EncodingTally {
+  readonly #pages = new Float64Array(256)
+  readonly #bytes = new Float64Array(256)
+  readonly #ms = new Float64Array(256)
+
+  /** `pages` pages of an encoding's wire id became `bytes` of payload in `ms`. Allocates nothing. */
+  add(id: number, pages: number, bytes: number, ms: number): void {
+    this.#pages[id] = (this.#pages[id] as number) + pages
+    this.#bytes[id] = (this.#bytes[id] as number) + bytes
+    this.#ms[id] = (this.#ms[id] as number) + ms
+  }
+
+  /** The counts since the last call. */
+  take(): EncodingCounts {
+    const counts: EncodingCounts = {}
+    for (const { id, name } of ENCODINGS) {
+      const [pages, bytes, ms] = [this.#pages[id] as number, this.#bytes[id] as number, this.#ms[id] as number]
+      if (pages > 0) counts[name] = ms > 0 ? { pages, bytes, cpuMs: ms } : { pages, bytes }
+    }
+    this.#pages.fill(0)
+    this.#bytes.fill(0)
+    this.#ms.fill(0)
+    return counts
+  }
+}
+
+/** Adds `more` to `sum`. */
+export function addCounts(sum: EncodingCounts, more: EncodingCounts): void {
+  for (const [name, { pages, bytes, cpuMs }] of Object.entries(more)) {
+    const one = (sum[name] ??= { pages: 0, bytes: 0 })
+    one.pages += pages
+    one.bytes += bytes
+    if (cpuMs !== undefined) one.cpuMs = (one.cpuMs ?? 0) + cpuMs
+  }
+}

@@ -1,0 +1,82 @@
+// The last version sent of the pages that are sent again and again, for the delta encoding: a cache in a shared memory of
+// its own, used by all transfer threads of the source. Direct-mapped, a slot per page number modulo their count; a slot
+// changes hands by compare-exchange, and a page that is fresh keeps its slot (techniques.md §21). What it holds equals the
+// destination's page bit for bit (R13), once the round in which it was sent has arrived.
+//
+//   │ tags: u32 a slot, page + 1 or 0, BUSY while a thread works on it │ rounds: u32 a slot │ versions: 4,096 bytes a slot │
+
+import { PAGE_BYTES, WASM_PAGE_BYTES } from '../limits.ts'
+
+const BUSY = -1
+/** A page keeps its slot until it was not sent for so many rounds. */
+const LIFETIME_ROUNDS = 2
+
+const align = (bytes: number): number => Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES
+
+/** What a thread needs to attach: structured-cloneable. */
+export interface SharedVersions {
+  readonly memory: WebAssembly.Memory
+  readonly slots: number
+}
+
+/** A store of at most `cacheBytes` of versions for a guest of `pageCount` pages; null: too small for one. */
+export function createVersions(cacheBytes: number, pageCount: number): SharedVersions | null {
+  const slots = Math.min(pageCount, Math.floor(cacheBytes / PAGE_BYTES))
+  if (slots === 0) return null
+  const size = Math.ceil((align(8 * slots) + slots * PAGE_BYTES) / WASM_PAGE_BYTES)
+  return { memory: new WebAssembly.Memory({ initial: size, maximum: size, shared: true }), slots }
+}
+
+export class VersionStore {
+  readonly memory: WebAssembly.Memory
+  readonly #words: Int32Array
+  readonly #slots: number
+  readonly #versions: number
+
+  constructor({ memory, slots }: SharedVersions) {
+    this.memory = memory
+    this.#words = new Int32Array(memory.buffer)
+    this.#slots = slots
+    this.#versions = align(8 * slots)
+  }
+
+  /** Whether every page can have a slot of its own. */
+  holds(pageCount: number): boolean {
+    return this.#slots >= pageCount
+  }
+
+  /** Whether a version of the page is there; it may be gone a moment later. */
+  has(page: number): boolean {
+    return Atomics.load(this.#words, page % this.#slots) === page + 1
+  }
+
+  /** Takes the page's slot for this thread; byte offset of its version, −1: there is none. `release` gives it back. */
+  take(page: number): number {
+    const slot = page % this.#slots
+    if (Atomics.compareExchange(this.#words, slot, page + 1, BUSY) !== page + 1) return -1
+    return this.#versions + slot * PAGE_BYTES
+  }
+
+  /** Takes a slot to put a version of the page in, sent in `round`; −1: it belongs to a page that is fresh, or is busy. */
+  claim(page: number, round: number): number {
+    const slot = page % this.#slots
+    const tag = Atomics.load(this.#words, slot)
+    if (tag === BUSY) return -1
+    const fresh = tag !== 0 && tag !== page + 1 && (this.#words[this.#slots + slot] as number) + LIFETIME_ROUNDS > round
+    if (fresh || Atomics.compareExchange(this.#words, slot, tag, BUSY) !== tag) return -1
+    return this.#versions + slot * PAGE_BYTES
+  }
+
+  /** Gives the taken or claimed slot back: it holds the version of the page that was sent in `round`. */
+  release(page: number, round: number): void {
+    const slot = page % this.#slots
+    this.#words[this.#slots + slot] = round
+    Atomics.store(this.#words, slot, page + 1)
+  }
+
+  /** R13: the page was sent in a way that leaves no copy behind. */
+  forget(page: number): void {
+    const slot = page % this.#slots
+    Atomics.compareExchange(this.#words, slot, page + 1, 0)
+  }
+}
