@@ -1,6 +1,7 @@
 // The one table of the command line: every command, its arguments and its options. Parsing, help and the errors for
 // unknown options are drawn from it; command-line.ts loads the module of the command that was asked for.
 
+import { ENCODE_MODES } from '../encoding/modes.ts'
 import {
   API_PORT,
   DATA_PORT_FIRST,
@@ -11,7 +12,6 @@ import {
   MAX_CHANNELS,
   MAX_VCPUS,
 } from '../limits.ts'
-import { ENCODE_MODES } from '../encoding/modes.ts'
 import { MOVEMENTS, PUSH_ORDERS, SELECTIONS, STOP_RULES } from '../migration/settings.ts'
 import type { Arguments, OptionTable } from './arguments.ts'
 import type { Terminal } from './terminal.ts'

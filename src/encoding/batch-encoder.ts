@@ -247,12 +247,16 @@ export class BatchEncoder {
     else this.#appendRaw(first, ms)
   }
 
-  /** Copies of the lz4 pages from `first` on → the group area; how many. */
+  /**
+   * Copies of the lz4 pages from `first` on → the group area; how many. Up to the first of another class: a block tells
+   * what the codec makes of a class only if it holds no other.
+   */
   #gather(first: number): number {
     const { memory, area } = this.#options
     let pages = 0
     for (let index = first; index < this.#input.count && pages < GROUP_PAGES; index++) {
       if (this.#codecOf[index] !== lz4.id) continue
+      if (this.#classOf[index] !== this.#classOf[first]) break
       const from = this.#copies + index * PAGE_BYTES
       memory.controlBytes.copyWithin(area + CODEC_AREA.group + pages * PAGE_BYTES, from, from + PAGE_BYTES)
       this.#group[pages++] = index

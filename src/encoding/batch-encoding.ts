@@ -10,9 +10,9 @@ import { Deltas } from './deltas.ts'
 import { fill } from './fill.ts'
 import { lz4 } from './lz4.ts'
 import { chooseLz4Backend } from './lz4-backend.ts'
+import type { EncodeMode } from './modes.ts'
 import { packed } from './packed.ts'
 import { pattern } from './pattern.ts'
-import type { EncodeMode } from './modes.ts'
 import { AdaptivePolicy, type EncodePolicy, FallbackPolicy, ForcedPolicy } from './policy.ts'
 import { raw } from './raw.ts'
 import { createReferences } from './references.ts'
@@ -57,7 +57,7 @@ export async function createBatchEncoding(options: BatchEncodingOptions): Promis
   const { backend, notice: missing } = await chooseLz4Backend()
   if (missing !== null) notice(missing)
   const area = memory.layout.codecs + channel * CODEC_AREA.bytes
-  const context = { memory, kernels, area, seed, missing: () => {} }
+  const context = { memory, kernels, area }
   const policy = policyOf(mode, bytesPerSecond)
   const encoder = new BatchEncoder({
     memory,
@@ -66,7 +66,7 @@ export async function createBatchEncoding(options: BatchEncodingOptions): Promis
     codecs: new Codecs(context, backend),
     classify: loadClassifier(memory, area + CODEC_AREA.tables),
     policy,
-    references: mode === 'adaptive' || mode === 'dedup' ? createReferences(context, channel) : null,
+    references: mode === 'adaptive' || mode === 'dedup' ? createReferences(context, channel, seed) : null,
     deltas: versions === null ? null : new Deltas(context, versions),
   })
   return { policy, encoder }

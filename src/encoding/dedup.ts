@@ -17,8 +17,10 @@ export const dedup: PageEncoding = {
   createDecoder,
 }
 
-function createDecoder({ memory, area, seed, missing }: EncodingContext): RunDecoder {
-  const kernel = createReferenceKernel(memory, seed)
+function createDecoder({ memory, area, session }: EncodingContext): RunDecoder {
+  if (session === undefined) throw badPayload('dedup', 'references in a stream that has no seed for them')
+  const { missing } = session
+  const kernel = createReferenceKernel(memory, session.seed)
   const { controlBytes, layout } = memory
   const view = new DataView(controlBytes.buffer)
   const scratch = area + CODEC_AREA.group
@@ -38,7 +40,8 @@ function createDecoder({ memory, area, seed, missing }: EncodingContext): RunDec
 /** Writes the reference of the page copy at `from`, whose content page `origin` should have, to `to`. Returns its bytes. */
 export type ReferenceWriter = (from: number, origin: number, to: number) => number
 
-export function createReferenceWriter({ memory, seed }: EncodingContext): ReferenceWriter {
+/** `seed`: the session's. */
+export function createReferenceWriter({ memory }: EncodingContext, seed: bigint): ReferenceWriter {
   const kernel = createReferenceKernel(memory, seed)
   return (from, origin, to) => {
     kernel.refer(from, origin, to)

@@ -13,7 +13,12 @@ export interface EncodingContext {
   readonly kernels: Kernels
   /** Byte offset in the control memory of this lane's CODEC_AREA, which no other thread touches. */
   readonly area: number
-  /** Of the hashes that references carry, this session's, 0 ≤ seed < 2^64: no stranger can make contents of equal hash. */
+  /** What `dedup` needs; a stream without it may not hold references. */
+  readonly session?: ReferenceSession
+}
+
+export interface ReferenceSession {
+  /** Of the hashes that references carry, 0 ≤ seed < 2^64: no stranger can make contents of equal hash. */
   readonly seed: bigint
   /** Receiver: the page could not be made from what is here; it is to be sent (R13). */
   missing(page: number): void

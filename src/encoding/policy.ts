@@ -107,7 +107,8 @@ export class AdaptivePolicy implements EncodePolicy {
   }
 
   codecOf(pageClass: number): number {
-    const seen = (this.#seen[pageClass] = (this.#seen[pageClass] as number) + 1)
+    const seen = (this.#seen[pageClass] as number) + 1
+    this.#seen[pageClass] = seen
     const explore = this.#sampling || seen % EXPLORE_EVERY === 0 || !this.#chooser.knows(pageClass)
     return explore ? this.#chooser.leastKnown(pageClass) : this.#chooser.codecOf(pageClass)
   }

@@ -1,7 +1,7 @@
 // What a transfer thread needs to send references.
 
-import type { EncodingContext } from './encoding.ts'
 import { createReferenceWriter, type ReferenceWriter } from './dedup.ts'
+import type { EncodingContext } from './encoding.ts'
 import { ReferenceIndex } from './reference-index.ts'
 
 export interface References {
@@ -9,6 +9,6 @@ export interface References {
   readonly write: ReferenceWriter
 }
 
-export function createReferences(context: EncodingContext, channel: number): References {
-  return { index: new ReferenceIndex(context.memory, channel), write: createReferenceWriter(context) }
+export function createReferences(context: EncodingContext, channel: number, seed: bigint): References {
+  return { index: new ReferenceIndex(context.memory, channel), write: createReferenceWriter(context, seed) }
 }

@@ -35,7 +35,8 @@ export class EncodingTally {
 /** Adds `more` to `sum`. */
 export function addCounts(sum: EncodingCounts, more: EncodingCounts): void {
   for (const [name, { pages, bytes, cpuMs }] of Object.entries(more)) {
-    const one = (sum[name] ??= { pages: 0, bytes: 0 })
+    const one = sum[name] ?? { pages: 0, bytes: 0 }
+    sum[name] = one
     one.pages += pages
     one.bytes += bytes
     if (cpuMs !== undefined) one.cpuMs = (one.cpuMs ?? 0) + cpuMs

@@ -2,8 +2,8 @@
 // named as absent and follow when the guest runs at the destination (post-copy, hybrid). Then the state crosses, with the
 // digest over everything that the destination is to have by then.
 
-import { saveFree } from '../guest/free-map.ts'
 import { GodwitError } from '../errors.ts'
+import { saveFree } from '../guest/free-map.ts'
 import { THREAD_BLOCK } from '../guest/layout.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import { mergeInto } from '../guest/page-set.ts'

@@ -18,7 +18,12 @@ export function placeRounds(control: ControlLink, pages: PageDestination, pageCo
     for (let round = 0; ; round++) {
       const { bytes, missing } = await pages.placed(round)
       whole.push(missing.length === 0)
-      control.send({ type: 'placed', round, bytes, missing: missing.length === 0 ? null : bitmapOf(missing, pageCount) })
+      control.send({
+        type: 'placed',
+        round,
+        bytes,
+        missing: missing.length === 0 ? null : bitmapOf(missing, pageCount),
+      })
       waiting.get(round)?.(missing.length === 0)
     }
   }

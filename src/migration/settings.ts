@@ -4,7 +4,13 @@
 import { z } from 'zod'
 import { ENCODE_MODES } from '../encoding/modes.ts'
 import {
-  DEFAULT_DELTA_CACHE_BYTES, DEFAULT_DOWNTIME_TARGET_MS, DEFAULT_MAX_ROUNDS, MAX_CHANNELS, MAX_MEMORY_BYTES, MAX_TIME_LIMIT_MS } from '../limits.ts'
+  DEFAULT_DELTA_CACHE_BYTES,
+  DEFAULT_DOWNTIME_TARGET_MS,
+  DEFAULT_MAX_ROUNDS,
+  MAX_CHANNELS,
+  MAX_MEMORY_BYTES,
+  MAX_TIME_LIMIT_MS,
+} from '../limits.ts'
 
 export const MOVEMENTS = ['stop-and-copy', 'pre-copy', 'post-copy', 'hybrid'] as const
 export const SELECTIONS = ['linear', 'skip'] as const

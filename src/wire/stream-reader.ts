@@ -7,6 +7,7 @@
 //      └─ROUND_END─► header, and `advance` answers 'round-end'
 //      └─CONTROL──► control ─► header, and `advance` throws the peer's abort
 
+import type { ReferenceSession } from '../encoding/encoding.ts'
 import { FrameDecoder } from '../encoding/frame-decoder.ts'
 import { raw } from '../encoding/raw.ts'
 import { createRunTable, directPays, listRunPages, type RunTable } from '../encoding/runs.ts'
@@ -39,10 +40,8 @@ export interface StreamReaderOptions {
   readonly awaitWelcome?: boolean
   /** The urgent lane: it takes no part in rounds. */
   readonly urgent?: boolean
-  /** Of the hashes in references (encoding/dedup.ts). */
-  readonly seed?: bigint
-  /** A page could not be made from what is here and is to be sent (R13). */
-  readonly onMissing?: (page: number) => void
+  /** Without it the stream may not hold references. */
+  readonly session?: ReferenceSession
   /** Pull phase: a page came with a wrong hash; the last missing page is in. */
   readonly onSpoilt?: (page: number) => void
   readonly onLast?: () => void
@@ -95,8 +94,8 @@ export class StreamReader {
     this.#classes = block + THREAD_BLOCK.classes
     this.#staging = layout.staging + options.channel * STAGING_BYTES
     const { memory, kernels, channel, onSpoilt = () => {}, onLast = () => {} } = options
-    const { seed = 0n, onMissing: missing = () => {} } = options
-    this.#decoder = new FrameDecoder({ memory, kernels, area: layout.codecs + channel * CODEC_AREA.bytes, seed, missing })
+    const area = layout.codecs + channel * CODEC_AREA.bytes
+    this.#decoder = new FrameDecoder({ memory, kernels, area, ...(options.session && { session: options.session }) })
     this.pull = new PullReader({ memory, kernels, channel, onSpoilt, onLast })
   }
 

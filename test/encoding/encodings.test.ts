@@ -193,7 +193,12 @@ describe('a batch travels', () => {
   it('by runs through staging, or gathered and scattered as a whole', () => {
     const [source, destination] = twoGuests(PAGES)
     const context = { memory: source, kernels: loadKernels(source) }
-    const target = { memory: destination, kernels: loadKernels(destination), area: destination.layout.codecs }
+    const target = {
+      memory: destination,
+      kernels: loadKernels(destination),
+      area: destination.layout.codecs,
+      session: { seed: 0n, missing: () => {} },
+    }
     const decoders = new Map(ENCODINGS.map((encoding) => [encoding.id, encoding.createDecoder(target)]))
     const places = placesOf(source)
     const table = createRunTable()

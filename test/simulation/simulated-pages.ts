@@ -1,10 +1,11 @@
 // Page transfer on the virtual clock: the real batch sender and the real stream reader, with a simulated line for each
 // channel between them. Channels overtake each other; bytes can be cut, stalled and corrupted.
 
+import { addCounts } from '../../src/encoding/tally.ts'
 import { GodwitError } from '../../src/errors.ts'
 import type { GuestMemory } from '../../src/guest/memory.ts'
 import type { Kernels } from '../../src/kernels/kernels.ts'
-import type { PageDestination, PageSource, RoundOrder, RoundSent } from '../../src/migration/ports.ts'
+import type { PageDestination, PageSource, RoundOrder, RoundPlaced, RoundSent } from '../../src/migration/ports.ts'
 import { BatchSender, beginRound } from '../../src/migration/transfer/batch.ts'
 import { encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from '../../src/wire/frame.ts'
 import { StreamReader } from '../../src/wire/stream-reader.ts'
@@ -41,7 +42,7 @@ export class SimulatedPages implements PageSource, PageDestination {
   readonly #options: PagesOptions
   readonly #channels: Channel[]
   readonly #lost: Promise<never>
-  readonly #waiting = new Map<number, { resolve(placed: { bytes: number }): void; reject(error: unknown): void }>()
+  readonly #waiting = new Map<number, { resolve(placed: RoundPlaced): void; reject(error: unknown): void }>()
   #fail: (error: GodwitError) => void = () => {}
   #failure: GodwitError | null = null
   #corruptNext = false
@@ -73,7 +74,7 @@ export class SimulatedPages implements PageSource, PageDestination {
   }
 
   async sendRound(order: RoundOrder): Promise<RoundSent> {
-    const sent = { sent: 0, skipped: 0, free: 0, bytes: 0, zeroPages: 0, rawPages: 0 }
+    const sent = { sent: 0, skipped: 0, free: 0, bytes: 0, encodings: {}, verdict: null }
     beginRound(this.#options.from.memory)
     const drain = async (channel: Channel): Promise<void> => {
       for (let slot = 0; ; slot = 1 - slot) {
@@ -84,8 +85,6 @@ export class SimulatedPages implements PageSource, PageDestination {
           const batch = channel.sender.prepare(count, slot, order)
           sent.sent += batch.pages
           sent.bytes += batch.bytes
-          sent.zeroPages += batch.zeroPages
-          sent.rawPages += batch.rawPages
           // What a socket takes is what the pages are at some moment of the sending: here, halfway through.
           await this.#options.clock.sleep(batch.bytes / this.#options.bytesPerMs / 2)
           this.#send(channel, Buffer.concat(batch.buffers))
@@ -98,12 +97,13 @@ export class SimulatedPages implements PageSource, PageDestination {
       this.#send(channel, end)
     }
     await Promise.race([Promise.all(this.#channels.map(drain)), this.#lost])
+    for (const { sender } of this.#channels) addCounts(sent.encodings, sender.tally.take())
     return sent
   }
 
-  placed(round: number): Promise<{ bytes: number }> {
+  placed(round: number): Promise<RoundPlaced> {
     if (this.#failure !== null) return Promise.reject(this.#failure)
-    if (this.#placedRound >= round) return Promise.resolve({ bytes: this.#placedBytes })
+    if (this.#placedRound >= round) return Promise.resolve({ bytes: this.#placedBytes, missing: [] })
     return new Promise((resolve, reject) => this.#waiting.set(round, { resolve, reject }))
   }
 
@@ -181,7 +181,7 @@ export class SimulatedPages implements PageSource, PageDestination {
     if (!this.#channels.every(({ paused }) => paused)) return
     this.#placedRound++
     for (const each of this.#channels) each.paused = false
-    this.#waiting.get(this.#placedRound)?.resolve({ bytes: this.#placedBytes })
+    this.#waiting.get(this.#placedRound)?.resolve({ bytes: this.#placedBytes, missing: [] })
     for (const each of this.#channels) this.#options.clock.after(0, () => this.#read(each))
   }
 }

@@ -50,6 +50,7 @@ const messages: fc.Arbitrary<ControlMessage> = fc.oneof(
     type: fc.constant('placed' as const),
     round: fc.nat({ max: 100_000 }),
     bytes: fc.maxSafeNat(),
+    missing: fc.option(fc.uint8Array({ maxLength: 100 })),
   }),
   fc.record({
     type: fc.constant('state' as const),

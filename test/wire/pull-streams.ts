@@ -51,10 +51,10 @@ export function pullFrames(from: GuestMemory, batches: readonly (readonly number
   const sender = new PullSender({ memory: from, kernels: loadKernels(from), channel: 1 })
   return batches.map((pages, index) => {
     from.controlWords.set(pages, sender.listOffset / 4)
-    const { buffers, bytes, zeroPages, rawPages } = sender.prepare(pages.length, index % 2)
+    const { buffers, bytes, pages: count } = sender.prepare(pages.length, index % 2)
     const frame = Buffer.concat(buffers)
     if (frame.length !== bytes) throw new Error(`a batch says ${bytes} bytes and has ${frame.length}`)
-    if (zeroPages + rawPages !== pages.length) throw new Error('a batch has other pages than it was given')
+    if (count !== pages.length) throw new Error('a batch has other pages than it was given')
     return frame
   })
 }

@@ -4,8 +4,8 @@
 //
 //   staging of a channel, two halves:   │ … head │ payload (gathered pages) │ … head │ payload │
 
-import type { BatchEncoding } from '../../encoding/batch-encoding.ts'
 import type { BatchInput, PageNote } from '../../encoding/batch-encoder.ts'
+import type { BatchEncoding } from '../../encoding/batch-encoding.ts'
 import { raw } from '../../encoding/raw.ts'
 import { buildRuns, createRunTable, directPays, listRunPages } from '../../encoding/runs.ts'
 import { EncodingTally } from '../../encoding/tally.ts'

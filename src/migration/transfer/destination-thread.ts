@@ -32,8 +32,7 @@ const reader = new StreamReader({
   awaitWelcome: true,
   onSpoilt: (page) => tell({ type: 'spoilt', page }),
   onLast: () => tell({ type: 'pulled' }),
-  seed: seedOf(token),
-  onMissing: (page) => missing.push(page),
+  session: { seed: seedOf(token), missing: (page) => missing.push(page) },
 })
 /** Pages of this round that could not be made from what is here. */
 let missing: number[] = []

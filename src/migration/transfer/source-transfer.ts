@@ -61,7 +61,12 @@ export class ThreadedPageSource implements PageSource {
   #last = { sent: 0, received: 0, control: 0 }
   #lastPull: PullCounts = { pushed: 0, asked: 0, skipped: 0, zeroPages: 0 }
 
-  private constructor(memory: GuestMemory, workers: readonly Worker[], ports: readonly number[], { channels, notice }: { channels: number; notice(text: string): void }) {
+  private constructor(
+    memory: GuestMemory,
+    workers: readonly Worker[],
+    ports: readonly number[],
+    { channels, notice }: { channels: number; notice(text: string): void },
+  ) {
     this.#memory = memory
     this.#workers = workers
     this.#bulk = workers.slice(0, channels)

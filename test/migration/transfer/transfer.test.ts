@@ -39,7 +39,8 @@ describe('rounds', () => {
     expect(theirs).toBe(ours)
     expect(ours).not.toBe(0n)
     expect(sent.sent).toBe(pair.from.layout.pageCount)
-    expect(sent.rawPages + sent.zeroPages).toBe(sent.sent)
+    const { raw, zero } = sent.encodings
+    expect((raw?.pages ?? 0) + (zero?.pages ?? 0)).toBe(sent.sent)
     expect(placed.bytes).toBe(sent.bytes)
     const { sent: all, control } = pair.source.bytes
     expect(all - control).toBe(sent.bytes)
