@@ -48,6 +48,9 @@ export interface BatchInput {
 /** Told of each page: its encoding, its share of the payload in bytes, and what it took in ms. */
 export type PageNote = (id: number, bytes: number, ms: number) => void
 
+/** Pages of a batch that are measured, evenly spread over it. */
+const SAMPLE_PAGES = 8
+
 /** In place of a codec: the page is in a block that is written already. */
 const IN_BLOCK = 0
 
@@ -91,16 +94,27 @@ export class BatchEncoder {
     this.#remember()
   }
 
-  /** A few pages of a batch that will travel as it is, to learn about the codecs; nothing of it is sent. */
-  sample(table: RunTable, input: BatchInput, payload: number): void {
-    this.#input = { ...input, refer: false }
-    this.#table = table
-    this.#payload = payload
-    this.#note = () => {}
-    this.#look(false)
-    clearRuns(table)
-    this.#began = performance.now()
-    for (let index = 0; index < input.count; index++) this.#append(index)
+  /** Measures `codecs` on up to SAMPLE_PAGES pages of a batch; `scratch` is where their output goes, and is left. */
+  sample({ list, classes, count }: BatchInput, codecs: readonly number[], scratch: number): void {
+    const { memory, kernels, classify, policy, area } = this.#options
+    const copy = area + CODEC_AREA.group
+    const stride = Math.max(1, Math.floor(count / SAMPLE_PAGES))
+    for (let index = 0; index < count; index += stride) {
+      if (memory.controlBytes[classes + index] === PAGE_CLASS.zero) continue
+      kernels.takeRun((this.#words[list / 4 + index] as number) >>> 0, 1, copy)
+      const pageClass = classify(copy)
+      for (const codec of codecs) {
+        const began = performance.now()
+        const bytes = this.#codeOne(codec, copy, scratch)
+        policy.note(pageClass, codec, bytes < 0 ? PAGE_BYTES : bytes, performance.now() - began)
+      }
+    }
+  }
+
+  #codeOne(codec: number, copy: number, to: number): number {
+    const { codecs, policy } = this.#options
+    if (codec === lz4.id) return codecs.encodeGroup(1, to, PAGE_BYTES - 1)
+    return codecs.encodePage(codec, copy, to, policy.limitOf(codec))
   }
 
   /** R13: the pages of this batch were sent live: no copy of them is what the destination holds. */
@@ -118,7 +132,7 @@ export class BatchEncoder {
   }
 
   /** Copies every page that is not zero, finds its class, and says how it is to travel. */
-  #look(sentBefore = true): void {
+  #look(): void {
     const { memory, kernels, classify, policy } = this.#options
     const { classes, count } = this.#input
     const began = performance.now()
@@ -135,7 +149,7 @@ export class BatchEncoder {
       const pageClass = classify(copy)
       this.#classOf[index] = pageClass
       this.#classCounts[pageClass] = (this.#classCounts[pageClass] as number) + 1
-      this.#codecOf[index] = (sentBefore ? this.#sentBefore(index, pageClass) : 0) || policy.codecOf(pageClass)
+      this.#codecOf[index] = this.#sentBefore(index, pageClass) || policy.codecOf(pageClass)
       pages++
     }
     policy.noteClasses(this.#classCounts, pages, performance.now() - began)

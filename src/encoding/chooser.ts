@@ -12,6 +12,7 @@ const ENTRY_BYTES = 16
 /** Weight of a new measurement against those before it. */
 const FRESH = 1 / 16
 const FRESH_LINK = 1 / 8
+const OUTLIER = 2
 /** Encoding must promise to be this much faster than plain sending to be switched on, or it would flutter. */
 const WORTH_IT = 0.92
 /** Until measured, a codec is taken to be this slow, ms a page, and to halve it. */
@@ -33,6 +34,17 @@ class Mean {
 
   add(value: number): void {
     this.value += (value - this.value) * (this.samples === 0 ? 1 : this.#fresh)
+    this.samples++
+  }
+}
+
+/**
+ * A running mean of times. A thread that was interrupted, or runs a codec for the first time, measures a hundredfold; one
+ * such value would keep the codec from being tried again. So a value counts at most OUTLIER times the mean.
+ */
+class MeanTime extends Mean {
+  override add(ms: number): void {
+    this.value += (Math.min(ms, this.value * OUTLIER) - this.value) * FRESH
     this.samples++
   }
 }
@@ -62,14 +74,14 @@ export interface Outlook {
 
 export class Chooser {
   readonly #classes: readonly PageClass[]
-  readonly #look = new Mean(PRIOR_LOOK_MS)
+  readonly #look = new MeanTime(PRIOR_LOOK_MS)
   readonly #msPerByte = new Mean(0, FRESH_LINK)
   #outlook: Outlook = { on: false, bytes: PAGE_BYTES, ms: 0, link: null }
 
   /** `codecs`: wire ids to choose from, for pages of `classes` classes. */
   constructor(classes: number, codecs: readonly number[]) {
     const candidates = (): Candidate[] =>
-      codecs.map((codec) => ({ codec, bytes: new Mean(PRIOR_BYTES), ms: new Mean(PRIOR_MS) }))
+      codecs.map((codec) => ({ codec, bytes: new Mean(PRIOR_BYTES), ms: new MeanTime(PRIOR_MS) }))
     this.#classes = Array.from({ length: classes }, () => ({
       share: new Mean(1 / classes),
       candidates: candidates(),
@@ -99,15 +111,6 @@ export class Chooser {
   /** The codec for pages of that class: a wire id, raw's for none. */
   codecOf(pageClass: number): number {
     return this.#classes[pageClass]?.chosen?.codec ?? raw.id
-  }
-
-  /** The codec of that class that was measured least: to be tried now and then. */
-  leastKnown(pageClass: number): number {
-    let least: Candidate | undefined
-    for (const candidate of this.#classes[pageClass]?.candidates ?? []) {
-      if (least === undefined || candidate.ms.samples < least.ms.samples) least = candidate
-    }
-    return least?.codec ?? raw.id
   }
 
   /** Whether every codec was tried on a class that occurs. */

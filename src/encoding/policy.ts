@@ -12,8 +12,10 @@ import { raw } from './raw.ts'
 import { encodingById } from './registry.ts'
 
 export interface EncodePolicy {
-  /** Whether the next batch is to be encoded; `sample`: a few of its pages, to learn, and the batch itself as it is. */
-  begin(): 'encode' | 'sample' | 'plain'
+  /** Codecs to measure on a few pages of the next batch before `encodes` is asked, wire ids; none: nothing to learn. */
+  toSample(): readonly number[]
+  /** Whether the next batch is to be encoded; false: it travels straight from the guest. */
+  encodes(): boolean
   /** The codec for the next page of that class, a wire id; raw's for none. */
   codecOf(pageClass: number): number
   /** The largest result, bytes, with which that codec is kept. */
@@ -38,8 +40,12 @@ export class ForcedPolicy implements EncodePolicy {
     this.#codec = codec
   }
 
-  begin(): 'encode' {
-    return 'encode'
+  toSample(): readonly number[] {
+    return []
+  }
+
+  encodes(): boolean {
+    return true
   }
 
   codecOf(_pageClass: number): number {
@@ -84,33 +90,38 @@ export class FallbackPolicy extends ForcedPolicy {
 
 /** While encoding does not pay, so many batches pass between two looks at a few pages. */
 const SAMPLE_EVERY = 24
-/** One page of so many of its class tries the codec that is known least. */
+/** One page of so many of its class tries another codec. */
 const EXPLORE_EVERY = 128
 
 export class AdaptivePolicy implements EncodePolicy {
+  readonly #codecs: readonly number[]
   readonly #chooser: Chooser
   readonly #seen = new Uint32Array(CONTENT_CLASSES)
   #batch = 0
-  #sampling = false
 
   /** `codecs`: wire ids to choose from. `bytesPerSecond`: a limit set on this channel; null: none. */
   constructor(codecs: readonly number[], bytesPerSecond: number | null) {
+    this.#codecs = codecs
     this.#chooser = new Chooser(CONTENT_CLASSES, codecs)
     if (bytesPerSecond !== null) this.#chooser.noteLink(bytesPerSecond, 1000)
   }
 
-  begin(): 'encode' | 'sample' | 'plain' {
-    const { on } = this.#chooser.decide()
-    this.#sampling = !on && this.#batch++ % SAMPLE_EVERY === 0
-    if (this.#sampling) return 'sample'
-    return on ? 'encode' : 'plain'
+  toSample(): readonly number[] {
+    const due = this.#batch === 0 || (!this.#chooser.outlook.on && this.#batch % SAMPLE_EVERY === 0)
+    this.#batch++
+    return due ? this.#codecs : []
+  }
+
+  encodes(): boolean {
+    return this.#chooser.decide().on
   }
 
   codecOf(pageClass: number): number {
     const seen = (this.#seen[pageClass] as number) + 1
     this.#seen[pageClass] = seen
-    const explore = this.#sampling || seen % EXPLORE_EVERY === 0 || !this.#chooser.knows(pageClass)
-    return explore ? this.#chooser.leastKnown(pageClass) : this.#chooser.codecOf(pageClass)
+    if (!this.#chooser.knows(pageClass)) return this.#codecs[seen % this.#codecs.length] as number
+    if (seen % EXPLORE_EVERY !== 0) return this.#chooser.codecOf(pageClass)
+    return this.#codecs[(seen / EXPLORE_EVERY) % this.#codecs.length] as number
   }
 
   limitOf(): number {

@@ -46,9 +46,6 @@ export const HALF_BYTES = STAGING_BYTES / 2
 /** Payload begins here in a half; the frame's head ends here, so that both go out as one buffer. */
 export const PAYLOAD_OFFSET = HALF_BYTES - BATCH_PAGES * PAGE_BYTES
 
-/** Pages of a batch that are encoded for the sake of knowing, while encoding does not pay. */
-const SAMPLE_PAGES = 8
-
 /** How a batch is to be laid out. */
 export interface BatchOrder {
   readonly round: number
@@ -151,14 +148,11 @@ export class BatchSender {
   #encode(input: BatchInput, payload: number): boolean {
     if (this.#encoding === null) return false
     const { policy, encoder } = this.#encoding
-    const how = policy.begin()
-    if (how === 'encode') {
+    const codecs = policy.toSample()
+    if (codecs.length > 0) encoder.sample(input, codecs, payload)
+    if (policy.encodes()) {
       encoder.encode(this.#runs, input, payload, this.#note)
       return true
-    }
-    if (how === 'sample') {
-      const count = Math.min(input.count, SAMPLE_PAGES)
-      encoder.sample(this.#runs, { ...input, count }, payload)
     }
     encoder.forget(input)
     return false
