@@ -8,6 +8,8 @@ const MIN_MATCH = 4
 /** The last bytes of a block are literals, and its last match begins this long before the end. */
 const LAST_LITERALS = 5
 const LAST_MATCH = 12
+/** A match shorter than this is not taken before the next byte has been tried. */
+const LAZY_BELOW = 32
 /** Misses until the search takes wider steps, as a power of two. */
 const SKIP_SHIFT = 6
 
@@ -73,7 +75,19 @@ function compress(content: Uint8Array): number[] {
   const table = new Uint16Array(1 << bits)
   const byte = (at: number): number => content[at] as number
   const word = (at: number): number => byte(at) | (byte(at + 1) << 8) | (byte(at + 2) << 16) | (byte(at + 3) << 24)
-  const slot = (at: number): number => Math.imul(word(at), 0x9e3779b1) >>> (32 - bits)
+  /** The last place of the same hash; `at` takes its place. */
+  const exchange = (at: number): number => {
+    const slot = Math.imul(word(at), 0x9e3779b1) >>> (32 - bits)
+    const last = table[slot] as number
+    table[slot] = at
+    return last
+  }
+  /** Where the bytes from `at` on stop being those from `match` on. */
+  const agree = (at: number, match: number): number => {
+    let stop = at
+    while (stop < content.length - LAST_LITERALS && byte(stop) === byte(stop - at + match)) stop++
+    return stop
+  }
   const lastStart = content.length - LAST_MATCH
   const block: number[] = []
   let anchor = 0
@@ -81,15 +95,18 @@ function compress(content: Uint8Array): number[] {
   for (let tries = 1 << SKIP_SHIFT; content.length > LAST_MATCH && next <= lastStart; ) {
     let here = next
     next += tries++ >> SKIP_SHIFT
-    let match = table[slot(here)] as number
-    table[slot(here)] = here
+    let match = exchange(here)
     if (word(match) !== word(here)) continue
-    let stop = here + MIN_MATCH
-    while (stop < content.length - LAST_LITERALS && byte(stop) === byte(stop - here + match)) stop++
+    let stop = agree(here, match)
+    if (stop - here < LAZY_BELOW && here < lastStart) {
+      const later = exchange(here + 1)
+      const laterStop = word(later) === word(here + 1) ? agree(here + 1, later) : 0
+      if (laterStop > stop + 2) [here, match, stop] = [here + 1, later, laterStop]
+    }
     for (; here > anchor && match > 0 && byte(here - 1) === byte(match - 1); here--) match--
     block.push(...sequence(content.subarray(anchor, here), here - match, stop - here))
     anchor = next = stop
-    if (next <= lastStart) table[slot(next - 2)] = next - 2
+    if (next <= lastStart) exchange(next - 2)
     tries = 1 << SKIP_SHIFT
   }
   block.push(...sequence(content.subarray(anchor), 0, 0))

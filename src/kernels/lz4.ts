@@ -35,7 +35,7 @@ interface Exports {
 }
 
 /** Entries of the table, as a power of two: short content does not pay for clearing a large one. */
-export const lz4TableBits = (length: number): number => (length <= 4096 ? 12 : length <= 16_384 ? 13 : 14)
+export const lz4TableBits = (length: number): number => (length <= 16_384 ? 13 : 14)
 
 /** Throws `internal` unless input, output and `length` are what the kernel can take: it must never see other ones. */
 function check(memory: GuestMemory, from: number, length: number, most: number, to: number, room: number): void {

@@ -191,14 +191,20 @@
         (br $next)))
     (local.get $a))
 
-  ;; Content of up to 64 KiB -> block. Greedy, with a table of the last place of each hash of four bytes: 2^$bits entries
-  ;; u16 at $table. The further it looks in vain, the wider its steps. Returns the bytes of the block, or -1 when they would
-  ;; be more than $limit. As the format asks, the last match begins 12 bytes before the end at the latest and leaves 5.
+  ;; Where the table of 2^(32 - $shift) entries u16 keeps the last place of the four bytes at $here.
+  (func $slot (param $table i32) (param $here i32) (param $shift i32) (result i32)
+    (i32.add (local.get $table) (i32.shl
+      (i32.shr_u (i32.mul (i32.load (local.get $here)) (i32.const 0x9E3779B1)) (local.get $shift)) (i32.const 1))))
+
+  ;; Content of up to 64 KiB -> block. With a table of the last place of each hash of four bytes: 2^$bits entries u16 at
+  ;; $table. The further it looks in vain, the wider its steps; a short match gives way to a longer one that begins a byte
+  ;; later. Returns the bytes of the block, or -1 when they would be more than $limit. As the format asks, the last match
+  ;; begins 12 bytes before the end at the latest and leaves 5.
   (func (export "compress") (param $from i32) (param $length i32) (param $to i32) (param $limit i32) (param $table i32)
     (param $bits i32) (result i32)
     (local $end i32) (local $at i32) (local $atEnd i32) (local $anchor i32) (local $here i32) (local $next i32)
     (local $lastStart i32) (local $tries i32) (local $word i32) (local $slot i32) (local $match i32) (local $stop i32)
-    (local $literals i32) (local $count i32) (local $shift i32)
+    (local $literals i32) (local $count i32) (local $shift i32) (local $later i32) (local $laterStop i32)
     (local.set $end (i32.add (local.get $from) (local.get $length)))
     (local.set $at (local.get $to))
     (local.set $atEnd (i32.add (local.get $to) (local.get $limit)))
@@ -227,6 +233,25 @@
           (i32.add (local.get $here) (i32.const 4))
           (i32.add (local.get $match) (i32.const 4))
           (i32.sub (local.get $end) (i32.const 5))))
+        (if (i32.and
+              (i32.lt_u (i32.sub (local.get $stop) (local.get $here)) (i32.const 32))
+              (i32.lt_u (local.get $here) (local.get $lastStart)))
+          (then
+            (local.set $slot (call $slot
+              (local.get $table) (i32.add (local.get $here) (i32.const 1)) (local.get $shift)))
+            (local.set $later (i32.add (local.get $from) (i32.load16_u (local.get $slot))))
+            (i32.store16 (local.get $slot) (i32.sub (i32.add (local.get $here) (i32.const 1)) (local.get $from)))
+            (if (i32.eq (i32.load (local.get $later)) (i32.load offset=1 (local.get $here)))
+              (then
+                (local.set $laterStop (call $agree
+                  (i32.add (local.get $here) (i32.const 5))
+                  (i32.add (local.get $later) (i32.const 4))
+                  (i32.sub (local.get $end) (i32.const 5))))
+                (if (i32.gt_u (local.get $laterStop) (i32.add (local.get $stop) (i32.const 2)))
+                  (then
+                    (local.set $here (i32.add (local.get $here) (i32.const 1)))
+                    (local.set $match (local.get $later))
+                    (local.set $stop (local.get $laterStop))))))))
         (block $begun
           (loop $earlier
             (br_if $begun (i32.eq (local.get $here) (local.get $anchor)))
@@ -262,13 +287,10 @@
         (local.set $next (local.get $stop))
         (br_if $rest (i32.gt_u (local.get $next) (local.get $lastStart)))
         ;; One place inside the match is remembered, too.
+        (local.set $here (i32.sub (local.get $next) (i32.const 2)))
         (i32.store16
-          (i32.add (local.get $table) (i32.shl
-            (i32.shr_u
-              (i32.mul (i32.load (i32.sub (local.get $next) (i32.const 2))) (i32.const 0x9E3779B1))
-              (local.get $shift))
-            (i32.const 1)))
-          (i32.sub (i32.sub (local.get $next) (i32.const 2)) (local.get $from)))
+          (call $slot (local.get $table) (local.get $here) (local.get $shift))
+          (i32.sub (local.get $here) (local.get $from)))
         (br $sequence)))
     (local.set $literals (i32.sub (local.get $end) (local.get $anchor)))
     (if (i32.gt_u

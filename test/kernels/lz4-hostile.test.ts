@@ -49,11 +49,13 @@ function hostile(kind: string, block: fc.Arbitrary<Uint8Array>, least: { passed:
 }
 
 const bytes = fc.uint8Array({ maxLength: 300 })
-const valid = contentOf(1500).map((content) => {
+/** Blocks that nobody has touched yet; made once, for content is dear to generate. */
+const blocks = fc.sample(contentOf(1500), seeded(500)).map((content) => {
   guest.controlBytes.set(content, target)
   const length = kernel.compress(target, content.length, target + 65_536, 4096, table)
   return guest.controlBytes.slice(target + 65_536, target + 65_536 + length)
 })
+const valid = fc.constantFrom(...blocks)
 const said = (lengths: fc.Arbitrary<number>, offsets: fc.Arbitrary<number>, honest: boolean): fc.Arbitrary<Said[]> =>
   fc.array(
     fc.tuple(lengths, fc.uint8Array({ maxLength: 40 }), offsets, lengths).map(([literals, given, offset, match]) => ({
