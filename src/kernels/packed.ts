@@ -8,6 +8,6 @@ import { loadPageCodec, type PageCodec } from './page-codec.ts'
 /** The header; a page whose 16-byte records are all equal has no more. */
 export const PACKED_LEAST_BYTES = 24
 
-/** Bit packing over one guest's memories, with its tables (8 KiB) at `tablesOffset` of the control memory. */
+/** Bit packing over one guest's memories, with its tables (12 KiB at most) at `tablesOffset` of the control memory. */
 export const loadPacked = (memory: GuestMemory, tablesOffset: number): PageCodec =>
   loadPageCodec(MODULE_BASE64, memory, tablesOffset)

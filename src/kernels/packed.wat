@@ -13,6 +13,7 @@
 ;; works on four, and 64 values fill whole words whatever the width; nothing is left over.
 ;; Work tables of the encoder: 0 what is known of the columns, 64 the columns. Of the decoder: the columns.
 (module
+  ;; The memory that is used most comes first: V8 keeps the base of the first in a register and loads the others'.
   (import "env" "control" (memory $control 1 65536 shared))
   (import "env" "pages" (memory $pages 1 65536 shared))
 

@@ -11,9 +11,11 @@
 ;;       slots     one of 4 bits for each partial or exact, 8 in a u32
 ;;       lows      the low 10 bits of each partial, 3 in a u32
 ;;
-;; What is left over of a u32 is zero. Work tables: 0 dictionary, 64 marks, 1088 missed words, 5200 slots, 6240 lows; the
-;; last end at 8,296.
+;; What is left over of a u32 is zero. Work tables of the encoder: 0 dictionary, 80 marks (tag | slot << 2, a byte a word),
+;; 1104 missed words, and before them, while words are looked up, places and what was there; 5200 slots, 6240 lows; the end
+;; is at 8,296. The decoder's: dictionary, slots and lows.
 (module
+  ;; The memory that is used most comes first: V8 keeps the base of the first in a register and loads the others'.
   (import "env" "control" (memory $control 1 65536 shared))
   (import "env" "pages" (memory $pages 1 65536 shared))
 
@@ -68,18 +70,59 @@
     (v128.store $control offset=32 (local.get $tables) (v128.const i64x2 0 0))
     (v128.store $control offset=48 (local.get $tables) (v128.const i64x2 0 0)))
 
-  ;; Looks every word of the copy up. Tags -> $tags, 256 bytes; tag | slot << 2 of each word -> marks in the tables.
-  ;; Returns 0 as soon as there are more than $most misses, else 1. No address here depends on what was found, so that the
-  ;; processor need not wait for one word's answer before it loads the next.
-  (func $look (param $from i32) (param $tagsAt i32) (param $most i32) (param $tables i32) (result i32)
-    (local $word i32) (local $at i32) (local $change i32) (local $tag i32) (local $tags i32) (local $nonzero i32)
-    (local $misses i32) (local $mark i32) (local $tagsEnd i32) (local $groupEnd i32)
-    (call $clearDictionary (local.get $tables))
-    (local.set $mark (i32.add (local.get $tables) (i32.const 80)))
-    (local.set $tagsEnd (i32.add (local.get $tagsAt) (i32.const 256)))
+  ;; Where four words look: their slot's offset in the dictionary. The word zero has a 17th slot to itself, so that it needs
+  ;; no case of its own and disturbs no other.
+  (func $placeOf (param $words v128) (result v128)
+    (v128.or
+      (v128.and (i32x4.eq (local.get $words) (v128.const i64x2 0 0)) (v128.const i32x4 64 64 64 64))
+      (v128.and
+        (i32x4.shr_u
+          (i32x4.mul
+            (i32x4.shr_u (local.get $words) (i32.const 10))
+            (v128.const i32x4 0x9E3779B1 0x9E3779B1 0x9E3779B1 0x9E3779B1))
+          (i32.const 26))
+        (v128.const i32x4 60 60 60 60))))
+
+  ;; Tags of four words and what was in their slots: 2 - near + 2 exact, and 0 for the word zero.
+  (func $tag (param $words v128) (param $old v128) (result v128)
+    (local.set $old (v128.xor (local.get $words) (local.get $old)))
+    (v128.andnot
+      (i32x4.sub
+        (i32x4.add
+          (v128.const i32x4 2 2 2 2)
+          (i32x4.eq (i32x4.shr_u (local.get $old) (i32.const 10)) (v128.const i64x2 0 0)))
+        (i32x4.shl (i32x4.eq (local.get $old) (v128.const i64x2 0 0)) (i32.const 1)))
+      (i32x4.eq (local.get $words) (v128.const i64x2 0 0))))
+
+  ;; 8 tags of a byte each -> 16 bits.
+  (func $packTags (param $bytes i64) (result i32)
+    (local.set $bytes (i64.and (i64.or (local.get $bytes) (i64.shr_u (local.get $bytes) (i64.const 6)))
+      (i64.const 0x000F000F000F000F)))
+    (local.set $bytes (i64.or (local.get $bytes) (i64.shr_u (local.get $bytes) (i64.const 12))))
+    (i32.or
+      (i32.and (i32.wrap_i64 (local.get $bytes)) (i32.const 0xFF))
+      (i32.and (i32.wrap_i64 (i64.shr_u (local.get $bytes) (i64.const 24))) (i32.const 0xFF00))))
+
+  ;; Places of the 256 words at $from -> scratch.
+  (func $lookPlaces (param $from i32) (param $tables i32)
+    (local $end i32)
+    (local.set $end (i32.add (local.get $from) (i32.const 1024)))
+    (loop $next
+      (v128.store $control offset=1104 (local.get $tables) (call $placeOf (v128.load $control (local.get $from))))
+      (v128.store $control offset=1120 (local.get $tables)
+        (call $placeOf (v128.load $control offset=16 (local.get $from))))
+      (local.set $tables (i32.add (local.get $tables) (i32.const 32)))
+      (local.set $from (i32.add (local.get $from) (i32.const 32)))
+      (br_if $next (i32.ne (local.get $from) (local.get $end)))))
+
+  ;; What each word's slot holds -> scratch, and the word -> the slot. This alone goes word by word. A zero group's slot
+  ;; contents do not matter.
+  (func $lookUp (param $from i32) (param $tables i32)
+    (local $end i32) (local $groupEnd i32) (local $scratch i32) (local $at i32)
+    (local.set $end (i32.add (local.get $from) (i32.const 1024)))
+    (local.set $scratch (local.get $tables))
     (loop $group
-      (local.set $tags (i32.const 0))
-      (local.set $groupEnd (i32.add (local.get $mark) (i32.const 16)))
+      (local.set $groupEnd (i32.add (local.get $from) (i32.const 64)))
       (if (v128.any_true
             (v128.or
               (v128.or (v128.load $control (local.get $from)) (v128.load $control offset=16 (local.get $from)))
@@ -88,47 +131,104 @@
                 (v128.load $control offset=48 (local.get $from)))))
         (then
           (loop $next
-            (local.set $word (i32.load $control (local.get $from)))
             (local.set $at
-              (i32.or
-                (i32.shl (i32.eqz (local.get $word)) (i32.const 6))
-                (i32.and
-                  (i32.shr_u
-                    (i32.mul (i32.shr_u (local.get $word) (i32.const 10)) (i32.const 0x9E3779B1))
-                    (i32.const 26))
-                  (i32.const 60))))
-            (local.set $change
-              (i32.xor (local.get $word) (i32.load $control (i32.add (local.get $tables) (local.get $at)))))
-            (local.set $nonzero (i32.ne (local.get $word) (i32.const 0)))
-            ;; 2 - near + 2 exact, and 0 for the word zero, which matches a slot that is still empty.
-            (local.set $tag
-              (i32.and
-                (i32.sub (i32.const 0) (local.get $nonzero))
-                (i32.add
-                  (i32.sub (i32.const 2) (i32.lt_u (local.get $change) (i32.const 1024)))
-                  (i32.shl (i32.eqz (local.get $change)) (i32.const 1)))))
-            (i32.store $control (i32.add (local.get $tables) (local.get $at)) (local.get $word))
-            (i32.store8 $control (local.get $mark) (i32.or (local.get $tag) (local.get $at)))
-            (local.set $misses (i32.add (local.get $misses) (i32.eq (local.get $tag) (i32.const 2))))
-            (local.set $tags
-              (i32.or (i32.shr_u (local.get $tags) (i32.const 2)) (i32.shl (local.get $tag) (i32.const 30))))
-            (local.set $from (i32.add (local.get $from) (i32.const 4)))
-            (local.set $mark (i32.add (local.get $mark) (i32.const 1)))
-            (br_if $next (i32.ne (local.get $mark) (local.get $groupEnd))))
-          (if (i32.gt_u (local.get $misses) (local.get $most)) (then (return (i32.const 0)))))
+              (i32.add (local.get $tables) (i32.load $control offset=1104 (local.get $scratch))))
+            (i32.store $control offset=2128 (local.get $scratch) (i32.load $control (local.get $at)))
+            (i32.store $control (local.get $at) (i32.load $control (local.get $from)))
+            (local.set $at
+              (i32.add (local.get $tables) (i32.load $control offset=1108 (local.get $scratch))))
+            (i32.store $control offset=2132 (local.get $scratch) (i32.load $control (local.get $at)))
+            (i32.store $control (local.get $at) (i32.load $control offset=4 (local.get $from)))
+            (local.set $at
+              (i32.add (local.get $tables) (i32.load $control offset=1112 (local.get $scratch))))
+            (i32.store $control offset=2136 (local.get $scratch) (i32.load $control (local.get $at)))
+            (i32.store $control (local.get $at) (i32.load $control offset=8 (local.get $from)))
+            (local.set $at
+              (i32.add (local.get $tables) (i32.load $control offset=1116 (local.get $scratch))))
+            (i32.store $control offset=2140 (local.get $scratch) (i32.load $control (local.get $at)))
+            (i32.store $control (local.get $at) (i32.load $control offset=12 (local.get $from)))
+            (local.set $scratch (i32.add (local.get $scratch) (i32.const 16)))
+            (local.set $from (i32.add (local.get $from) (i32.const 16)))
+            (br_if $next (i32.ne (local.get $from) (local.get $groupEnd)))))
         (else
-          (local.set $from (i32.add (local.get $from) (i32.const 64)))
-          (local.set $mark (local.get $groupEnd))))
-      (i32.store $control (local.get $tagsAt) (local.get $tags))
+          (local.set $scratch (i32.add (local.get $scratch) (i32.const 64)))
+          (local.set $from (local.get $groupEnd))))
+      (br_if $group (i32.ne (local.get $from) (local.get $end)))))
+
+  ;; Tags -> $tagsAt, 2 bits each, and tag | place -> marks, a byte each. Returns the number of misses.
+  (func $lookTags (param $from i32) (param $tagsAt i32) (param $mark i32) (param $scratch i32) (result i32)
+    (local $end i32) (local $misses i32) (local $tags v128)
+    (local.set $end (i32.add (local.get $from) (i32.const 1024)))
+    (loop $next
+      (local.set $tags
+        (i8x16.narrow_i16x8_u
+          (i16x8.narrow_i32x4_u
+            (call $tag
+              (v128.load $control (local.get $from))
+              (v128.load $control offset=2128 (local.get $scratch)))
+            (call $tag
+              (v128.load $control offset=16 (local.get $from))
+              (v128.load $control offset=2144 (local.get $scratch))))
+          (i16x8.narrow_i32x4_u
+            (call $tag
+              (v128.load $control offset=32 (local.get $from))
+              (v128.load $control offset=2160 (local.get $scratch)))
+            (call $tag
+              (v128.load $control offset=48 (local.get $from))
+              (v128.load $control offset=2176 (local.get $scratch))))))
+      (i32.store $control (local.get $tagsAt)
+        (i32.or
+          (call $packTags (i64x2.extract_lane 0 (local.get $tags)))
+          (i32.shl (call $packTags (i64x2.extract_lane 1 (local.get $tags))) (i32.const 16))))
+      (local.set $misses
+        (i32.add
+          (local.get $misses)
+          (i32.popcnt
+            (i8x16.bitmask
+              (i8x16.eq (local.get $tags) (v128.const i32x4 0x02020202 0x02020202 0x02020202 0x02020202))))))
+      (v128.store $control (local.get $mark)
+        (v128.or
+          (local.get $tags)
+          (i8x16.narrow_i16x8_u
+            (i16x8.narrow_i32x4_u
+              (v128.load $control offset=1104 (local.get $scratch))
+              (v128.load $control offset=1120 (local.get $scratch)))
+            (i16x8.narrow_i32x4_u
+              (v128.load $control offset=1136 (local.get $scratch))
+              (v128.load $control offset=1152 (local.get $scratch))))))
+      (local.set $from (i32.add (local.get $from) (i32.const 64)))
+      (local.set $scratch (i32.add (local.get $scratch) (i32.const 64)))
       (local.set $tagsAt (i32.add (local.get $tagsAt) (i32.const 4)))
-      (br_if $group (i32.ne (local.get $tagsAt) (local.get $tagsEnd))))
+      (local.set $mark (i32.add (local.get $mark) (i32.const 16)))
+      (br_if $next (i32.ne (local.get $from) (local.get $end))))
+    (local.get $misses))
+
+  ;; Looks every word of the copy up, a quarter of the page after the other. Tags -> $tagsAt, 256 bytes; marks -> tables.
+  ;; Returns 0 when a quarter ends with more than $most misses, else 1.
+  (func $look (param $from i32) (param $tagsAt i32) (param $most i32) (param $tables i32) (result i32)
+    (local $mark i32) (local $misses i32) (local $tagsEnd i32)
+    (call $clearDictionary (local.get $tables))
+    (local.set $mark (i32.add (local.get $tables) (i32.const 80)))
+    (local.set $tagsEnd (i32.add (local.get $tagsAt) (i32.const 256)))
+    (loop $quarter
+      (call $lookPlaces (local.get $from) (local.get $tables))
+      (call $lookUp (local.get $from) (local.get $tables))
+      (local.set $misses
+        (i32.add
+          (local.get $misses)
+          (call $lookTags (local.get $from) (local.get $tagsAt) (local.get $mark) (local.get $tables))))
+      (if (i32.gt_u (local.get $misses) (local.get $most)) (then (return (i32.const 0))))
+      (local.set $from (i32.add (local.get $from) (i32.const 1024)))
+      (local.set $tagsAt (i32.add (local.get $tagsAt) (i32.const 64)))
+      (local.set $mark (i32.add (local.get $mark) (i32.const 256)))
+      (br_if $quarter (i32.ne (local.get $tagsAt) (local.get $tagsEnd))))
     (i32.const 1))
 
   ;; The copy at $from -> $to, at most $limit bytes. Returns the length, or -1. The marks sort the words into three
   ;; tables: each is written to all of them, and its tag decides which move on, because real words are hard to predict
   ;; for a branch.
   (func (export "encode") (param $from i32) (param $to i32) (param $limit i32) (param $tables i32) (result i32)
-    (local $word i32) (local $mark i32) (local $tag i32) (local $markAt i32) (local $groupEnd i32) (local $marksEnd i32)
+    (local $word i32) (local $mark i32) (local $tag i32) (local $markAt i32) (local $groupEnd i32)
     (local $tagsAt i32) (local $tagsEnd i32) (local $miss i32) (local $slot i32) (local $low i32)
     (local $misses i32) (local $hits i32) (local $partials i32) (local $total i32)
     (if (i32.lt_s (local.get $limit) (i32.const 268)) (then (return (i32.const -1))))
