@@ -1,5 +1,5 @@
 // A bare request and response of one page beside a bulk stream at full speed, two connections between two processes, a
-// thread each at both ends. No Godwit code: the yardstick of fault latency. techniques/fault-latency.ts starts both ends
+// thread each at both ends. No Godwit code: the yardstick of fault latency. bare-exchange.ts starts both ends
 // (`node page-peer.ts serve|ask BYTES`) and talks to them over IPC.
 
 import { connect, createServer, type Socket } from 'node:net'
@@ -10,6 +10,12 @@ const PAGE_BYTES = 4096
 const REQUEST_BYTES = 20
 /** Between two requests. */
 const PAUSE_MS = 1
+
+/** Where one end finds the other. */
+interface Place {
+  readonly host: string
+  readonly port: number
+}
 
 const tell = (message: unknown): void => void process.send?.(message)
 
@@ -45,7 +51,7 @@ async function sendBulk(bytes: number): Promise<void> {
 }
 
 /** Thread: takes it all into a shared memory. */
-function receiveBulk(port: number): void {
+function receiveBulk({ host, port }: Place): void {
   const memory = new Uint8Array(new SharedArrayBuffer(64 * 1024 * 1024)).fill(1)
   let received = 0
   const buffer = (): Uint8Array => memory.subarray(received % memory.length, (received % memory.length) + WRITE_BYTES)
@@ -53,7 +59,7 @@ function receiveBulk(port: number): void {
     received += count
     return true
   }
-  const socket = connect({ port, host: '127.0.0.1', onread: { buffer, callback } })
+  const socket = connect({ port, host, onread: { buffer, callback } })
   socket.on('close', () => parentPort?.postMessage(received))
 }
 
@@ -68,17 +74,17 @@ async function serve(bytes: number): Promise<void> {
 }
 
 /** Asks for one page after the other until the bulk stream ends; the latencies in µs. */
-function ask(bulk: number, pages: number): void {
+function ask(host: string, bulk: number, pages: number): void {
   const latencies: number[] = []
   const request = new Uint8Array(REQUEST_BYTES)
-  const worker = new Worker(new URL(import.meta.url), { workerData: { role: 'receive', port: bulk } })
+  const worker = new Worker(new URL(import.meta.url), { workerData: { role: 'receive', host, port: bulk } })
   let over = false
   worker.once('message', () => {
     over = true
   })
   let askedAt = 0
   let missing = 0
-  const socket = connect({ port: pages, host: '127.0.0.1', noDelay: true })
+  const socket = connect({ port: pages, host, noDelay: true })
   const next = (): void => {
     if (over) {
       tell({ latencies })
@@ -98,15 +104,15 @@ function ask(bulk: number, pages: number): void {
 }
 
 if (!isMainThread) {
-  const { role, bytes, port } = workerData as { role: 'send' | 'receive'; bytes: number; port: number }
-  if (role === 'send') await sendBulk(bytes)
-  else receiveBulk(port)
+  const work = workerData as { role: 'send'; bytes: number } | ({ role: 'receive' } & Place)
+  if (work.role === 'send') await sendBulk(work.bytes)
+  else receiveBulk(work)
 } else if (process.argv[2] === 'serve') {
   await serve(Number(process.argv[3]))
 } else {
   process.once('message', (message) => {
-    const { bulk, pages } = message as { bulk: number; pages: number }
-    ask(bulk, pages)
+    const { host, bulk, pages } = message as { host: string; bulk: number; pages: number }
+    ask(host, bulk, pages)
   })
   tell({ ready: true })
 }

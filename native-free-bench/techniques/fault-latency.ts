@@ -1,48 +1,29 @@
 // How long a vCPU waits for a page while pages are pushed at full speed, against a bare request and response of one page
-// beside a bulk stream without Godwit code; the pause of post-copy by memory size; and its total time on a slow link.
+// beside a bulk stream without Godwit code, on loopback and over a long link; the pause of post-copy by memory size; and its
+// total time on a slow link.
 
-import { fork } from 'node:child_process'
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import type { MigrationReport } from '../../src/migration/report.ts'
+import { bareExchange } from '../bare-exchange.ts'
 import { type DemoOptions, lastHop, MIB } from '../demo.ts'
-import { type Competitor, type Context, type Row, samplesOf, type Technique } from '../harness.ts'
+import { type Competitor, type Context, type Row, type Samples, samplesOf, type Technique } from '../harness.ts'
 import { median } from '../statistics.ts'
 
-const PEER = fileURLToPath(new URL('../page-peer.ts', import.meta.url))
 const POST_COPY: DemoOptions = { movement: 'post-copy', content: 'random', vcpus: 1, channels: 1, 'no-oracle': true }
 
-const quantile = (sorted: readonly number[], share: number): number =>
-  sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
-
-/** Latencies of the bare exchange, µs. */
-async function bare(bytes: number): Promise<Record<string, number>> {
-  const server = fork(PEER, ['serve', String(bytes)])
-  const asker = fork(PEER, ['ask'])
-  try {
-    const [[ports]] = await Promise.all([once(server, 'message'), once(asker, 'message')])
-    const answered = once(asker, 'message')
-    asker.send(ports as object)
-    const [{ latencies }] = (await answered) as [{ latencies: number[] }]
-    const sorted = latencies.sort((a, b) => a - b)
-    return { p50: quantile(sorted, 0.5), p99: quantile(sorted, 0.99) }
-  } finally {
-    for (const peer of [server, asker]) {
-      const exit = once(peer, 'exit')
-      peer.kill()
-      await exit
-    }
-  }
-}
+/** The way back counts, for the way there has warmed up the memory it goes to. */
+const BACK: DemoOptions = { hops: 1 }
+/** Of the relay that stands for a long link, ms. */
+const ONE_WAY_MS = 5
 
 function pulling(name: string, context: Context, mebibytes: number, options: DemoOptions): Competitor {
   const run = async (): Promise<Record<string, number>> => {
     const common = { ...POST_COPY, memory: `${mebibytes}MiB`, bandwidth: 'none', seed: context.seed }
-    const report: MigrationReport = await lastHop({ ...common, ...options, hops: 1 })
+    const report: MigrationReport = await lastHop({ ...common, ...options })
     const { faults, timeMs } = report
     return {
       p50: faults?.latencyUs.p50 ?? Number.NaN,
       p99: faults?.latencyUs.p99 ?? Number.NaN,
+      count: faults?.network ?? Number.NaN,
       downtime: timeMs.downtime,
       total: timeMs.total,
     }
@@ -50,37 +31,68 @@ function pulling(name: string, context: Context, mebibytes: number, options: Dem
   return { name, warmBytes: 2 * mebibytes * MIB, run }
 }
 
-async function latency(context: Context): Promise<Row[]> {
-  const mebibytes = context.quick ? 256 : 1024
-  const guest = { workload: 'diab', pace: 'free:2000/s' }
-  const competitors = [
-    pulling('fault', context, mebibytes, guest),
-    { name: 'bare', warmBytes: 2 * mebibytes * MIB, run: () => bare(mebibytes * MIB) },
-  ]
-  const samples = await context.repeat(competitors)
-  const row = (metric: 'p50' | 'p99', atMost: number): Row[] => {
-    const [fault, yardstick] = [samplesOf(samples, 'fault', metric), samplesOf(samples, 'bare', metric)]
-    const ms = (values: readonly number[]): number[] => values.map((value) => value / 1000)
-    return [
-      { name: `fault, ${metric}`, unit: 'ms', higherIsBetter: false, samples: ms(fault) },
-      { name: `bare exchange, ${metric}`, unit: 'ms', higherIsBetter: false, samples: ms(yardstick) },
-      {
-        name: `fault over bare exchange, ${metric}`,
-        unit: '×',
-        higherIsBetter: false,
-        samples: [median(fault) / median(yardstick)],
-        required: { atMost },
-      },
-    ]
+/** The quantiles of both competitors and their ratio. `where` ends each name, `atMost` bounds the ratio. */
+function latencyRows(samples: Samples, metric: 'p50' | 'p99', where: string, atMost?: number): Row[] {
+  const [fault, yardstick] = [samplesOf(samples, 'fault', metric), samplesOf(samples, 'bare', metric)]
+  const latency = (name: string, micros: readonly number[]): Row => ({
+    name: `${name}${where}, ${metric}`,
+    unit: 'ms',
+    higherIsBetter: false,
+    samples: micros.map((value) => value / 1000),
+  })
+  const ratio: Row = {
+    name: `fault over bare exchange${where}, ${metric}`,
+    unit: '×',
+    higherIsBetter: false,
+    samples: [median(fault) / median(yardstick)],
+    ...(atMost === undefined ? {} : { required: { atMost } }),
   }
-  return [...row('p50', 3), ...row('p99', 5)]
+  return [latency('fault', fault), latency('bare exchange', yardstick), ratio]
+}
+
+const GUEST = { workload: 'diab', pace: 'free:2000/s' }
+
+/** A fault and the bare exchange in a guest of that size, every byte of both on its way for `delayMs`. */
+function pair(context: Context, mebibytes: number, delayMs = 0): Competitor[] {
+  const far: DemoOptions = delayMs === 0 ? {} : { chaos: `delay:${delayMs}ms` }
+  const back = delayMs > 0 && context.quick ? {} : BACK
+  const run = (): Promise<Record<string, number>> => bareExchange(mebibytes * MIB, delayMs)
+  return [
+    pulling('fault', context, mebibytes, { ...GUEST, ...far, ...back }),
+    { name: 'bare', warmBytes: 2 * mebibytes * MIB, run },
+  ]
+}
+
+async function latency(context: Context): Promise<Row[]> {
+  const samples = await context.repeat(pair(context, context.quick ? 256 : 1024))
+  return [...latencyRows(samples, 'p50', '', 3), ...latencyRows(samples, 'p99', '', 5)]
+}
+
+/** The same over a link with a round trip of 10 ms: shown, not required. */
+async function farLatency(context: Context): Promise<Row[]> {
+  const samples = context.quick
+    ? await single(pair(context, 64, ONE_WAY_MS))
+    : await context.repeat(pair(context, 1024, ONE_WAY_MS))
+  const counts = ['fault', 'bare'].map((name) => samplesOf(samples, name, 'count').join(' '))
+  context.log(`round trip of ${2 * ONE_WAY_MS} ms: ${counts[0]} faults, ${counts[1]} bare exchanges`)
+  const where = `, ${2 * ONE_WAY_MS} ms round trip`
+  return [...latencyRows(samples, 'p50', where), ...latencyRows(samples, 'p99', where)]
+}
+
+/** One run each, cold: a quick bench has no time for more. */
+async function single(competitors: readonly Competitor[]): Promise<Samples> {
+  const samples: Samples = {}
+  for (const { name, run } of competitors) {
+    samples[name] = Object.fromEntries(Object.entries(await run()).map(([metric, value]) => [metric, [value]]))
+  }
+  return samples
 }
 
 async function downtime(context: Context): Promise<Row[]> {
   const sizes = [64, 1024]
   const named = (size: number): string => `downtime, ${size} MiB`
   const samples = await context.repeat(
-    sizes.map((size) => pulling(named(size), context, size, { workload: 'web', pace: 'free:20000/s' })),
+    sizes.map((size) => pulling(named(size), context, size, { ...BACK, workload: 'web', pace: 'free:20000/s' })),
   )
   const [small, large] = sizes.map((size) => median(samplesOf(samples, named(size), 'downtime'))) as [number, number]
   return [
@@ -105,7 +117,7 @@ async function downtime(context: Context): Promise<Row[]> {
 
 /** On a link of 100 MB/s the guest that runs meanwhile may cost little more time than one that stands still. */
 async function total(context: Context): Promise<Row[]> {
-  const guest = { workload: 'web', bandwidth: '100MB/s' }
+  const guest = { ...BACK, workload: 'web', bandwidth: '100MB/s' }
   const mebibytes = 256
   const samples = await context.repeat([
     pulling('post-copy', context, mebibytes, guest),
@@ -119,9 +131,10 @@ async function total(context: Context): Promise<Row[]> {
 
 export const faultLatency: Technique = {
   name: 'fault-latency',
-  about: 'post-copy: fault latency against a bare exchange, downtime by memory size, total time on a slow link',
+  about:
+    'post-copy: fault latency against a bare exchange, near and far, downtime by memory size, total time on a slow link',
   async run(context: Context): Promise<Row[]> {
-    const first = await latency(context)
+    const first = [...(await latency(context)), ...(await farLatency(context))]
     return context.quick ? first : [...first, ...(await downtime(context)), ...(await total(context))]
   },
 }

@@ -1,20 +1,24 @@
 // Post-copy and hybrid in virtual time: the guest takes a fixed number of steps for every page it gets, so bytes and
 // faults are the same on any machine. Hines and Gopalan, VEE 2009 and OSR 43(3), give the published figures.
 
-import { Accessors } from '../../src/guest/accessors.ts'
 import type { GuestConfig } from '../../src/guest/config.ts'
-import { registersOf } from '../../src/guest/safepoint.ts'
+import { PAGE_BYTES } from '../../src/limits.ts'
 import type { MigrationReport } from '../../src/migration/report.ts'
-import { create, fill } from '../../src/programs/mutator.ts'
-import { freshMemory } from '../../src/programs/replay.ts'
+import type { PushOrderName } from '../../src/migration/settings.ts'
 import { LAMBDA } from '../../src/programs/workloads.ts'
 import { type DemoOptions, demo, exactBytes, MIB } from '../demo.ts'
+import { type Trace, touchedPages, traceOf } from '../guest-trace.ts'
 import type { Context, Row, Technique } from '../harness.ts'
+import { type Prefetch, prefetchOf } from '../prefetch.ts'
+import { type Pull, replayPull } from '../pull-replay.ts'
 
 const MEMORY_BYTES = 128 * MIB
-const PAGE_BYTES = 4096
+const PAGE_COUNT = MEMORY_BYTES / PAGE_BYTES
 const STREAMS = 4
 const JUMP = 0.005
+/** Faults that may be more or fewer than in the replay: on a busy machine the step that a fault brings may be made a batch late, and now and then meets other pages. */
+const LATE_FAULTS = 2
+const LATE_SHARE = 0.01
 
 async function locked(context: Context, options: DemoOptions): Promise<MigrationReport> {
   const common = { memory: '128MiB', content: 'random', pace: 'locked', bandwidth: 'none', 'no-oracle': true as const }
@@ -36,38 +40,25 @@ const exact = (name: string, value: number, atMost?: number, published?: Row['pu
 
 const networkFaults = (report: MigrationReport): number => report.faults?.network ?? Number.NaN
 
-/** Pages that a locked `local` guest touches while as many pages arrive as it has: counted by running it here. */
-function touchedPages(seed: number): number {
-  const config: GuestConfig = {
-    id: '0'.repeat(32),
-    name: 'bench',
-    memoryBytes: MEMORY_BYTES,
-    vcpus: 1,
-    program: 'mutator',
-    programHash: null,
-    options: { workload: 'local', content: 'random', streams: STREAMS, jump: JUMP },
-    seed,
-    pace: { kind: 'locked', lambda: null },
-  }
-  const touched = new Set<number>()
-  class Counting extends Accessors {
-    override loadU32(address: number): number {
-      touched.add(Math.floor(address / PAGE_BYTES))
-      return super.loadU32(address)
-    }
-    override storeU32(address: number, value: number): void {
-      touched.add(Math.floor(address / PAGE_BYTES))
-      super.storeU32(address, value)
-    }
-  }
-  const memory = freshMemory(config, { create, fill })
-  const registers = registersOf(memory, 0)
-  const { memoryBytes, vcpus, options } = config
-  const program = create({ vcpu: 0, vcpus, memoryBytes, options, seed, registers })
-  const accessors = new Counting(memory, registers)
-  const steps = (MEMORY_BYTES / PAGE_BYTES) * LAMBDA.local
-  for (let step = 0; step < steps; step++) program.step(accessors)
-  return touched.size
+/** The `local` guest of `godwit demo`, as this bench starts it. */
+const localGuest = (seed: number): GuestConfig => ({
+  id: '0'.repeat(32),
+  name: 'bench',
+  memoryBytes: MEMORY_BYTES,
+  vcpus: 1,
+  program: 'mutator',
+  programHash: null,
+  options: { workload: 'local', content: 'random', streams: STREAMS, jump: JUMP },
+  seed,
+  pace: { kind: 'locked', lambda: null },
+})
+
+/** The pull of a report, page by page. Throws when the two do not count the same faults: then it is another pull. */
+function pageByPage(trace: Trace, order: PushOrderName, report: MigrationReport): Pull {
+  const pull = replayPull(trace, { order, pageCount: PAGE_COUNT, lambda: LAMBDA.local })
+  const off = Math.abs(pull.asked.size - networkFaults(report))
+  if (off <= Math.max(LATE_FAULTS, LATE_SHARE * pull.asked.size)) return pull
+  throw new Error(`${order}: ${networkFaults(report)} network faults, ${pull.asked.size} in the replay`)
 }
 
 async function diab(context: Context): Promise<Row[]> {
@@ -87,9 +78,10 @@ async function local(context: Context): Promise<Row[]> {
   const pushed = await locked(context, { ...guest, 'push-order': 'linear' })
   const around = await locked(context, { ...guest, 'push-order': 'around-the-fault' })
   const pivots = await locked(context, { ...guest, 'push-order': 'several-pivots' })
-  const touched = touchedPages(context.seed)
-  const saved = networkFaults(pushed) - networkFaults(around)
+  const trace = traceOf(localGuest(context.seed), PAGE_COUNT * LAMBDA.local)
+  const touched = touchedPages(trace)
   context.log(`local: ${touched} pages touched`)
+  const figure = prefetchOf(pageByPage(trace, 'around-the-fault', around), pageByPage(trace, 'linear', pushed))
   return [
     exact('local: pages sent over pages', around.pages.duplicateFactor, 1),
     exact('local: network faults over push-only', networkFaults(around) / networkFaults(pushed), 0.5),
@@ -102,7 +94,20 @@ async function local(context: Context): Promise<Row[]> {
       by: 'Hines, kernel build',
     }),
     exact('local: the same, several pivots', networkFaults(pivots) / touched),
-    exact('local: faults saved over faults of push-only', saved / networkFaults(pushed)),
+    ...prefetchRows(context, figure),
+  ]
+}
+
+/** Prefetch efficiency; docs/techniques.md says what each share is of. */
+function prefetchRows(context: Context, prefetch: Prefetch): Row[] {
+  const { pushed, inTime, pushedNext, inTimeNext, wouldFault, caused } = prefetch
+  context.log(`local: ${wouldFault} faults of push-only; of ${pushed} pages pushed around a fault ${inTime} in time,`)
+  context.log(`local: … of ${pushedNext} in the first batch after one ${inTimeNext}; ${caused} faults more`)
+  return [
+    exact('local: prefetch, in time over faults of push-only', inTime / wouldFault),
+    exact('local: prefetch, in time over pushed next to a fault', inTimeNext / pushedNext),
+    exact('local: prefetch, in time over all pushed around one', inTime / pushed),
+    exact('local: prefetch, faults caused over faults of push-only', caused / wouldFault),
   ]
 }
 

@@ -1,11 +1,12 @@
-// A TCP relay that stands between two hosts on this machine and can cut every connection at once, for demos and for the
-// curious. It listens at one loopback address on the very port numbers that the hosts use at another: nobody needs to
+// A TCP relay that stands between two hosts on this machine, can cut every connection at once and can make the way between
+// them longer, for demos, for the bench and for the curious. It listens at one loopback address on the very port numbers that the hosts use at another: nobody needs to
 // know beforehand which of them a migration will take.
 //
 //   destination ──▶ 127.0.0.2:PORT (relay) ──▶ 127.0.0.1:PORT (source)
 
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { GodwitError } from '../errors.ts'
+import { DelayLine } from './delay-line.ts'
 
 /** Where the relay listens; whoever dials here goes through it. */
 export const RELAY_HOST = '127.0.0.2'
@@ -26,20 +27,25 @@ export class ChaosRelay {
   /** Called with the bytes that have just passed from the target to whoever dialled. */
   onForwarded: (bytes: number) => void = () => {}
   readonly #servers: Server[]
+  readonly #delayMs: number
   readonly #lines = new Set<Line>()
 
-  private constructor(range: [number, number], servers: Server[]) {
+  private constructor(range: [number, number], servers: Server[], delayMs: number) {
     this.range = range
+    this.#delayMs = delayMs
     this.#servers = servers
     for (const server of servers) this.#serve(server)
   }
 
-  /** Finds `count` consecutive ports that are free at both addresses, and listens on all of them. Throws `no-port`. */
-  static async open(count: number): Promise<ChaosRelay> {
+  /**
+   * Finds `count` consecutive ports that are free at both addresses, and listens on all of them; 0: on none yet. Every byte
+   * takes `delayMs` each way. Throws `no-port`.
+   */
+  static async open(count: number, delayMs = 0): Promise<ChaosRelay> {
     for (let attempt = 0; attempt < TRIES; attempt++) {
       const first = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT - count))
       const servers = await listenOnAll(first, count)
-      if (servers !== null) return new ChaosRelay([first, first + count - 1], servers)
+      if (servers !== null) return new ChaosRelay([first, first + count - 1], servers, delayMs)
     }
     throw new GodwitError('no-port', `no ${count} consecutive ports are free at ${RELAY_HOST} and ${TARGET_HOST}`)
   }
@@ -78,32 +84,28 @@ export class ChaosRelay {
     const line = { client, target }
     this.#lines.add(line)
     for (const socket of [client, target]) socket.setNoDelay(true)
-    this.#end(client, target, line)
-    this.#end(target, client, line)
+    const back = this.#forward(target, client, line)
+    const forth = this.#forward(client, target, line)
     target.on('data', (piece: Buffer) => {
-      pass(piece, target, client)
+      back.take(piece)
       this.onForwarded(piece.length)
     })
-    client.on('data', (piece: Buffer) => pass(piece, client, target))
+    client.on('data', (piece: Buffer) => forth.take(piece))
   }
 
   /** What ends at one side ends at the other in the same way: in order, or by a reset. */
-  #end(from: Socket, to: Socket, line: Line): void {
-    from.on('end', () => to.end())
+  #forward(from: Socket, to: Socket, line: Line): DelayLine {
+    const way = new DelayLine(from, to, this.#delayMs)
+    from.on('end', () => way.after(() => to.end()))
     from.on('error', () => {
       if (!to.destroyed) to.resetAndDestroy()
     })
     from.on('close', () => {
       this.#lines.delete(line)
-      to.destroySoon()
+      way.after(() => to.destroySoon())
     })
+    return way
   }
-}
-
-function pass(piece: Buffer, from: Socket, to: Socket): void {
-  if (to.destroyed || to.write(piece)) return
-  from.pause()
-  to.once('drain', () => from.resume())
 }
 
 /** Servers for all ports, or null when one of them is taken at either address. */

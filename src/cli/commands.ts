@@ -131,8 +131,8 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       'no-oracle': { type: 'flag', help: 'do not replay the guest in a separate process at the end' },
       chaos: {
         type: 'text',
-        placeholder: 'cut:N',
-        help: 'cut the link N times while the guest pulls its memory; for post-copy and hybrid',
+        placeholder: 'WHAT',
+        help: 'cut:N cuts the link N times during the pull of post-copy or hybrid; delay:Nms delays all bytes, each way',
       },
       hops: { type: 'integer', least: 1, most: 10_000, help: 'there and back again so many times' },
       ...JSON_OPTION,

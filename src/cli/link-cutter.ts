@@ -1,33 +1,11 @@
 // `godwit demo --chaos cut:N`: watches one migration and cuts its link N times while the guest pulls its memory. The
 // plan (cut-plan.ts) says when, the relay (chaos-relay.ts) does it.
 
-import { GodwitError } from '../errors.ts'
 import type { MigrationEvent } from '../events.ts'
 import { PAGE_BYTES } from '../limits.ts'
-import { type Movement, pulls } from '../migration/settings.ts'
-import type { Arguments } from './arguments.ts'
 import type { ChaosRelay } from './chaos-relay.ts'
 import { CutPlan } from './cut-plan.ts'
 import type { Terminal } from './terminal.ts'
-
-const MAX_CUTS = 100
-
-/** How many cuts --chaos asks for; null when it is not given. Throws `usage`. */
-export function cutsOf(args: Arguments): number | null {
-  const text = args.text('chaos')
-  if (text === undefined) return null
-  const cuts = Number(/^cut:(\d{1,3})$/.exec(text)?.[1] ?? 0)
-  if (cuts < 1 || cuts > MAX_CUTS) {
-    throw new GodwitError('usage', `--chaos '${text}' is not known`, { hint: `write cut:N, N from 1 to ${MAX_CUTS}` })
-  }
-  const movement = args.text('movement') as Movement
-  if (!pulls(movement)) {
-    throw new GodwitError('usage', `--chaos cuts the link while a guest pulls its memory, and ${movement} never does`, {
-      hint: 'add --movement post-copy or --movement hybrid',
-    })
-  }
-  return cuts
-}
 
 export class LinkCutter {
   readonly #relay: ChaosRelay

@@ -74,6 +74,8 @@ describe('mistakes', () => {
     [['demo', '--chaos', 'cut:3', '--movement', 'stop-and-copy'], '--movement post-copy'],
     [['demo', '--chaos', 'burn:3', '--movement', 'hybrid'], 'write cut:N'],
     [['demo', '--chaos', 'cut:0', '--movement', 'hybrid'], 'write cut:N'],
+    [['demo', '--chaos', 'delay:0ms'], 'delay:Nms'],
+    [['demo', '--chaos', 'delay:1001ms'], 'delay:Nms'],
     [['demo', '--pace', 'free:0'], 'free:20000/s'],
     [['demo', '--hops', '0'], 'from 1'],
     [['agent', '--data-ports', '9-8'], 'FIRST-LAST'],

@@ -1,4 +1,5 @@
-// `godwit demo --chaos cut:N`: the link is cut while the guest pulls its memory; it recovers, and nothing is lost.
+// `godwit demo --chaos`: the link is cut while the guest pulls its memory, it recovers, and nothing is lost; or the link is
+// long, and whoever asks for a page waits for a round trip.
 
 import { expect, test } from 'vitest'
 import type { MigrationReport } from '../../src/migration/report.ts'
@@ -15,4 +16,13 @@ test.each([
   expect({ status, errors, error: report.error }).toEqual({ status: 0, errors: '', error: undefined })
   expect(report).toMatchObject({ outcome: 'completed', consistent: true, checks: { oracle: true } })
   expect(report.pull?.recoveries).toBe(cuts)
+})
+
+test('a page that is asked for over a long link takes a round trip', { timeout: 120_000 }, async () => {
+  const words = ['--movement', 'post-copy', '--chaos', 'delay:20ms', '--memory', '64MiB', '--bandwidth', '100MB/s']
+  const { status, output, errors } = await godwit('demo', ...words, '--json')
+  const report = JSON.parse(output) as MigrationReport
+  expect({ status, errors, error: report.error }).toEqual({ status: 0, errors: '', error: undefined })
+  expect(report).toMatchObject({ outcome: 'completed', consistent: true, checks: { oracle: true } })
+  expect(report.faults?.latencyUs.p50).toBeGreaterThan(35_000)
 })

@@ -7,10 +7,11 @@ import type { MigrationReport } from '../../migration/report.ts'
 import { formatBytes, formatMs, formatRate } from '../../quantities.ts'
 import { parseAddress } from '../agent-client.ts'
 import type { Arguments } from '../arguments.ts'
+import { type Chaos, chaosOf } from '../chaos.ts'
 import { ChaosRelay, RELAY_HOST } from '../chaos-relay.ts'
 import { DemoAgent } from '../demo-agents.ts'
 import { follow } from '../follow.ts'
-import { cutsOf, LinkCutter } from '../link-cutter.ts'
+import { LinkCutter } from '../link-cutter.ts'
 import { guestOf, settingsOf } from '../moving.ts'
 import { consistentOf, exitStatus, summarize, summarizeShortly, withoutOracle } from '../summary.ts'
 import type { Terminal } from '../terminal.ts'
@@ -24,8 +25,8 @@ const SETTLE_POLL_MS = 20
 
 export async function run(args: Arguments, terminal: Terminal): Promise<number> {
   // Checked before anything is started.
-  const cuts = cutsOf(args)
-  const settings = { ...settingsOf(args), ...(cuts === null ? {} : { advertise: RELAY_HOST }) }
+  const chaos = chaosOf(args)
+  const settings = { ...settingsOf(args), ...(chaos === null ? {} : { advertise: RELAY_HOST }) }
   const guest = guestOf(args, GUEST)
   const json = args.flag('json')
   const watched = json ? null : terminal
@@ -37,7 +38,7 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
   const agents: DemoAgent[] = []
   let relay: ChaosRelay | null = null
   try {
-    relay = cuts === null ? null : await ChaosRelay.open(DATA_PORTS)
+    relay = chaos === null ? null : await ChaosRelay.open(DATA_PORTS, chaos.delayMs)
     const dataPorts = relay?.range ?? ([0, 0] as const)
     const started = await Promise.allSettled(['alpha', 'beta'].map((name) => DemoAgent.start(name, dataPorts)))
     for (const one of started) if (one.status === 'fulfilled') agents.push(one.value)
@@ -46,7 +47,7 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
     const [alpha, beta] = agents as [DemoAgent, DemoAgent]
     // The destination asks the source's agent, too, at the address it dials.
     for (const { client } of agents) await relay?.add(parseAddress(client.url).port)
-    watched?.error(`${introduction(args, alpha, beta)}\n`)
+    watched?.error(`${introduction(args, alpha, beta, chaos)}\n`)
     await alpha.client.startGuest(guest)
     await sleep(RUN_FIRST_MS, undefined, { signal: interrupted.signal })
 
@@ -56,8 +57,8 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
       const [from, to] = i % 2 === 0 ? [alpha, beta] : [beta, alpha]
       if (i > 0) await settle(from, to, interrupted.signal)
       const id = await from.client.migrate(GUEST, { to: parseAddress(to.client.url), settings })
-      const cutter =
-        relay === null || cuts === null ? null : new LinkCutter(relay, cuts, guest.memoryBytes ?? 0, watched)
+      const { cuts } = chaos ?? { cuts: 0 }
+      const cutter = relay === null || cuts === 0 ? null : new LinkCutter(relay, cuts, guest.memoryBytes ?? 0, watched)
       const shown = hops === undefined ? watched : null
       const report = await follow(from.client, id, shown, interrupted.signal, (event) => cutter?.observe(event))
       reports.push(report)
@@ -80,7 +81,7 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
 }
 
 /** Says what is about to happen, with the limits that are set so that there is something to watch. */
-function introduction(args: Arguments, alpha: DemoAgent, beta: DemoAgent): string {
+function introduction(args: Arguments, alpha: DemoAgent, beta: DemoAgent, chaos: Chaos | null): string {
   const bandwidth = args.number('bandwidth')
   const vcpus = args.number('vcpus') ?? 1
   const limit = bandwidth === undefined ? 'without a bandwidth limit' : `held to ${formatRate(bandwidth)}`
@@ -89,11 +90,14 @@ function introduction(args: Arguments, alpha: DemoAgent, beta: DemoAgent): strin
     `A guest of ${formatBytes(args.number('memory') ?? 0)} with ${vcpus} vCPU${vcpus === 1 ? '' : 's'} starts at alpha ` +
       `(workload ${args.text('workload')}, content ${args.text('content')}) and moves to beta:`,
     `${args.text('movement')}, ${limit}, downtime target ${formatMs(args.number('downtime-target') ?? 0)}.`,
-    ...(args.text('chaos') === undefined ? [] : ['A relay stands between the two and cuts the link during the pull.']),
+    ...(chaos === null ? [] : [`A relay stands between the two and ${deedOf(chaos)}.`]),
     ...(bandwidth === undefined ? [] : ['(The limit makes rounds to watch; --bandwidth none lifts it.)']),
     '',
   ].join('\n')
 }
+
+const deedOf = ({ cuts, delayMs }: Chaos): string =>
+  cuts > 0 ? 'cuts the link during the pull' : `makes every byte take ${formatMs(delayMs)} each way`
 
 /** Waits until the guest is at home at `here` and its process at `before` has gone, before it is sent back. */
 async function settle(here: DemoAgent, before: DemoAgent, signal: AbortSignal): Promise<void> {

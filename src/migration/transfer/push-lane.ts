@@ -14,7 +14,7 @@ import { acquireSelectLock, releaseSelectLock, throwIfAborted } from './select-l
 import { count } from './thread-counters.ts'
 
 /** Pages of a batch to a locked guest: in virtual time little may happen between two looks at the pivot. */
-const LOCKED_BATCH_PAGES = 16
+export const LOCKED_BATCH_PAGES = 16
 
 export class PushLane {
   readonly #lane: Lane
