@@ -15,7 +15,7 @@ import {
 } from './commit-machine.ts'
 import { Inbox } from './inbox.ts'
 import { type OwnershipRecord, type OwnershipStore, type Verdict, writeIfPossible } from './ownership-record.ts'
-import { type PlacedRounds, placeRounds } from './placed-rounds.ts'
+import { lastState, placeRounds } from './placed-rounds.ts'
 import type { Clock, ControlLink, PageDestination, Vcpus } from './ports.ts'
 import { requireEqualDigests, switchDigest, warmProof } from './proof.ts'
 import { beginPulling, Puller, type PullerLinks, warmPulling } from './puller.ts'
@@ -136,7 +136,7 @@ export class DestinationSession {
     failed.catch(() => {})
     const placed = placeRounds(control, pages, memory.layout.pageCount)
     control.send({ type: 'ready' })
-    const state = await Promise.race([this.#lastState(this.#inbox, placed), placed.failed, failed])
+    const state = await Promise.race([lastState(this.#inbox, placed), placed.failed, failed])
     this.#check(state)
     if (state.pull) {
       beginPulling(this.#world, state)
@@ -145,14 +145,6 @@ export class DestinationSession {
     this.#prove(state)
     this.#world.vcpus.load(state.vcpus)
     this.#apply('proven')
-  }
-
-  /** R12: the state that comes with a round of which nothing is missing. With `pull` the source names what is. */
-  async #lastState(inbox: Inbox, placed: PlacedRounds): Promise<MessageOf<'state'>> {
-    for (;;) {
-      const state = await inbox.next('state')
-      if ((await placed.until(state.round)) || state.pull) return state
-    }
   }
 
   #check(state: MessageOf<'state'>): void {

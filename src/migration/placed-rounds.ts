@@ -1,6 +1,8 @@
 // The rounds before the switch, as they are placed at the destination; destination-session.ts awaits the last one.
 
 import { bitmapOf } from '../guest/page-set.ts'
+import type { MessageOf } from '../wire/messages.ts'
+import type { Inbox } from './inbox.ts'
 import type { ControlLink, PageDestination } from './ports.ts'
 
 export interface PlacedRounds {
@@ -35,4 +37,12 @@ export function placeRounds(control: ControlLink, pages: PageDestination, pageCo
     return new Promise((resolve) => waiting.set(round, resolve))
   }
   return { failed, until }
+}
+
+/** R12: the state that comes with a round of which nothing is missing. With `pull` the source names what is. */
+export async function lastState(inbox: Inbox, placed: PlacedRounds): Promise<MessageOf<'state'>> {
+  for (;;) {
+    const state = await inbox.next('state')
+    if ((await placed.until(state.round)) || state.pull) return state
+  }
 }
