@@ -31,6 +31,8 @@ export const MAX_PAGE_RETRIES = 3
 export const PUBLISH_INTERVAL_MS = 5
 /** Largest control message, bytes, checked before it is unpacked: registers of 64 vCPUs fit with room to spare. */
 export const MAX_CONTROL_FRAME_BYTES = 512 * 1024
+/** Page hashes of a stale copy in one control message: 256 KiB, half of what one may have, for 128 MiB of the guest. */
+export const COPY_HASHES = 32_768
 /** Raw runs of at least this many pages on average go straight from and into guest memory; shorter ones are staged. */
 export const DIRECT_RUN_PAGES = 16
 /** One read into guest memory or staging; 64–256 KiB measured best. */

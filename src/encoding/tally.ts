@@ -6,12 +6,16 @@ import { ENCODINGS } from './registry.ts'
 /** Counts by encoding name; only encodings that occurred. */
 export type EncodingCounts = Record<string, { pages: number; bytes: number; cpuMs?: number }>
 
+/** Stands for pages that do not travel because the destination's stale copy has them; no wire id. */
+export const KEPT = 0
+const COUNTED = [{ id: KEPT, name: 'kept' }, ...ENCODINGS]
+
 export class EncodingTally {
   readonly #pages = new Float64Array(256)
   readonly #bytes = new Float64Array(256)
   readonly #ms = new Float64Array(256)
 
-  /** `pages` pages of an encoding's wire id became `bytes` of payload in `ms`. Allocates nothing. */
+  /** `pages` pages of an encoding's wire id, or KEPT, became `bytes` of payload in `ms`. Allocates nothing. */
   add(id: number, pages: number, bytes: number, ms: number): void {
     this.#pages[id] = (this.#pages[id] as number) + pages
     this.#bytes[id] = (this.#bytes[id] as number) + bytes
@@ -21,7 +25,7 @@ export class EncodingTally {
   /** The counts since the last call. */
   take(): EncodingCounts {
     const counts: EncodingCounts = {}
-    for (const { id, name } of ENCODINGS) {
+    for (const { id, name } of COUNTED) {
       const [pages, bytes, ms] = [this.#pages[id] as number, this.#bytes[id] as number, this.#ms[id] as number]
       if (pages > 0) counts[name] = ms > 0 ? { pages, bytes, cpuMs: ms } : { pages, bytes }
     }

@@ -156,8 +156,9 @@ export interface Layout {
   /** One bit a page: harvested but not yet put into a round. */
   readonly dirty: number
   /**
-   * 8 bytes a page: the hash of each page at the last look of the scan tracker. With cards that is not needed; there the
-   * first byte a page (bytes 0 to N-1 of the region) counts in how many rounds the page was written, see least-written.ts.
+   * 8 bytes a page: the hash of each page at the last look of the scan tracker. With cards that is not needed. There the
+   * first byte a page (bytes 0 to N-1 of the region) counts in how many rounds the page was written, see least-written.ts;
+   * or, without a pull, the region holds the hashes of the destination's stale copy, see migration/kept-copy.ts.
    */
   readonly scanHashes: number
   readonly vcpuBlocks: number

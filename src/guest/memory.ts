@@ -35,14 +35,18 @@ export class GuestMemory {
     this.controlLongs = new BigInt64Array(control)
   }
 
-  /** Reserves address space for a guest; memory becomes resident as it is touched. Throws `bad-size`. */
-  static create(memoryBytes: number, vcpus: number): GuestMemory {
+  /**
+   * Reserves address space for a guest; memory becomes resident as it is touched. With `pages`, those of a guest of this size
+   * that nothing uses any more, it begins with what they hold. Throws `bad-size`.
+   */
+  static create(memoryBytes: number, vcpus: number, pages: WebAssembly.Memory | null = null): GuestMemory {
     const layout = layoutOf(memoryBytes, vcpus)
     const shared = (bytes: number): WebAssembly.Memory => {
       const size = bytes / WASM_PAGE_BYTES
       return new WebAssembly.Memory({ initial: size, maximum: size, shared: true })
     }
-    return new GuestMemory({ memoryBytes, vcpus, pages: shared(memoryBytes), control: shared(layout.controlBytes) })
+    const control = shared(layout.controlBytes)
+    return new GuestMemory({ memoryBytes, vcpus, pages: pages ?? shared(memoryBytes), control })
   }
 
   /** The free map, one byte a page: 1 while the guest's program has it free (R17). */

@@ -14,6 +14,7 @@ import {
   destinationTransition,
 } from './commit-machine.ts'
 import { Inbox } from './inbox.ts'
+import { type StaleCopy, sayReady } from './kept-copy.ts'
 import { type OwnershipRecord, type OwnershipStore, type Verdict, writeIfPossible } from './ownership-record.ts'
 import { lastState, placeRounds } from './placed-rounds.ts'
 import type { Clock, ControlLink, PageDestination, Vcpus } from './ports.ts'
@@ -33,6 +34,8 @@ export interface DestinationWorld {
   readonly vcpus: Vcpus
   readonly clock: Clock
   readonly store: OwnershipStore
+  /** The memory begins as a stale copy of the guest; null: as zeros. */
+  readonly copy: StaleCopy | null
   /** Dials control and data channels and shows the token. */
   connect(): Promise<{ control: ControlLink; pages: PageDestination }>
   /** Dials the control channel once more, after a cut behind PREPARED; `via`: at another host. */
@@ -135,7 +138,7 @@ export class DestinationSession {
     const failed = this.#inbox.ended.then((error) => Promise.reject(error))
     failed.catch(() => {})
     const placed = placeRounds(control, pages, memory.layout.pageCount)
-    control.send({ type: 'ready' })
+    await Promise.race([sayReady(control, this.#world), placed.failed, failed])
     const state = await Promise.race([lastState(this.#inbox, placed), placed.failed, failed])
     this.#check(state)
     if (state.pull) {

@@ -55,7 +55,8 @@ async function sendLast(
   const { verify } = settings
   const placed = context.placed(round)
   const startedAt = clock.now()
-  const sending = pages.sendRound({ round, skip: false, hash: context.hashing, refer, final: true })
+  const { hashing: hash, copy } = context
+  const sending = pages.sendRound({ round, skip: false, hash, refer, copy: copy && round === 0, final: true })
   const states = vcpus.save()
   const sent = await context.orInterrupt(sending)
   const sentAt = clock.now()

@@ -18,6 +18,8 @@ export interface Clock {
 /** One established control connection. Order is kept; a message sent is either delivered or the link is lost. */
 export interface ControlLink {
   send(message: ControlMessage): void
+  /** Resolves when what was sent so far has left for the kernel, or never will because the link has ended. */
+  flushed(): Promise<void>
   /** The next message; rejects with `link-lost`, `peer-silent` or a protocol error, and does so for ever after. */
   receive(): Promise<ControlMessage>
   /** Sends what is queued, then closes. Idempotent. */
@@ -37,6 +39,11 @@ export interface RoundOrder {
   readonly hash: boolean
   /** False: no page refers to another, so none can miss its origin (default true). */
   readonly refer?: boolean
+  /**
+   * The destination began with a stale copy of the guest whose hashes are here: pages of the first round that are the same
+   * there do not travel, but free ones do (R17; default false).
+   */
+  readonly copy?: boolean
   /** The guest is paused: send as fast as the limit allows. */
   readonly final: boolean
 }

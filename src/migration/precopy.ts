@@ -159,7 +159,8 @@ class Rounds {
     const sentBefore = this.#totalSentPages
     const dirtyPagesPerSecond = this.#dirtyPagesPerSecond
     const ended = this.#context.watchProgress({ round: index, sentBefore, dirty, dirtyPagesPerSecond })
-    const order = { round: index, skip: settings.selection === 'skip', hash: this.#context.hashing, final: false }
+    const { hashing: hash, copy } = this.#context
+    const order = { round: index, skip: settings.selection === 'skip', hash, copy: copy && index === 0, final: false }
     const sent = await this.#context.orInterrupt(pages.sendRound(order)).finally(ended)
     this.#totalSentPages += sent.sent
     const { control } = this.#context

@@ -24,7 +24,9 @@ import { Publisher } from './publisher.ts'
 const RELINK_MS = 10_000
 
 /** Before PREPARED: the pages that are not there, or stale, are absent, and take no part in the digest (R22). */
-export function beginPulling({ memory, kernels, vcpus }: DestinationWorld, state: MessageOf<'state'>): void {
+export function beginPulling({ memory, kernels, vcpus, copy }: DestinationWorld, state: MessageOf<'state'>): void {
+  // R22: of a stale copy nothing but what the source has compared with is known to be right.
+  if (copy !== null) throw new GodwitError('unexpected-message', 'a pull into a stale copy', { side: 'source' })
   const { toSend, pageCount } = memory.layout
   const { absent } = state
   if (absent !== null && absent.length !== pageCount / 8) {

@@ -58,6 +58,10 @@ const fields = z.strictObject({
     .default('around-the-fault')
     .describe('post-copy and hybrid: which page is pushed next; several-pivots is for benchmarks'),
   verify: z.enum(VERIFY_MODES).default('digest').describe('digest: digest and audit; full: hash all inside the pause'),
+  keepCopy: z
+    .boolean()
+    .default(false)
+    .describe('the source keeps the memory as a stale copy, so that migrating back sends only what changed'),
   timeout: z
     .number()
     .positive()

@@ -47,6 +47,8 @@ export interface SourceContext extends SourceWorld {
   readonly pages: PageSource
   readonly control: ControlLink
   readonly hashing: boolean
+  /** The destination began with a stale copy of the guest, and has told its hashes. */
+  readonly copy: boolean
   slowestHandshakeMs: number
   /** Resolves when the destination says that a round is placed. */
   placed(round: number): Promise<MessageOf<'placed'>>

@@ -11,6 +11,7 @@ import type { SourceState } from './commit-machine.ts'
 import { CommitWait, reportLoss } from './commit-wait.ts'
 import { freeze } from './freeze.ts'
 import type { Inbox } from './inbox.ts'
+import { learnCopy } from './kept-copy.ts'
 import { PageServer } from './page-server.ts'
 import type { ControlLink, PageSource } from './ports.ts'
 import { precopy, selectEverything } from './precopy.ts'
@@ -153,14 +154,14 @@ export class SourceSession {
       if (this.#ownership.mayGiveUp) this.#stop(GodwitError.from(error, 'link-lost'))
     })
     this.#sameHost = sameHost
-    await this.#orInterrupt(inbox.next('ready'))
-    const context = this.#makeContext(control, pages, inbox)
+    const copy = await this.#orInterrupt(learnCopy(inbox, world.memory, !pulls(world.settings.movement)))
+    const context = this.#makeContext(control, pages, inbox, copy)
     resetPushOrder(world.memory)
     if (pulls(world.settings.movement)) this.#server = new PageServer(context, this.#links, this.#ownership)
     return context
   }
 
-  #makeContext(control: ControlLink, pages: PageSource, inbox: Inbox): SourceContext {
+  #makeContext(control: ControlLink, pages: PageSource, inbox: Inbox, copy: boolean): SourceContext {
     const world = this.#world
     const context: SourceContext = {
       ...world,
@@ -168,6 +169,7 @@ export class SourceSession {
       pages,
       control,
       hashing: world.settings.verify === 'digest',
+      copy,
       slowestHandshakeMs: 0,
       placed: async (round) => {
         const placed = await inbox.next('placed', (message) => message.round === round)

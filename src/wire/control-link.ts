@@ -88,6 +88,15 @@ export class SocketControlLink {
     }
   }
 
+  /** Resolves when what was sent so far has left for the kernel, or never will because the link has ended. */
+  flushed(): Promise<void> {
+    const socket = this.#socket
+    if (this.#failure !== null || this.#closed || socket.writableLength === 0) return Promise.resolve()
+    const { promise, resolve } = Promise.withResolvers<void>()
+    socket.write('', () => resolve())
+    return Promise.race([promise, this.ended])
+  }
+
   /** The next message, pings and pongs excepted; rejects with the link's failure for ever after one. */
   receive(): Promise<ControlMessage> {
     const message = this.#queue.shift()

@@ -4,7 +4,7 @@
 import { z } from 'zod'
 import { ENCODINGS } from '../encoding/registry.ts'
 import type { GodwitError, Side } from '../errors.ts'
-import { MAX_LANES, MAX_VCPUS } from '../limits.ts'
+import { COPY_HASHES, MAX_LANES, MAX_VCPUS } from '../limits.ts'
 
 const hex128 = z.string().regex(/^[0-9a-f]{32}$/)
 const hex64 = z.string().regex(/^[0-9a-f]{16}$/)
@@ -13,6 +13,12 @@ const round = z.number().int().min(0).max(100_000)
 const epoch = z.number().int().min(0).max(Number.MAX_SAFE_INTEGER)
 /** One bit a page of a guest of up to 4 GiB. */
 const bitmap = z.custom<Uint8Array>((bytes) => bytes instanceof Uint8Array && bytes.length <= 131_072, 'no page bitmap')
+/** Hashes of neighbouring pages, u64 each, little endian. */
+const pageHashes = z.custom<Uint8Array>(
+  (bytes) =>
+    bytes instanceof Uint8Array && bytes.length > 0 && bytes.length % 8 === 0 && bytes.length <= 8 * COPY_HASHES,
+  'no page hashes',
+)
 const errorShape = z.strictObject({
   code: z.string().max(64),
   message: z.string().max(1000),
@@ -46,6 +52,11 @@ export const messageSchemas = {
   }),
   /** Source → destination: the connection is accepted. */
   welcome: z.strictObject({ type: z.literal('welcome'), capabilities: z.array(z.string().max(64)).max(64) }),
+  /**
+   * Destination → source, before `ready`, from page 0 to the last: it begins with a stale copy of the guest. 0 for a page of
+   * zeros, else its XXH64 under the session's seed (R13).
+   */
+  copy: z.strictObject({ type: z.literal('copy'), first: count, hashes: pageHashes }),
   /** Destination → source: every channel is there and read from; whoever pauses the guest now is heard at once. */
   ready: z.strictObject({ type: z.literal('ready') }),
   /** Destination → source: every channel has ended round k and its pages are placed (R12). */
@@ -142,6 +153,7 @@ export const messageSchemas = {
 export const controlMessageSchema = z.discriminatedUnion('type', [
   messageSchemas.hello,
   messageSchemas.welcome,
+  messageSchemas.copy,
   messageSchemas.ready,
   messageSchemas.placed,
   messageSchemas.state,
@@ -179,5 +191,6 @@ export const CAPABILITIES = [
   'post-copy',
   'hybrid',
   'digest',
+  'copy',
   ...ENCODINGS.map(({ name }) => name),
 ] as const

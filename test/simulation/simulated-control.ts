@@ -28,6 +28,8 @@ class End implements ControlLink {
     this.#send(structuredClone(message))
   }
 
+  async flushed(): Promise<void> {}
+
   receive(): Promise<ControlMessage> {
     const message = this.#queue.shift()
     if (message !== undefined) return Promise.resolve(message)

@@ -193,6 +193,7 @@ class Sea {
       kernels: destination.kernels,
       vcpus: destination.vcpus,
       store: storeOf(destination),
+      copy: null,
       connect: async () => ({ control: this.#control.destination, pages: this.#pages }),
       redial: () => this.#redial(),
       dialLanes: () => Promise.reject(new Error('the simulation does not pull')),

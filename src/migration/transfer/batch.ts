@@ -8,11 +8,12 @@ import type { BatchInput, PageNote } from '../../encoding/batch-encoder.ts'
 import type { BatchEncoding } from '../../encoding/batch-encoding.ts'
 import { raw } from '../../encoding/raw.ts'
 import { buildRuns, createRunTable, directPays, listRunPages } from '../../encoding/runs.ts'
-import { EncodingTally } from '../../encoding/tally.ts'
+import { EncodingTally, KEPT } from '../../encoding/tally.ts'
 import { zero } from '../../encoding/zero.ts'
 import { HEADER, THREAD_BLOCK } from '../../guest/layout.ts'
 import type { GuestMemory } from '../../guest/memory.ts'
 import { selectBatch } from '../../guest/page-set.ts'
+import { type CopyHashes, createCopyHashes } from '../../kernels/copy-hashes.ts'
 import { type Kernels, PAGE_CLASS } from '../../kernels/kernels.ts'
 import { BATCH_PAGES, PAGE_BYTES, STAGING_BYTES } from '../../limits.ts'
 import { encodePageFrameHead, pageFrameHeadBytes } from '../../wire/page-frame.ts'
@@ -46,12 +47,16 @@ export const HALF_BYTES = STAGING_BYTES / 2
 /** Payload begins here in a half; the frame's head ends here, so that both go out as one buffer. */
 export const PAYLOAD_OFFSET = HALF_BYTES - BATCH_PAGES * PAGE_BYTES
 
+const NOTHING: Batch = { buffers: [], bytes: 0, pages: 0, zeroPages: 0 }
+
 /** How a batch is to be laid out. */
 export interface BatchOrder {
   readonly round: number
   readonly hash: boolean
   /** False: no page may refer to another (default true). */
   readonly refer?: boolean
+  /** The hashes of the destination's stale copy are here: what is the same there does not travel (default false). */
+  readonly copy?: boolean
 }
 
 export interface BatchSenderOptions {
@@ -62,6 +67,8 @@ export interface BatchSenderOptions {
   readonly encoding?: BatchEncoding | null
   /** False: zero pages travel as they are, too (`--encode raw`). */
   readonly elideZero?: boolean
+  /** Of the hashes of a stale copy, the session's; without it no order may have one. */
+  readonly seed?: bigint
 }
 
 export class BatchSender {
@@ -73,10 +80,12 @@ export class BatchSender {
   readonly #staging: number
   readonly #encoding: BatchEncoding | null
   readonly #elideZero: boolean
+  readonly #seed: bigint
+  #copy: CopyHashes | null = null
   readonly #runs = createRunTable(BATCH_PAGES)
   readonly #selection: BatchSelection = { count: 0, skipped: 0, freed: 0, last: false }
 
-  constructor({ memory, kernels, channel, encoding = null, elideZero = true }: BatchSenderOptions) {
+  constructor({ memory, kernels, channel, encoding = null, elideZero = true, seed = 0n }: BatchSenderOptions) {
     const { layout } = memory
     this.#memory = memory
     this.#kernels = kernels
@@ -84,10 +93,11 @@ export class BatchSender {
     this.#staging = layout.staging + channel * STAGING_BYTES
     this.#encoding = encoding
     this.#elideZero = elideZero
+    this.#seed = seed
   }
 
   /** Takes the next batch of the round out of `toSend`; the answer is overwritten by the next call. */
-  select(order: { round: number; skip: boolean }): Readonly<BatchSelection> {
+  select(order: { round: number; skip: boolean; copy?: boolean }): Readonly<BatchSelection> {
     const { layout, controlWords: words } = this.#memory
     // The table in use changes only between rounds, but it is this round's newest marks that count: peeked per batch.
     const table = (Atomics.load(words, HEADER.safepoint) & 1) as 0 | 1
@@ -97,8 +107,9 @@ export class BatchSender {
       max: BATCH_PAGES,
       peekCardsOffset: order.skip ? layout.cards[table] : null,
       // R17: nothing was sent yet, and fresh memory is zero. Later a page that is free now may be there with content:
-      // then it travels once, as zero. Read after the harvest that began the round; a later change is marked.
-      freeOffset: order.round === 0 ? layout.free : null,
+      // then it travels once, as zero. So it does to a stale copy. Read after the harvest that began the round; a later
+      // change is marked.
+      freeOffset: order.round === 0 && order.copy !== true ? layout.free : null,
       listOffset: this.#block + THREAD_BLOCK.list,
     })
     Atomics.store(words, HEADER.cursor, selected.nextPage)
@@ -112,21 +123,23 @@ export class BatchSender {
   }
 
   /**
-   * Scans (and hashes) the `count` pages selected last and lays their frame out in staging half `slot`. The half's former
-   * batch must have left for the kernel.
+   * Scans (and hashes) the `selected` pages selected last and lays their frame out in staging half `slot`. The half's former
+   * batch must have left for the kernel. A batch of pages that are all in the destination's copy has no frame.
    */
-  prepare(count: number, slot: number, order: BatchOrder): Batch {
-    const { layout, controlBytes } = this.#memory
+  prepare(selected: number, slot: number, order: BatchOrder): Batch {
+    const { layout } = this.#memory
     const [list, classes] = [this.#block + THREAD_BLOCK.list, this.#block + THREAD_BLOCK.classes]
     const digest = this.#block + THREAD_BLOCK.digest
-    const { round, hash, refer = true } = order
+    const { round, hash, refer = true, copy = false } = order
     // R13: hashes of live pages feed the digest only; a page that changes from here on is marked and sent again.
-    const zeroPages = this.#kernels.scan(list, count, classes, layout.hashes, digest, hash ? 1 : 0)
-    if (!this.#elideZero) controlBytes.fill(PAGE_CLASS.raw, classes, classes + count)
+    this.#kernels.scan(list, selected, classes, layout.hashes, digest, hash ? 1 : 0)
+    const count = copy ? this.#leaveOut(list, classes, selected) : selected
+    if (count === 0) return NOTHING
+    if (!this.#elideZero) this.#takeAsRaw(list, classes, count)
     const payload = this.#staging + slot * HALF_BYTES + PAYLOAD_OFFSET
     const runs = this.#runs
     if (this.#encode({ list, classes, count, round, refer: refer && hash }, payload)) {
-      return { buffers: [this.#layOut(payload, round)], bytes: this.#frameBytes, pages: count, zeroPages }
+      return this.#batch([this.#layOut(payload, round)], count)
     }
     buildRuns(runs, this.#memory, list, classes, count)
     this.tally.add(zero.id, runs.zeroPages, 0, 0)
@@ -134,10 +147,35 @@ export class BatchSender {
     if (!directPays(runs)) {
       const listed = listRunPages(runs, raw.id, this.#memory, list)
       this.#kernels.gather(list, listed, payload)
-      return { buffers: [this.#layOut(payload, round)], bytes: this.#frameBytes, pages: count, zeroPages }
+      return this.#batch([this.#layOut(payload, round)], count)
     }
     const head = this.#layOut(payload, round).subarray(0, pageFrameHeadBytes(runs.length))
-    return { buffers: [head, ...this.#rawPages()], bytes: this.#frameBytes, pages: count, zeroPages }
+    return this.#batch([head, ...this.#rawPages()], count)
+  }
+
+  /** R17: but a page that is free is zero to the destination, whatever it holds. */
+  #takeAsRaw(list: number, classes: number, count: number): void {
+    const { controlBytes, controlWords, layout } = this.#memory
+    for (let index = 0; index < count; index++) {
+      const page = (controlWords[list / 4 + index] as number) >>> 0
+      if (controlBytes[layout.free + page] === 0) controlBytes[classes + index] = PAGE_CLASS.raw
+    }
+  }
+
+  #batch(buffers: readonly Uint8Array[], pages: number): Batch {
+    return { buffers, bytes: this.#frameBytes, pages, zeroPages: this.#runs.zeroPages }
+  }
+
+  /**
+   * Takes out what the destination's copy holds. R13: the hash of a live page is enough for that. If the page changes from
+   * here on, or changed half before, it is marked and sent in a later round.
+   */
+  #leaveOut(list: number, classes: number, count: number): number {
+    const began = performance.now()
+    this.#copy ??= createCopyHashes(this.#memory, this.#seed)
+    const left = this.#copy.leaveOut(list, classes, count, this.#memory.layout.scanHashes)
+    this.tally.add(KEPT, count - left, 0, performance.now() - began)
+    return left
   }
 
   get #frameBytes(): number {

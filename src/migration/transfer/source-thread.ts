@@ -31,6 +31,7 @@ const KEEP_ALIVE_MS = 1000
 const data = workerData as SourceThreadData
 const memory = new GuestMemory(data.memory)
 const kernels = loadKernels(memory)
+const seed = seedOf(data.token)
 const encoding = await createBatchEncoding({
   memory,
   kernels,
@@ -38,12 +39,12 @@ const encoding = await createBatchEncoding({
   // The urgent lane takes no part in rounds.
   mode: data.urgent ? 'zero' : data.encode,
   bytesPerSecond: data.bytesPerSecond,
-  seed: seedOf(data.token),
+  seed,
   versions: data.versions,
   notice: (text) => tell({ type: 'notice', text }),
 })
 const elideZero = data.encode !== 'raw'
-const sender = new BatchSender({ memory, kernels, channel: data.channel, encoding, elideZero })
+const sender = new BatchSender({ memory, kernels, channel: data.channel, encoding, elideZero, seed })
 const lane: Lane = { memory, kernels, channel: data.channel, send: sendBatch, fail }
 const urgentLane = data.urgent ? new UrgentLane(lane) : null
 let pushLane: PushLane | null = null
@@ -125,7 +126,7 @@ async function sendBatch(batch: Batch, paced = true): Promise<void> {
   encoding?.policy.noteLink(batch.bytes, performance.now() - began)
 }
 
-/** Takes the next batch and lays out its frame; null when it was empty. */
+/** Takes the next batch and lays out its frame; null when there is nothing of it to send. */
 async function nextBatch(order: RoundOrder, slot: number): Promise<{ batch: Batch | null; last: boolean }> {
   await acquireSelectLock(memory)
   let held = true
@@ -140,8 +141,10 @@ async function nextBatch(order: RoundOrder, slot: number): Promise<{ batch: Batc
     // A locked guest steps between two batches and at no other time: the lock is kept until it has.
     if (locked === null) release()
     const batch = sender.prepare(pages, slot, order)
+    count(memory, data.channel, 'workPages', pages)
+    if (batch.pages === 0) return { batch: null, last }
     if (locked !== null && locked.lambda > 0) {
-      grantSteps(memory, locked.lambda * pages)
+      grantSteps(memory, locked.lambda * batch.pages)
       await grantsUsed(memory)
     }
     return { batch, last }
@@ -162,7 +165,6 @@ async function sendRound(order: RoundOrder): Promise<ChannelRound> {
     if (batch !== null) {
       share.sent += batch.pages
       share.bytes += batch.bytes
-      count(memory, data.channel, 'workPages', batch.pages)
       tail = tail.then(() => sendBatch(batch))
       tail.catch(() => {})
       inFlight[slot] = tail

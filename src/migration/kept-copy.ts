@@ -1,0 +1,81 @@
+// Incremental migration (Luo et al., CLUSTER 2008, "IM"): a destination that still has the guest's memory from an earlier
+// stay begins with it. Before `ready` it tells the hashes of its pages, and the source leaves out of the first round what is
+// the same there. Nothing is taken on trust: what the copy holds is hashed now, under this session's seed, and the digest
+// proves the result like that of any other migration. Both sessions call this.
+
+import { GodwitError } from '../errors.ts'
+import { THREAD_BLOCK } from '../guest/layout.ts'
+import type { GuestMemory } from '../guest/memory.ts'
+import { createCopyHashes } from '../kernels/copy-hashes.ts'
+import type { Kernels } from '../kernels/kernels.ts'
+import { COPY_HASHES, MAX_LANES } from '../limits.ts'
+import type { MessageOf } from '../wire/messages.ts'
+import type { Inbox } from './inbox.ts'
+import type { Clock, ControlLink } from './ports.ts'
+
+/** How a destination is to tell of the copy that its memory begins with. */
+export interface StaleCopy {
+  /** The session's, 0 ≤ seed < 2^64 (encoding/seed.ts). */
+  readonly seed: bigint
+  /** Put the pages into hash table and digest, too (R15). */
+  readonly hash: boolean
+}
+
+interface Destination {
+  readonly memory: GuestMemory
+  readonly kernels: Kernels
+  readonly clock: Clock
+  /** Null: the memory is all zeros. */
+  readonly copy: StaleCopy | null
+}
+
+/** Destination: tells of its copy, if it has one, and then that it is ready. Rejects only for a closed clock. */
+export async function sayReady(control: ControlLink, destination: Destination): Promise<void> {
+  if (destination.copy !== null) await tellCopy(control, destination, destination.copy)
+  control.send({ type: 'ready' })
+}
+
+/**
+ * Sends the hashes of all pages, in steps of 128 MiB, and begins hash table and digest with them. The free map is empty: in
+ * a copy no page is known to be free.
+ */
+async function tellCopy(control: ControlLink, destination: Destination, { seed, hash }: StaleCopy): Promise<void> {
+  const { memory, kernels, clock } = destination
+  const { pageCount, hashes, scanHashes, threadBlocks } = memory.layout
+  const digest = threadBlocks + MAX_LANES * THREAD_BLOCK.bytes + THREAD_BLOCK.digest
+  const copy = createCopyHashes(memory, seed)
+  for (let first = 0; first < pageCount; first += COPY_HASHES) {
+    const count = Math.min(COPY_HASHES, pageCount - first)
+    copy.tell(first, count, scanHashes)
+    if (hash) kernels.hashRun(first, count, hashes, digest)
+    const at = scanHashes + 8 * first
+    control.send({ type: 'copy', first, hashes: memory.controlBytes.slice(at, at + 8 * count) })
+    // A slow link must not pile them up, and pings want their turn.
+    await control.flushed()
+    await clock.sleep(0)
+  }
+}
+
+/**
+ * Source: waits for `ready`; true when the hashes of a copy came before it. They are in `scanHashes` then, which a guest
+ * with cards needs in a pull only. Throws `unexpected-message` for a copy that is not of the whole guest in order, or that
+ * comes although it may not.
+ */
+export async function learnCopy(inbox: Inbox, memory: GuestMemory, mayCome: boolean): Promise<boolean> {
+  const { pageCount, scanHashes } = memory.layout
+  let told = 0
+  for (;;) {
+    const message = await inbox.any(({ type }) => type === 'copy' || type === 'ready')
+    if (message.type === 'ready') break
+    const { first, hashes } = message as MessageOf<'copy'>
+    const fits = mayCome && first === told && first + hashes.length / 8 <= pageCount
+    if (!fits) throw unexpected(`hashes of ${hashes.length / 8} pages from page ${first} on`)
+    memory.controlBytes.set(hashes, scanHashes + 8 * first)
+    told += hashes.length / 8
+  }
+  if (told !== 0 && told !== pageCount) throw unexpected(`hashes of ${told} of ${pageCount} pages`)
+  return told !== 0
+}
+
+const unexpected = (what: string): GodwitError =>
+  new GodwitError('unexpected-message', `the destination told ${what}`, { side: 'destination' })
