@@ -19,15 +19,15 @@ export interface GuestParts {
 }
 
 /**
- * Makes a guest; one that is coming in waits paused, with its memory resident. Throws `bad-size` and what is wrong with
- * the program.
+ * Makes a guest; one that is coming in waits paused, with its memory resident: zeros, or `copy`, the pages of its kept copy.
+ * Throws `bad-size` and what is wrong with the program.
  */
 export async function assemble(
   config: GuestConfig,
-  options: { programsDirectory: string | null },
+  options: { programsDirectory: string | null; copy?: WebAssembly.Memory | null },
   begin: { state: 'running' | 'incoming'; epoch: number },
 ): Promise<GuestParts> {
-  const memory = GuestMemory.create(config.memoryBytes, config.vcpus)
+  const memory = GuestMemory.create(config.memoryBytes, config.vcpus, options.copy)
   const { promise: crashed, resolve: onCrash } = Promise.withResolvers<GodwitError>()
   const incoming = begin.state === 'incoming'
   const [vcpus] = await Promise.all([
@@ -38,7 +38,7 @@ export async function assemble(
       startPaused: incoming,
       onCrash,
     }),
-    incoming ? touchPages(memory) : null,
+    incoming && !options.copy ? touchPages(memory) : null,
   ])
   return { config, memory, vcpus, crashed, programsDirectory: options.programsDirectory, ...begin }
 }

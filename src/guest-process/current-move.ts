@@ -2,15 +2,27 @@
 // the verdict (R18, R20).
 
 import type { Progress } from '../events.ts'
+import type { SourceState } from '../migration/commit-machine.ts'
 import type { DestinationSession } from '../migration/destination-session.ts'
 import { type OwnershipStore, type Verdict, verdictForDead, verdictOfState } from '../migration/ownership-record.ts'
 import type { SourceSession } from '../migration/source-session.ts'
 import type { GuestState, GuestStatus } from './host-port.ts'
 import type { AgentAddress } from './peer-agent.ts'
 
-/** At most one at a time; it stays known after its end. `pull`: the guest runs before its memory is there. */
+/**
+ * At most one at a time; it stays known after its end. `pull`: the guest runs before its memory is there. `keepCopy`: what is
+ * left of it here becomes a kept copy.
+ */
 export type Current =
-  | { role: 'source'; id: string; epoch: number; peer: AgentAddress; pull: boolean; session: SourceSession }
+  | {
+      role: 'source'
+      id: string
+      epoch: number
+      peer: AgentAddress
+      pull: boolean
+      keepCopy: boolean
+      session: SourceSession
+    }
   | { role: 'destination'; id: string; epoch: number; peer: AgentAddress; pull: boolean; session: DestinationSession }
 
 /** States in which an operator may have something to decide; what, says resolution.ts. */
@@ -19,7 +31,13 @@ export const IN_DOUBT: readonly GuestState[] = ['unreconciled', 'incoming', 'mig
 /** Who may run a guest in this state, as far as its host knows. */
 export function ownerOf(state: GuestState): GuestStatus['owner'] {
   if (state === 'unreconciled' || state === 'lost') return 'undecided'
-  return state === 'incoming' || state === 'handed-over' ? 'elsewhere' : 'here'
+  return state === 'incoming' || state === 'handed-over' || state === 'kept' ? 'elsewhere' : 'here'
+}
+
+/** What the end of its session at the source makes of the guest; `here`: it goes on. */
+export function restOf(state: SourceState): 'handed-over' | 'lost' | 'here' {
+  if (state === 'done' || state === 'abandoned') return 'handed-over'
+  return state === 'lost' ? 'lost' : 'here'
 }
 
 /** As an operator sees it. `progress`: the latest of an outgoing one. */

@@ -1,6 +1,7 @@
 // The real world of a destination session: dials the source's control and data ports with the reservation's token.
 
 import { connect, type Socket } from 'node:net'
+import { seedOf } from '../encoding/seed.ts'
 import { GodwitError } from '../errors.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import type { Vcpus } from '../guest/vcpus-port.ts'
@@ -24,6 +25,8 @@ export interface DestinationOptions {
   /** Host the source is dialled at. */
   readonly sourceAddress: string
   readonly memory: GuestMemory
+  /** The memory begins as a stale copy of the guest. */
+  readonly copy: boolean
   readonly vcpus: Vcpus
   readonly store: OwnershipStore
 }
@@ -73,6 +76,7 @@ export function destinationWorld(options: DestinationOptions): DestinationWorld 
     source: source.agent,
     memory,
     kernels: loadKernels(memory),
+    copy: options.copy ? { seed: seedOf(token), hash: settings.verify === 'digest' } : null,
     vcpus: options.vcpus,
     clock: systemClock,
     store: options.store,

@@ -30,7 +30,8 @@ export interface GuestOptions {
   pace?: Pace
 }
 
-export interface GuestMigrationOptions extends MigrationOptions {
+/** Without `keepCopy`: no agent is here that could give a copy to the guest when it returns. */
+export interface GuestMigrationOptions extends Omit<MigrationOptions, 'keepCopy'> {
   /** The destination agent: 'host', 'host:port' or its URL. */
   to: string
   /** Cancels the migration while it still can be (R24). */

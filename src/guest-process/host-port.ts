@@ -16,6 +16,7 @@ export const GUEST_STATES = [
   'migrating',
   'pulling',
   'handed-over',
+  'kept',
   'unreconciled',
   'lost',
   'crashed',
@@ -43,6 +44,8 @@ export interface GuestStatus {
     paused?: string | null
   }
   crash?: { code: ErrorCode; message: string; hint?: string }
+  /** Of a kept copy: since when, ms since 1970. */
+  keptSince?: number
 }
 
 /** Body of POST /v1/reservations, sent by the source's guest process to the destination's agent. */
@@ -95,11 +98,19 @@ export interface GuestHostPort {
   /** Ends threads and sockets; idempotent. */
   close(): Promise<void>
   /**
+   * A kept copy receives its guest again: the host that comes has its memory, and this one is over. Rejects when the memory
+   * is not a copy of that guest (`guest-not-running`), or as `GuestHostFactory.receive` does.
+   */
+  takeBack(options: ReceiveOptions): Promise<GuestHostPort>
+  /**
    * Resolves when this process has no guest left and may exit: handed over (audited, memory released) or, at the
    * destination, dropped because the migration ended before the commit. Never for a crash: that stays to be looked at.
+   * `kept`: the guest is gone and its memory stays as a copy, until `takeBack` or the process ends.
    */
-  readonly ended: Promise<'handed-over' | 'dropped'>
+  readonly ended: Promise<GuestEnd>
 }
+
+export type GuestEnd = 'handed-over' | 'dropped' | 'kept'
 
 export interface CreateOptions {
   config: GuestConfig

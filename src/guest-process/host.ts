@@ -21,10 +21,12 @@ import { pulls, settingsSchema } from '../migration/settings.ts'
 import { SourceSession } from '../migration/source-session.ts'
 import { runOracle } from '../programs/oracle.ts'
 import { assemble, type GuestParts } from './assemble.ts'
-import { type Current, IN_DOUBT, lossOf, ownerOf, verdictOf, viewOf } from './current-move.ts'
+import { isCopyFor } from './copy-identity.ts'
+import { type Current, IN_DOUBT, lossOf, ownerOf, restOf, verdictOf, viewOf } from './current-move.ts'
 import { destinationWorld } from './destination-world.ts'
 import type {
   CreateOptions,
+  GuestEnd,
   GuestHostPort,
   GuestState,
   GuestStatus,
@@ -37,8 +39,8 @@ import * as refusals from './refusals.ts'
 import { openSource } from './source-world.ts'
 
 export class GuestHost implements GuestHostPort {
-  readonly ended: Promise<'handed-over' | 'dropped'>
-  readonly #end: (how: 'handed-over' | 'dropped') => void
+  readonly ended: Promise<GuestEnd>
+  readonly #end: (how: GuestEnd) => void
   readonly #config: GuestConfig
   readonly #memory: GuestMemory
   readonly #vcpus: GuestVcpus
@@ -53,6 +55,8 @@ export class GuestHost implements GuestHostPort {
   #closed = false
   /** The guest that moves was paused by its operator, and stays so. */
   #paused = false
+  /** Since when this is a kept copy and nothing else, ms since 1970. */
+  #keptSince: number | null = null
   /** What the vCPUs are held for right now. */
   #held: string | null = null
   /** Ends the asking of a source in doubt. */
@@ -66,7 +70,7 @@ export class GuestHost implements GuestHostPort {
     this.#programsDirectory = options.programsDirectory
     this.#state = options.state
     this.#epoch = options.epoch
-    const { promise, resolve } = Promise.withResolvers<'handed-over' | 'dropped'>()
+    const { promise, resolve } = Promise.withResolvers<GuestEnd>()
     this.ended = promise
     this.#end = resolve
     this.#crashed = options.crashed.then((error) => {
@@ -86,13 +90,22 @@ export class GuestHost implements GuestHostPort {
     return new GuestHost({ ...parts, store })
   }
 
-  /** Makes room for a guest that a source offers, and starts to receive it. */
-  static async receive(options: ReceiveOptions): Promise<GuestHost> {
+  /** Makes room for a guest that a source offers, and starts to receive it; into `copy`, the pages of a kept copy of it. */
+  static async receive(options: ReceiveOptions, copy: WebAssembly.Memory | null = null): Promise<GuestHost> {
     const { reservation, directory } = options
-    const parts = await assemble(reservation.guest, options, { state: 'incoming', epoch: reservation.epoch - 1 })
+    const begin = { state: 'incoming', epoch: reservation.epoch - 1 } as const
+    const parts = await assemble(reservation.guest, { ...options, copy }, begin)
     const host = new GuestHost({ ...parts, store: directoryStore(directory) })
-    host.#receive(reservation, options.sourceAddress)
+    host.#receive(reservation, options.sourceAddress, copy !== null)
     return host
+  }
+
+  async takeBack(options: ReceiveOptions): Promise<GuestHost> {
+    if (this.#state !== 'kept' || !isCopyFor(this.#config, this.#epoch, options.reservation)) {
+      throw refusals.noCopy(this.#config.name)
+    }
+    this.#state = 'handed-over'
+    return await GuestHost.receive(options, this.#memory.pages)
   }
 
   status(): GuestStatus {
@@ -110,6 +123,7 @@ export class GuestHost implements GuestHostPort {
       pid: process.pid,
       migration: current === null ? null : viewOf(current, this.#progress),
       ...(crash === undefined ? {} : { crash }),
+      ...(this.#keptSince === null ? {} : { keptSince: this.#keptSince }),
     }
   }
 
@@ -123,23 +137,16 @@ export class GuestHost implements GuestHostPort {
     this.#epoch = Math.max(this.#epoch, this.#store.read()?.epoch ?? 0)
     const epoch = this.#epoch + 1
     this.#paused = this.#state === 'paused'
-    const source = openSource({
-      request,
-      settings,
-      epoch,
-      config: this.#config,
-      memory: this.#memory,
-      vcpus: this.#movingVcpus(),
-      paused: this.#paused,
-      store: this.#store,
-      crashed: this.#crashed,
-    })
+    const guest = { config: this.#config, memory: this.#memory, vcpus: this.#movingVcpus(), paused: this.#paused }
+    const source = openSource({ request, settings, epoch, ...guest, store: this.#store, crashed: this.#crashed })
     this.#settling = new AbortController()
     const session = new SourceSession(source.world, this.#vcpus.stepsPerSecond())
-    const pull = pulls(settings.movement)
-    this.#current = { role: 'source', id: request.id, epoch, peer: request.to, pull, session }
+    const move = { pull: pulls(settings.movement), keepCopy: settings.keepCopy }
+    this.#current = { role: 'source', id: request.id, epoch, peer: request.to, ...move, session }
     this.#state = 'migrating'
-    const unwatch = this.#watch(request.id)
+    const unwatch = onMigrationEvent(request.id, (event) => {
+      if (event.type === 'progress') this.#progress = event.progress
+    })
     const report = await session.run()
     unwatch()
     await this.#afterDeparture(session, report, source.close)
@@ -189,9 +196,10 @@ export class GuestHost implements GuestHostPort {
     if (this.#current !== current || !IN_DOUBT.includes(this.#state)) return this.status()
     const refusal = mayResolve(current.role, current.session.state, how.what, answer, how.peerIsDead, current.pull)
     if (refusal !== null) throw refusal
-    if (how.what === 'abandon') this.#abandon(current)
-    if (how.what === 'take-stale' && current.role === 'source') this.#takeStale(current.session)
-    if (how.what !== 'take') return this.status()
+    if (how.what !== 'take') {
+      this.#decide(current, how.what)
+      return this.status()
+    }
     // From here on the session has no say any more, whatever it hears while it closes.
     this.#take(current)
     if (current.role === 'destination') await current.session.close()
@@ -214,8 +222,8 @@ export class GuestHost implements GuestHostPort {
       const wasRunning = this.#state === 'running'
       await this.#vcpus.pause()
       try {
-        const [memory, config, programsDirectory] = [this.#memory, this.#config, this.#programsDirectory]
-        const { equal, differing } = await runOracle({ memory, config, states: this.#vcpus.save(), programsDirectory })
+        const guest = { memory: this.#memory, config: this.#config, programsDirectory: this.#programsDirectory }
+        const { equal, differing } = await runOracle({ ...guest, states: this.#vcpus.save() })
         return { equal, differing }
       } finally {
         if (wasRunning && this.#state === 'running') this.#vcpus.resume()
@@ -241,12 +249,13 @@ export class GuestHost implements GuestHostPort {
     return this.#memory
   }
 
-  #receive(reservation: Reservation, sourceAddress: string): void {
+  #receive(reservation: Reservation, sourceAddress: string, copy: boolean): void {
     this.#paused = reservation.paused
     const world = destinationWorld({
       reservation,
       sourceAddress,
       memory: this.#memory,
+      copy,
       vcpus: this.#movingVcpus(),
       store: this.#store,
     })
@@ -286,48 +295,40 @@ export class GuestHost implements GuestHostPort {
     await release()
     if (this.#crash !== null || this.#closed) return
     this.#settleInto(session)
-    if (session.state === 'done' && report.checks.audit !== false) this.#end('handed-over')
+    if (session.state === 'done' && report.checks.audit !== false) await this.#leave()
   }
 
   /** What the end of a source's session means for the guest here. */
   #settleInto(session: SourceSession): void {
-    switch (session.state) {
-      case 'done':
-        this.#state = 'handed-over'
-        return
-      case 'lost':
-        this.#state = 'lost'
-        return
-      case 'abandoned':
-        this.#state = 'handed-over'
-        this.#end('dropped')
-        return
-      case 'reclaimed':
-        this.#epoch += 1
-        this.#current = null
-        this.#state = this.#here()
-        return
-      default:
-        this.#state = this.#here()
+    const rest = restOf(session.state)
+    if (session.state === 'reclaimed') {
+      this.#epoch += 1
+      this.#current = null
     }
+    this.#state = rest === 'here' ? this.#here() : rest
+    if (session.state === 'abandoned') this.#end('dropped')
   }
 
-  #abandon(current: Current): void {
+  /** The guest has gone. As a copy its memory stays, with nothing that could run it. */
+  async #leave(): Promise<void> {
+    if (this.#current?.role !== 'source' || !this.#current.keepCopy) return this.#end('handed-over')
+    await this.#vcpus.close()
+    if (this.#closed) return
+    this.#state = 'kept'
+    this.#keptSince = Date.now()
+    this.#end('kept')
+  }
+
+  #decide(current: Current, what: 'abandon' | 'take-stale'): void {
     if (current.role === 'source') {
       const ended = this.#endSettling()
-      current.session.decide('abandon')
+      current.session.decide(what)
       if (ended) this.#settleInto(current.session)
-      return
+    } else if (what === 'abandon') {
+      current.session.abandon()
+      this.#state = 'handed-over'
+      this.#end('dropped')
     }
-    current.session.abandon()
-    this.#state = 'handed-over'
-    this.#end('dropped')
-  }
-
-  #takeStale(session: SourceSession): void {
-    const ended = this.#endSettling()
-    session.decide('take-stale')
-    if (ended) this.#settleInto(session)
   }
 
   /** False while the session itself still serves: it sees to the rest when it ends. */
@@ -343,7 +344,7 @@ export class GuestHost implements GuestHostPort {
     await session.settle(this.#settling.signal)
     if (this.#current !== current || this.#closed) return
     if (session.state !== 'released') this.#settleInto(session)
-    if (session.state === 'done') this.#end('handed-over')
+    if (session.state === 'done') await this.#leave()
   }
 
   /** Does something that needs the vCPUs to itself; meanwhile nothing else may pause, resume or move them. */
@@ -386,12 +387,6 @@ export class GuestHost implements GuestHostPort {
   #record(): OwnershipRecord {
     const empty = { migration: null, role: null, peer: null }
     return this.#store.read() ?? { version: 1, guest: this.#config.id, epoch: this.#epoch, state: 'owner', ...empty }
-  }
-
-  #watch(id: string): () => void {
-    return onMigrationEvent(id, (event) => {
-      if (event.type === 'progress') this.#progress = event.progress
-    })
   }
 
   #notRunning(what: string): GodwitError {

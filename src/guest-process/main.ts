@@ -6,7 +6,15 @@ import { join } from 'node:path'
 import { GodwitError } from '../errors.ts'
 import { onMigrationEvent } from '../events.ts'
 import { type GuestFile, readGuestFile, writeGuestFile, writeJsonFile } from './guest-file.ts'
-import type { GuestHostFactory, GuestHostPort, MigrateRequest, Resolution } from './host-port.ts'
+import type {
+  GuestEnd,
+  GuestHostFactory,
+  GuestHostPort,
+  GuestStatus,
+  MigrateRequest,
+  Reservation,
+  Resolution,
+} from './host-port.ts'
 import { quietEvents } from './quiet-events.ts'
 import { type RpcHandler, type RpcServer, serveRpc } from './rpc.ts'
 
@@ -15,9 +23,24 @@ function log(message: string): void {
   console.error(`${new Date().toISOString()} ${message}`)
 }
 
+/** The guest of this process: the one it was started for, and every one that took the memory of a kept copy over. */
+interface Resident {
+  host: Promise<GuestHostPort>
+  readonly directory: string
+  file: GuestFile
+  /** Called when another guest has come. */
+  onTaken: () => void
+}
+
+const commonOf = (directory: string, { programsDirectory, agentName }: GuestFile) => ({
+  directory,
+  programsDirectory,
+  agentName,
+})
+
 async function makeHost(directory: string, file: GuestFile): Promise<GuestHostPort> {
   const { GuestHost } = (await import(file.hostModule)) as { GuestHost: GuestHostFactory }
-  const common = { directory, programsDirectory: file.programsDirectory, agentName: file.agentName }
+  const common = commonOf(directory, file)
   if (file.role === 'run') return await GuestHost.create({ ...common, config: file.config })
   if (file.reservation === null || file.sourceAddress === null) {
     throw new GodwitError('data-dir-bad', 'guest.json of an incoming guest has no reservation')
@@ -25,14 +48,22 @@ async function makeHost(directory: string, file: GuestFile): Promise<GuestHostPo
   return await GuestHost.receive({ ...common, reservation: file.reservation, sourceAddress: file.sourceAddress })
 }
 
-function handlersOf(
-  hostReady: Promise<GuestHostPort>,
-  file: GuestFile,
-  flushEvents: () => void,
-  end: (why: string) => void,
-) {
+/** The kept copy of this process receives its guest again. Whoever finds the process later is told so by its file. */
+async function takeBack(resident: Resident, reservation: Reservation, sourceAddress: string): Promise<GuestStatus> {
+  const { directory, file } = resident
+  const copy = await resident.host
+  resident.host = copy.takeBack({ ...commonOf(directory, file), reservation, sourceAddress })
+  resident.host.catch(() => {})
+  const host = await resident.host
+  resident.file = { ...file, role: 'incoming', reservation, sourceAddress, pid: process.pid }
+  writeGuestFile(directory, resident.file)
+  resident.onTaken()
+  return host.status()
+}
+
+function handlersOf(resident: Resident, flushEvents: () => void, end: (why: string) => void) {
   let server: RpcServer | undefined
-  const host = async (): Promise<GuestHostPort> => await hostReady
+  const host = async (): Promise<GuestHostPort> => await resident.host
   const handlers: Record<string, RpcHandler> = {
     ready: async () => (await host()).status(),
     status: async () => (await host()).status(),
@@ -54,7 +85,7 @@ function handlersOf(
       const request = params as MigrateRequest
       const report = await (await host()).migrate(request)
       try {
-        writeJsonFile(join(file.reportsDirectory, `${report.id}.json`), report)
+        writeJsonFile(join(resident.file.reportsDirectory, `${report.id}.json`), report)
       } catch (error) {
         log(`the report cannot be kept: ${String(error)}`)
       }
@@ -62,6 +93,10 @@ function handlersOf(
       flushEvents()
       server?.broadcast({ type: 'report', migration: report.id, report })
       return report
+    },
+    takeBack: async (params) => {
+      const { reservation, sourceAddress } = params as { reservation: Reservation; sourceAddress: string }
+      return await takeBack(resident, reservation, sourceAddress)
     },
     stop: () => {
       setImmediate(() => end('stopped by the agent'))
@@ -81,30 +116,33 @@ async function main(directory: string): Promise<void> {
   // The agent's terminal sends its Ctrl-C to nobody else, but a service manager may ask every process to end.
   process.on('SIGINT', () => {})
   let ending = false
-  let host: GuestHostPort | undefined
   let server: RpcServer | undefined
   const end = async (why: string): Promise<void> => {
     if (ending) return
     ending = true
     log(why)
     const exit = setTimeout(() => process.exit(1), 3000)
-    await host?.close().catch((error: unknown) => log(`closing: ${String(error)}`))
+    await closeHost().catch((error: unknown) => log(`closing: ${String(error)}`))
     await server?.close()
     clearTimeout(exit)
     process.exit(0)
   }
   process.on('SIGTERM', () => void end('asked to end'))
 
-  const hostReady = makeHost(directory, file)
-  hostReady.catch(() => {})
+  const resident: Resident = { host: makeHost(directory, file), directory, file, onTaken: () => {} }
+  resident.host.catch(() => {})
+  let ready = false
+  // One that is still being made ends with the process.
+  const closeHost = async (): Promise<void> => (ready ? await (await resident.host).close() : undefined)
   const events = quietEvents((event) => server?.broadcast(event))
-  const { handlers, attach } = handlersOf(hostReady, file, events.flush, (why) => void end(why))
+  const { handlers, attach } = handlersOf(resident, events.flush, (why) => void end(why))
   server = await serveRpc(file.socketPath, handlers)
   attach(server)
   writeGuestFile(directory, { ...file, pid: process.pid })
   onMigrationEvent(null, events.take)
   try {
-    host = await hostReady
+    await resident.host
+    ready = true
   } catch (error) {
     // The agent's `ready` call is answered with this error first.
     log(`cannot start: ${(error as Error).message}`)
@@ -112,9 +150,25 @@ async function main(directory: string): Promise<void> {
     return
   }
   log(`guest ${file.config.name} is ready (${file.role}), process ${process.pid}`)
-  const how = await host.ended
+  const how = await leaving(resident, () => server?.broadcast({ type: 'kept' }))
   // The report of a hand-over is written and sent right after; give it its turn.
   setTimeout(() => void end(`the guest has left: ${how}`), 100)
+}
+
+/** How the last guest of this process ended; `onKept` is called when one leaves its memory behind as a copy. */
+async function leaving(resident: Resident, onKept: () => void): Promise<GuestEnd> {
+  for (;;) {
+    const taken = new Promise<void>((resolve) => {
+      resident.onTaken = resolve
+    })
+    const host = await resident.host
+    const how = await host.ended
+    if (how !== 'kept') return how
+    log('the guest has left; its memory stays as a copy')
+    onKept()
+    await taken
+    log('the guest comes back into its copy')
+  }
 }
 
 process.on('uncaughtException', (error) => {

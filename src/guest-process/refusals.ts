@@ -16,6 +16,11 @@ export const notLeaving = (guest: string): GodwitError =>
     hint: 'cancel at the source of the migration',
   })
 
+export const noCopy = (guest: string): GodwitError =>
+  new GodwitError('guest-not-running', `there is no copy of guest ${guest} here that could be used`, {
+    hint: 'the agent ends it and starts with empty memory',
+  })
+
 export const notPulling = (guest: string): GodwitError =>
   new GodwitError('guest-not-running', `guest ${guest} is not pulling its memory`, {
     hint: 'recover is for the destination of a post-copy or hybrid migration whose link was lost',

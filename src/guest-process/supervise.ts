@@ -10,7 +10,7 @@ import { GodwitError } from '../errors.ts'
 import { GUEST_START_TIMEOUT_MS, GUEST_STOP_TIMEOUT_MS } from '../limits.ts'
 import { workerUrl } from '../worker-url.ts'
 import { type GuestFile, readGuestFile, writeGuestFile } from './guest-file.ts'
-import type { GuestStatus } from './host-port.ts'
+import type { GuestStatus, Reservation } from './host-port.ts'
 import { RpcClient } from './rpc.ts'
 
 const LOG_FILE = 'guest.log'
@@ -76,7 +76,7 @@ export type GuestEventListener = (event: unknown) => void
 
 export class GuestProcess {
   readonly directory: string
-  readonly file: GuestFile
+  #file: GuestFile
   pid: number
   /** Why the process is gone, one sentence; null while it lives. */
   cause: string | null = null
@@ -90,7 +90,7 @@ export class GuestProcess {
 
   private constructor(directory: string, file: GuestFile, pid: number) {
     this.directory = directory
-    this.file = file
+    this.#file = file
     this.pid = pid
     this.exited = new Promise((resolve) => {
       this.#markExited = resolve
@@ -139,6 +139,11 @@ export class GuestProcess {
     return adopted
   }
 
+  /** How its guest came to be here. */
+  get file(): GuestFile {
+    return this.#file
+  }
+
   get alive(): boolean {
     return this.cause === null
   }
@@ -154,6 +159,14 @@ export class GuestProcess {
       await waitAtMost(this.exited, 500)
       throw this.cause === null ? coded : this.#gone()
     }
+  }
+
+  /** The kept copy of this process receives its guest again. Throws what the guest process could not do. */
+  async takeBack(reservation: Reservation, sourceAddress: string): Promise<GuestStatus> {
+    const offer = { reservation, sourceAddress }
+    const status = await this.call<GuestStatus>('takeBack', offer, GUEST_START_TIMEOUT_MS)
+    this.#file = { ...this.#file, role: 'incoming', ...offer }
+    return status
   }
 
   /** Asks the process to end, kills it when it does not, and waits until it is gone. */

@@ -9,6 +9,7 @@ import { type Progress, publish } from '../../src/events.ts'
 import type { GuestConfig } from '../../src/guest/config.ts'
 import type {
   CreateOptions,
+  GuestEnd,
   GuestHostPort,
   GuestState,
   GuestStatus,
@@ -37,14 +38,15 @@ const PULLING: Progress = {
 }
 
 export class GuestHost implements GuestHostPort {
-  readonly ended: Promise<'handed-over' | 'dropped'>
-  readonly #end: (how: 'handed-over' | 'dropped') => void
+  readonly ended: Promise<GuestEnd>
+  readonly #end: (how: GuestEnd) => void
   readonly #config: GuestConfig
   readonly #directory: string
   readonly #reservation: ReceiveOptions['reservation'] | null
   #state: GuestState
   #cancelled: ((error: GodwitError) => void) | null = null
   #migration: GuestStatus['migration'] = null
+  #keptSince: number | null = null
 
   private constructor(
     config: GuestConfig,
@@ -52,7 +54,7 @@ export class GuestHost implements GuestHostPort {
     state: GuestState,
     reservation: ReceiveOptions['reservation'] | null,
   ) {
-    const { promise, resolve } = Promise.withResolvers<'handed-over' | 'dropped'>()
+    const { promise, resolve } = Promise.withResolvers<GuestEnd>()
     this.ended = promise
     this.#end = resolve
     this.#config = config
@@ -100,7 +102,14 @@ export class GuestHost implements GuestHostPort {
       residentBytes: process.memoryUsage.rss(),
       pid: process.pid,
       migration: this.#migration,
+      ...(this.#keptSince === null ? {} : { keptSince: this.#keptSince }),
     }
+  }
+
+  /** With the option `spoilt` it never succeeds. */
+  async takeBack(options: ReceiveOptions): Promise<GuestHost> {
+    if (this.#config.options.spoilt === true) throw new GodwitError('internal', 'told to fail')
+    return await GuestHost.receive(options)
   }
 
   async migrate(request: MigrateRequest): Promise<MigrationReport> {
@@ -117,7 +126,12 @@ export class GuestHost implements GuestHostPort {
     this.#migration = null
     if (error === null) {
       this.#record('done', request.id)
-      this.#end('handed-over')
+      const keep = request.settings.keepCopy === true
+      if (keep) {
+        this.#state = 'kept'
+        this.#keptSince = Date.now()
+      }
+      this.#end(keep ? 'kept' : 'handed-over')
     }
     return {
       ...stubReport({

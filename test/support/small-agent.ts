@@ -23,6 +23,8 @@ export class SmallAgent {
   readonly #relays: Relay[] = []
   /** Breaks every HTTP connection, as if the host were dead. */
   mute = false
+  /** What a guest has left behind here: the next reservation that it fits begins with it. */
+  copy: GuestHost | null = null
   /** Refuses the next reservations with this, when set. */
   refusal: GodwitError | null = null
   readonly #server: Server
@@ -91,13 +93,12 @@ export class SmallAgent {
     }
     const directory = await mkdtemp(join(this.#directory, 'guest-'))
     this.directories.push(directory)
-    const host = await GuestHost.receive({
-      reservation,
-      sourceAddress: '127.0.0.1',
-      directory,
-      programsDirectory: this.#programsDirectory,
-      agentName: 'small',
-    })
+    const common = { directory, programsDirectory: this.#programsDirectory, agentName: 'small' }
+    const options = { ...common, reservation, sourceAddress: '127.0.0.1' }
+    const { copy } = this
+    this.copy = null
+    const taken = await copy?.takeBack(options).catch(() => null)
+    const host = taken ?? (await GuestHost.receive(options))
     this.arrivals.push(host)
   }
 }
