@@ -22,7 +22,7 @@ import { Departures } from './departures.ts'
 import { type AgentEvent, EventHub } from './event-hub.ts'
 import { type GuestEntry, GuestTable } from './guest-table.ts'
 import { requireProgram } from './programs.ts'
-import type { AgentInfo, GuestView, MigrationView, StartRequest } from './schemas.ts'
+import type { AgentInfo, CopyView, GuestView, MigrationView, StartRequest } from './schemas.ts'
 import { reservedSchema, startSchema } from './schemas.ts'
 
 /** A destination that is asked whether it would take a guest answers within this. */
@@ -36,6 +36,8 @@ const MAX_NAME_CHARACTERS = 255
 export interface AgentOptions {
   readonly dataDirectory: string
   readonly name?: string | undefined
+  /** Bytes of memory that guests may leave behind as copies; half of the memory limit when not given, 0: none. */
+  readonly copyMemory?: number | undefined
   /** Bytes of guest memory; nine tenths of the host's when not given. */
   readonly memoryLimit?: number | undefined
   readonly programsDirectory?: string | null | undefined
@@ -58,6 +60,7 @@ export class Agent {
   readonly #guests: GuestTable
   readonly #departures: Departures
   readonly #memoryLimit: number
+  readonly #copyQuota: number
   readonly #programs: Programs
   /** Where the HTTP API answers; http.ts sets it before the first request. */
   address: AgentAddress = { host: '127.0.0.1', port: 0 }
@@ -72,6 +75,7 @@ export class Agent {
     }
     const hostBytes = Math.min(totalmem(), process.constrainedMemory() || totalmem())
     this.#memoryLimit = options.memoryLimit ?? Math.floor(hostBytes * 0.9)
+    this.#copyQuota = options.copyMemory ?? Math.floor(this.#memoryLimit / 2)
     const programsDirectory = options.programsDirectory == null ? null : resolve(options.programsDirectory)
     this.#programs = programSource(programsDirectory)
     this.#data = DataDirectory.open(options.dataDirectory)
@@ -81,6 +85,7 @@ export class Agent {
       programsDirectory,
       hostModule: options.hostModule ?? hostModuleUrl(),
       memoryLimit: this.#memoryLimit,
+      copyQuota: this.#copyQuota,
       onEvent: (entry, event) => this.#onGuestEvent(entry, event as AgentEvent),
       onChange: (entry, what) => this.events.publish({ type: 'guest', guest: entry.config.name, what }),
     })
@@ -111,6 +116,7 @@ export class Agent {
       pid: process.pid,
       address: addressText(this.address),
       memory: { limit: this.#memoryLimit, used: this.#guests.usedBytes },
+      copies: { limit: this.#copyQuota, used: this.#guests.copies.bytes, count: this.#guests.copies.list().length },
       residentBytes: process.memoryUsage.rss(),
       bandwidth: this.#options.bandwidth ?? null,
       guests: this.#guests.list().length,
@@ -147,7 +153,22 @@ export class Agent {
     return await this.#view(await this.#guests.start(config))
   }
 
+  /** Copies that guests left behind, the oldest first. */
+  listCopies(): CopyView[] {
+    return this.#guests.copies.list().map(({ config, process, status }) => ({
+      name: config.name,
+      id: config.id,
+      memoryBytes: config.memoryBytes,
+      epoch: status?.epoch ?? 0,
+      keptSince: status?.keptSince ?? 0,
+      pid: process.pid,
+    }))
+  }
+
+  /** Ends a guest; of one that has left its memory behind, the copy. Throws `no-such-guest`, `guest-busy`. */
   async stop(name: string, force: boolean): Promise<void> {
+    const copy = this.#guests.has(name) ? undefined : this.#guests.copies.byName(name)
+    if (copy !== undefined) return await this.#guests.copies.end(copy.config.id)
     const entry = this.#guests.byName(name)
     await this.#guests.stop(entry, force)
     this.events.publish({ type: 'guest', guest: name, what: 'stopped' })
@@ -344,11 +365,18 @@ export class Agent {
     return viewOf(await this.#guests.statusOf(entry))
   }
 
+  /** What it says last of the guest tells which reservations the copy fits. */
+  async #keep(entry: GuestEntry): Promise<void> {
+    await this.#guests.refresh(entry).catch(() => {})
+    if (entry.status?.state === 'kept') this.#guests.keep(entry)
+  }
+
   #onGuestEvent(entry: GuestEntry, event: AgentEvent): void {
     const { migration } = event
     if (event.type === 'report' && migration !== undefined) {
       return this.#departures.ended(migration, event.report as MigrationReport)
     }
+    if (event.type === 'kept') return void this.#keep(entry)
     if (event.type === 'progress' && migration !== undefined) {
       this.#departures.noteProgress(migration, event.progress as Record<string, unknown>)
     }

@@ -3,17 +3,13 @@
 
 import { GodwitError } from '../errors.ts'
 import type { GuestConfig } from '../guest/config.ts'
-import { type GuestFile, readGuestFile, socketPathFor } from '../guest-process/guest-file.ts'
+import { type GuestFile, socketPathFor } from '../guest-process/guest-file.ts'
 import type { GuestStatus, Reservation, Resolution } from '../guest-process/host-port.ts'
 import { GuestProcess } from '../guest-process/supervise.ts'
-import {
-  type OwnershipRecord,
-  readRecord,
-  type Verdict,
-  verdictForDead,
-  writeRecord,
-} from '../migration/ownership-record.ts'
+import { type Verdict, verdictForDead, writeRecord } from '../migration/ownership-record.ts'
 import type { DataDirectory } from './data-directory.ts'
+import { deadStatus, isLost, safeRecord, silentStatus } from './dead-guest.ts'
+import { KeptCopies } from './kept-copies.ts'
 
 export interface GuestEntry {
   readonly config: GuestConfig
@@ -33,31 +29,39 @@ export interface GuestTableOptions {
   /** URL of the module with GuestHost. */
   readonly hostModule: string
   readonly memoryLimit: number
+  /** Most bytes of memory in copies that guests left behind. */
+  readonly copyQuota: number
   readonly onEvent: (entry: GuestEntry, event: unknown) => void
   readonly onChange: (entry: GuestEntry, what: string) => void
 }
 
 /** A guest that has just left is gone from its host within this. */
 const LEAVING_MS = 5000
+const LEAVING_POLL_MS = 20
 /** `resolve` asks the other host first, which may take its time to be silent. */
 const RESOLVE_TIMEOUT_MS = 15_000
 
 export class GuestTable {
   readonly #options: GuestTableOptions
   readonly #entries = new Map<string, GuestEntry>()
+  /** What guests left behind: no guests, and their memory is there for guests that need it. */
+  readonly copies: KeptCopies
   /** Guests being started: they count for names and memory already. */
   readonly #starting = new Map<string, GuestConfig>()
-  readonly #spawning = new Set<Promise<GuestEntry>>()
+  readonly #spawning = new Set<Promise<unknown>>()
   #closed = false
 
   constructor(options: GuestTableOptions) {
     this.#options = options
+    const { data, copyQuota: quota, onChange } = options
+    this.copies = new KeptCopies({ data, quota, onChange })
   }
 
   /** Finds the guests that an earlier agent left running. Returns the ones that live. */
   async adopt(): Promise<GuestEntry[]> {
     const { data } = this.#options
     const found: GuestEntry[] = []
+    const kept: GuestEntry[] = []
     for (const directory of data.guestDirectories()) {
       let entry: GuestEntry | null = null
       const process = await GuestProcess.adopt(directory, (event) => {
@@ -66,12 +70,14 @@ export class GuestTable {
       if (process === null) continue
       entry = { config: process.file.config, process, status: null, stopping: false, abandoned: false }
       this.#entries.set(entry.config.id, entry)
-      if (process.alive) {
-        await this.refresh(entry).catch(() => {})
-        found.push(entry)
-      }
       this.#watch(entry)
+      if (!process.alive) continue
+      await this.refresh(entry).catch(() => {})
+      if (entry.status?.state === 'kept') kept.push(entry)
+      else found.push(entry)
     }
+    kept.sort((a, b) => (a.status?.keptSince ?? 0) - (b.status?.keptSince ?? 0))
+    for (const entry of kept) this.keep(entry)
     return found
   }
 
@@ -82,6 +88,10 @@ export class GuestTable {
 
   list(): GuestEntry[] {
     return [...this.#entries.values()]
+  }
+
+  has(name: string): boolean {
+    return this.list().some(({ config }) => config.name === name || config.id === name)
   }
 
   /** Throws `no-such-guest`. */
@@ -126,9 +136,20 @@ export class GuestTable {
     return await this.#spawn(config, { role: 'run', reservation: null, sourceAddress: null })
   }
 
-  /** Makes room for a guest that comes from elsewhere. */
+  /** The guest has left, and its memory stays: it is a copy from now on, and no guest. */
+  keep(entry: GuestEntry): void {
+    if (this.#entries.get(entry.config.id) !== entry) return
+    const record = safeRecord(entry)
+    if (record !== null) this.#options.data.keepRecord(record)
+    this.#entries.delete(entry.config.id)
+    this.copies.add(entry)
+  }
+
+  /** Makes room for a guest that comes from elsewhere, or gives it the copy that it has left here. */
   async receive(reservation: Reservation, sourceAddress: string): Promise<GuestEntry> {
     await this.awaitLeaving(reservation.guest.id)
+    const back = await this.#tracked(() => this.#takeBack(reservation, sourceAddress))
+    if (back !== null) return back
     return await this.#spawn(reservation.guest, { role: 'incoming', reservation, sourceAddress })
   }
 
@@ -137,10 +158,42 @@ export class GuestTable {
     const entry = this.#entries.get(id)
     if (entry === undefined) return
     const status = entry.process.alive ? await this.refresh(entry).catch(() => null) : null
+    if (status?.state === 'kept') return this.keep(entry)
     const leaving = status === null || status.state === 'handed-over' || status.state === 'stopping'
     if (!leaving) return
-    await Promise.race([entry.process.exited, new Promise((resolve) => setTimeout(resolve, LEAVING_MS).unref())])
+    const late = new Promise((resolve) => setTimeout(resolve, LEAVING_MS).unref())
+    await Promise.race([entry.process.exited, this.#kept(entry), late])
     await new Promise((resolve) => setImmediate(resolve))
+  }
+
+  /** Resolves when a guest that is on its way out has become a copy; it may never do. */
+  async #kept(entry: GuestEntry): Promise<void> {
+    while (entry.process.alive && this.#entries.get(entry.config.id) === entry) {
+      await new Promise((resolve) => setTimeout(resolve, LEAVING_POLL_MS).unref())
+    }
+  }
+
+  /** Null: there is no copy of this guest that could be used, and nothing is left of one that could not. */
+  async #takeBack(reservation: Reservation, sourceAddress: string): Promise<GuestEntry | null> {
+    const { guest } = reservation
+    this.admit(guest)
+    this.#starting.set(guest.id, guest)
+    try {
+      const entry = await this.copies.take(reservation)
+      if (entry === null) return null
+      try {
+        entry.status = await entry.process.takeBack(reservation, sourceAddress)
+      } catch {
+        // A copy is worth no failure: the guest is received without it.
+        await this.copies.discard(entry)
+        return null
+      }
+      this.#entries.set(guest.id, entry)
+      this.#options.onChange(entry, 'incoming')
+      return entry
+    } finally {
+      this.#starting.delete(guest.id)
+    }
   }
 
   /** Spawns that are under way are known, so that an agent that ends leaves none behind unseen. */
@@ -148,8 +201,12 @@ export class GuestTable {
     config: GuestConfig,
     how: Pick<GuestFile, 'role' | 'reservation' | 'sourceAddress'>,
   ): Promise<GuestEntry> {
+    return await this.#tracked(() => this.#spawnProcess(config, how))
+  }
+
+  async #tracked<T>(begin: () => Promise<T>): Promise<T> {
     if (this.#closed) throw new GodwitError('unreachable', `agent ${this.#options.agentName} is ending`)
-    const spawning = this.#spawnProcess(config, how)
+    const spawning = begin()
     this.#spawning.add(spawning)
     try {
       return await spawning
@@ -167,6 +224,8 @@ export class GuestTable {
     const directory = data.guestDirectory(config.id)
     this.#starting.set(config.id, config)
     try {
+      await this.copies.end(config.id)
+      await this.copies.shrinkTo(this.#options.memoryLimit - this.usedBytes)
       const file: GuestFile = {
         version: 1,
         ...how,
@@ -290,6 +349,7 @@ export class GuestTable {
     this.#closed = true
     await Promise.allSettled(this.#spawning)
     const living = this.list().filter(({ process }) => process.alive)
+    await this.copies.close(stopGuests)
     if (stopGuests) await Promise.all(living.map((entry) => this.stop(entry, true)))
     else for (const { process } of living) process.release()
   }
@@ -321,44 +381,3 @@ export class GuestTable {
 }
 
 const mebibytes = (bytes: number): string => `${Math.floor(bytes / 1024 / 1024)} MiB`
-
-function safeRecord(entry: GuestEntry): OwnershipRecord | null {
-  try {
-    return readRecord(entry.process.directory)
-  } catch {
-    return null
-  }
-}
-
-function silentStatus(last: GuestStatus, { code, message }: GodwitError): GuestStatus {
-  return { ...last, stepsPerSecond: 0, crash: { code, message, hint: 'its process lives: see its log, or end it' } }
-}
-
-/** R22: the process died while part of the memory was at the other host, and took the rest along. */
-const isLost = (record: OwnershipRecord | null): boolean =>
-  record?.state === 'lost' || (record?.state === 'owner' && record.role === 'destination' && record.pull === true)
-
-function deadStatus(entry: GuestEntry, error: GodwitError): GuestStatus {
-  const last = entry.status
-  const record = safeRecord(entry)
-  const lost = isLost(record)
-  const { code, message, hint } = lost ? lostError(entry, error) : error
-  return {
-    config: entry.config,
-    state: lost ? 'lost' : 'crashed',
-    owner: 'here',
-    epoch: last?.epoch ?? record?.epoch ?? 0,
-    steps: last?.steps ?? [],
-    stepsPerSecond: 0,
-    residentBytes: 0,
-    pid: readGuestFile(entry.process.directory)?.pid ?? entry.process.pid,
-    migration: null,
-    crash: { code, message, ...(hint === undefined ? {} : { hint }) },
-  }
-}
-
-function lostError({ config }: GuestEntry, { message }: GodwitError): GodwitError {
-  return new GodwitError('lost', `${message}; part of its memory was still at the other host`, {
-    hint: `give it up: godwit resolve ${config.name} --abandon; or take it back at its source: --take-stale`,
-  })
-}

@@ -14,6 +14,7 @@ import { eventStream } from './event-stream.ts'
 import {
   agentSchema,
   checkSchema,
+  copySchema,
   errorSchema,
   guestSchema,
   logsSchema,
@@ -163,6 +164,14 @@ function guestRoutes(app: OpenAPIHono<Environment>, agent: Agent): void {
       responses: { 200: json(z.array(guestSchema), 'all guests of this agent'), ...failure },
     }),
     async (context) => context.json(await agent.listGuests(), 200),
+  )
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/copies',
+      responses: { 200: json(z.array(copySchema), 'copies that guests left behind, the oldest first'), ...failure },
+    }),
+    (context) => context.json(agent.listCopies(), 200),
   )
   app.openapi(
     createRoute({

@@ -28,6 +28,9 @@ export const agentSchema = z.object({
   pid: z.int(),
   address: z.string(),
   memory: z.object({ limit: z.number(), used: z.number() }).describe('bytes of guest memory'),
+  copies: z
+    .object({ limit: z.number(), used: z.number(), count: z.int() })
+    .describe('memory that guests left behind here: bytes, and of how many'),
   residentBytes: z.number(),
   bandwidth: z.number().nullable().describe('budget of all outgoing migrations, bytes per second'),
   guests: z.int(),
@@ -62,6 +65,7 @@ export const guestSchema = z.object({
   stepsPerSecond: z.number(),
   residentBytes: z.number(),
   pid: z.number(),
+  keptSince: z.number().optional(),
   migration: z
     .object({
       id: z.string(),
@@ -74,6 +78,17 @@ export const guestSchema = z.object({
   crash: z.object({ code: z.string(), message: z.string(), hint: z.string().optional() }).optional(),
 })
 export type GuestView = z.output<typeof guestSchema>
+
+/** Memory that a guest left behind here; it cannot run. */
+export const copySchema = z.object({
+  name: z.string(),
+  id: z.string(),
+  memoryBytes: z.number(),
+  epoch: z.number().describe('of the guest when it left'),
+  keptSince: z.number().describe('ms since 1970'),
+  pid: z.number(),
+})
+export type CopyView = z.output<typeof copySchema>
 
 export const migrateSchema = z.strictObject({
   to: z.strictObject({ host: z.string().min(1).max(255), port }),

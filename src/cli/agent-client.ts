@@ -2,7 +2,7 @@
 // own schemas. Every command and the demo talk to agents through this class only.
 
 import { addressText, AgentClient as Connection, parseAddress } from '../agent/client.ts'
-import type { AgentInfo, GuestView, MigrateBody, MigrationView, StartRequest } from '../agent/schemas.ts'
+import type { AgentInfo, CopyView, GuestView, MigrateBody, MigrationView, StartRequest } from '../agent/schemas.ts'
 import type { MigrationEvent } from '../events.ts'
 import type { Resolution } from '../guest-process/host-port.ts'
 import type { MigrationReport } from '../migration/report.ts'
@@ -32,6 +32,11 @@ export class AgentClient {
 
   guests(): Promise<GuestView[]> {
     return this.#call('GET', '/v1/guests')
+  }
+
+  /** Memory that guests left behind there. */
+  copies(): Promise<CopyView[]> {
+    return this.#call('GET', '/v1/copies')
   }
 
   guest(name: string): Promise<GuestView> {

@@ -92,6 +92,7 @@ const MOVING: OptionTable = {
     help: 'digest and audit; full hashes all memory during the pause',
   },
   'no-verify': { type: 'flag', help: 'neither digest nor audit' },
+  'keep-copy': { type: 'flag', help: 'the source keeps the memory, so that migrating back sends only what changed' },
 }
 
 const GUEST: OptionTable = {
@@ -152,6 +153,10 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       'data-dir': { type: 'text', placeholder: 'DIR', help: 'where guests, reports and records are kept' },
       name: { type: 'text', placeholder: 'NAME', help: "the agent's name in reports; default: the host's name" },
       'memory-limit': { type: 'bytes', help: 'most memory all guests here may have together' },
+      'copy-memory': {
+        type: 'bytes',
+        help: 'most memory in copies that guests leave behind (--keep-copy); default: half of the limit; 0: none',
+      },
       programs: { type: 'text', placeholder: 'DIR', help: "directory of users' own programs" },
       insecure: { type: 'flag', help: 'allow to listen beyond loopback, without transport security' },
       bandwidth: { type: 'rate', default: 'none', help: 'budget of all outgoing migrations together' },
@@ -283,7 +288,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     load: () => import('./commands/resolve.ts'),
   },
   stop: {
-    summary: 'end a guest; its memory is gone',
+    summary: 'end a guest, or the copy that one left behind; its memory is gone',
     operands: ['GUEST'],
     options: { force: { type: 'flag', help: 'even while the other host of a migration has a say in it' }, ...COMMON },
     load: () => import('./commands/stop.ts'),

@@ -36,6 +36,7 @@ export function settingsOf(args: Arguments): MigrationOptions {
     stop: args.text('stop') as MigrationOptions['stop'],
     pushOrder: args.text('push-order') as MigrationOptions['pushOrder'],
     verify: args.flag('no-verify') ? 'none' : (args.text('verify') as MigrationOptions['verify']),
+    keepCopy: args.flag('keep-copy'),
     timeout: args.number('timeout') ?? null,
     switchoverTimeout: args.number('switchover-timeout') ?? null,
     advertise: args.text('advertise') ?? null,

@@ -114,6 +114,7 @@ const words = (camelCase: string): string => camelCase.replaceAll(/[A-Z]/g, (let
 
 function byteLines({ bytes, pages, guest }: MigrationReport): string[] {
   const share = guest.memoryBytes === 0 ? 0 : bytes.sent / guest.memoryBytes
+  const kept = pages.encodings.kept?.pages ?? 0
   const lines = [
     row(
       'network',
@@ -126,8 +127,11 @@ function byteLines({ bytes, pages, guest }: MigrationReport): string[] {
   if (pages.free > 0) texts.push(`${formatCount(pages.free)} free and not sent`)
   if (pages.skipped > 0) texts.push(`${formatCount(pages.skipped)} left out because they were dirty again`)
   lines.push(row('pages', texts.join('; ')))
+  if (kept > 0) lines.push(row('kept copy', `${shareText(kept / pages.total)} of the pages were there already`))
   return lines
 }
+
+const shareText = (share: number): string => `${(100 * share).toFixed(share < 0.1 || share > 0.99 ? 1 : 0)} %`
 
 function roundLines({ rounds }: MigrationReport): string[] {
   const head = ['round', 'dirty', 'sent', 'bytes', 'time', 'rate', 'decision']

@@ -19,6 +19,7 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
     dataDirectory: args.text('data-dir') ?? defaultDataDirectory(),
     name: args.text('name'),
     memoryLimit: args.number('memory-limit'),
+    copyMemory: args.number('copy-memory'),
     programsDirectory: args.text('programs') ?? null,
     bandwidth: args.number('bandwidth') ?? null,
     maxMigrations: args.number('migrations'),

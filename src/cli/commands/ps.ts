@@ -1,7 +1,7 @@
-// `godwit ps`: the guests of an agent, a line each.
+// `godwit ps`: the guests of an agent, a line each, and the copies that guests left behind there.
 
 import type { GuestView } from '../../agent/schemas.ts'
-import { formatBytes, formatCount } from '../../quantities.ts'
+import { formatBytes, formatCount, formatMs } from '../../quantities.ts'
 import type { Arguments } from '../arguments.ts'
 import { agentOf } from '../moving.ts'
 import { lostHint, missingPagesOf, pausedHint } from '../pull-view.ts'
@@ -9,15 +9,21 @@ import type { Terminal } from '../terminal.ts'
 
 export async function run(args: Arguments, terminal: Terminal): Promise<number> {
   const client = agentOf(args)
-  const guests = await client.guests()
+  const [guests, copies] = await Promise.all([client.guests(), client.copies()])
   if (args.flag('json')) {
-    terminal.out(JSON.stringify({ guests }))
+    terminal.out(JSON.stringify({ guests, copies }))
     return 0
   }
-  if (guests.length === 0) {
-    terminal.out(`no guests at ${client.url}; start one with: godwit start --name NAME`)
-    return 0
+  if (guests.length === 0) terminal.out(`no guests at ${client.url}; start one with: godwit start --name NAME`)
+  else listGuests(guests, terminal)
+  for (const { name, memoryBytes, keptSince } of copies) {
+    const [size, age] = [formatBytes(memoryBytes), formatMs(Math.max(0, Date.now() - keptSince))]
+    terminal.out(`copy of ${name}: ${size}, left behind ${age} ago for its return; to end it: godwit stop ${name}`)
   }
+  return 0
+}
+
+function listGuests(guests: readonly GuestView[], terminal: Terminal): void {
   const rows = guests.map((guest) => [
     guest.config.name,
     guest.state,
@@ -46,7 +52,6 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
     }
     if (guest.state === 'lost') terminal.out(`guest ${name} is lost\n  hint: ${lostHint(name)}`)
   }
-  return 0
 }
 
 function migrationText(guest: GuestView): string {

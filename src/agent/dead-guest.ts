@@ -1,0 +1,52 @@
+// What is still known of a guest whose process does not answer: by what it said last, and by its ownership record. Called by
+// guest-table.ts.
+
+import { GodwitError } from '../errors.ts'
+import { readGuestFile } from '../guest-process/guest-file.ts'
+import type { GuestStatus } from '../guest-process/host-port.ts'
+import { type OwnershipRecord, readRecord } from '../migration/ownership-record.ts'
+import type { GuestEntry } from './guest-table.ts'
+
+/** The guest's record; null when there is none that can be read. */
+export function safeRecord(entry: GuestEntry): OwnershipRecord | null {
+  try {
+    return readRecord(entry.process.directory)
+  } catch {
+    return null
+  }
+}
+
+/** The status of a guest whose process lives and does not answer. */
+export function silentStatus(last: GuestStatus, { code, message }: GodwitError): GuestStatus {
+  return { ...last, stepsPerSecond: 0, crash: { code, message, hint: 'its process lives: see its log, or end it' } }
+}
+
+/** R22: the process died while part of the memory was at the other host, and took the rest along. */
+export const isLost = (record: OwnershipRecord | null): boolean =>
+  record?.state === 'lost' || (record?.state === 'owner' && record.role === 'destination' && record.pull === true)
+
+/** The status of a guest whose process is gone, by its record. */
+export function deadStatus(entry: GuestEntry, error: GodwitError): GuestStatus {
+  const last = entry.status
+  const record = safeRecord(entry)
+  const lost = isLost(record)
+  const { code, message, hint } = lost ? lostError(entry, error) : error
+  return {
+    config: entry.config,
+    state: lost ? 'lost' : 'crashed',
+    owner: 'here',
+    epoch: last?.epoch ?? record?.epoch ?? 0,
+    steps: last?.steps ?? [],
+    stepsPerSecond: 0,
+    residentBytes: 0,
+    pid: readGuestFile(entry.process.directory)?.pid ?? entry.process.pid,
+    migration: null,
+    crash: { code, message, ...(hint === undefined ? {} : { hint }) },
+  }
+}
+
+function lostError({ config }: GuestEntry, { message }: GodwitError): GodwitError {
+  return new GodwitError('lost', `${message}; part of its memory was still at the other host`, {
+    hint: `give it up: godwit resolve ${config.name} --abandon; or take it back at its source: --take-stale`,
+  })
+}
