@@ -67,7 +67,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   (bytes, dice) => {
     bytes.splice(
-      at(bytes, dice),
+      between(bytes, dice),
       0,
       ...Array<number>(1 + dice.below(dice.of([8, 64, 400]))).fill(dice.of([0, 255, dice.below(256)])),
     )
