@@ -24,6 +24,7 @@ const contextOf = (memory: GuestMemory): EncodingContext => ({
   memory,
   kernels: loadKernels(memory),
   area: memory.layout.codecs + CODEC_AREA.bytes,
+  session: { seed: 0n, missing: () => {} },
 })
 
 export interface Run {

@@ -1,8 +1,14 @@
 // What can be fuzzed, by name. A new encoding needs one line here.
 
+import { createReferenceWriter, dedup } from '../../src/encoding/dedup.ts'
+import { delta } from '../../src/encoding/delta.ts'
+import { createFillEncoder, fill } from '../../src/encoding/fill.ts'
 import { createLz4Encoder, lz4 } from '../../src/encoding/lz4.ts'
 import { LZ4_KERNEL } from '../../src/encoding/lz4-backend.ts'
+import { createPackedEncoder, packed } from '../../src/encoding/packed.ts'
+import { createPatternEncoder, pattern } from '../../src/encoding/pattern.ts'
 import { raw } from '../../src/encoding/raw.ts'
+import { createSparseEncoder, sparse } from '../../src/encoding/sparse.ts'
 import { zero } from '../../src/encoding/zero.ts'
 import { GodwitError } from '../../src/errors.ts'
 import { GuestMemory } from '../../src/guest/memory.ts'
@@ -11,7 +17,7 @@ import { createLz4Twin } from '../../src/kernels/lz4-twin.ts'
 import { GROUP_PAGES, PAGE_BYTES, READ_BYTES } from '../../src/limits.ts'
 import { atTheEnd, guarded } from '../kernels/lz4-fixture.ts'
 import { feed, framesOf, guestOf, readerFor } from '../wire/streams.ts'
-import { decoderTarget, payloadSeeds } from './decoder-target.ts'
+import { decoderTarget, pageSeeds, payloadSeeds } from './decoder-target.ts'
 import type { FuzzTarget } from './loop.ts'
 
 export const TARGETS: Readonly<Record<string, () => FuzzTarget>> = {
@@ -20,6 +26,17 @@ export const TARGETS: Readonly<Record<string, () => FuzzTarget>> = {
     decoderTarget(
       raw,
       payloadSeeds(({ memory }, from, to) => memory.controlBytes.copyWithin(to, from, from + PAGE_BYTES) && PAGE_BYTES),
+    ),
+  fill: () => decoderTarget(fill, pageSeeds(createFillEncoder)),
+  sparse: () => decoderTarget(sparse, pageSeeds(createSparseEncoder)),
+  pattern: () => decoderTarget(pattern, pageSeeds(createPatternEncoder)),
+  packed: () => decoderTarget(packed, pageSeeds(createPackedEncoder)),
+  // A record against zeros is a delta like any other.
+  delta: () => decoderTarget(delta, pageSeeds(createSparseEncoder)),
+  dedup: () =>
+    decoderTarget(
+      dedup,
+      payloadSeeds((context, from, to) => createReferenceWriter(context, 0n)(from, 3, to)),
     ),
   lz4: () => decoderTarget(lz4, [...lz4Seeds(1), ...lz4Seeds(GROUP_PAGES)]),
   'lz4-block': lz4Blocks,
