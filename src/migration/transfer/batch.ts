@@ -52,6 +52,8 @@ export interface BatchOrder {
   readonly hash: boolean
   /** False: no page may refer to another (default true). */
   readonly refer?: boolean
+  /** The guest stands still and waits for this batch. */
+  readonly final?: boolean
 }
 
 export interface BatchSenderOptions {
@@ -119,13 +121,15 @@ export class BatchSender {
     const { layout, controlBytes } = this.#memory
     const [list, classes] = [this.#block + THREAD_BLOCK.list, this.#block + THREAD_BLOCK.classes]
     const digest = this.#block + THREAD_BLOCK.digest
-    const { round, hash, refer = true } = order
+    const { round, hash, refer = true, final = false } = order
     // R13: hashes of live pages feed the digest only; a page that changes from here on is marked and sent again.
     const zeroPages = this.#kernels.scan(list, count, classes, layout.hashes, digest, hash ? 1 : 0)
     if (!this.#elideZero) controlBytes.fill(PAGE_CLASS.raw, classes, classes + count)
     const payload = this.#staging + slot * HALF_BYTES + PAYLOAD_OFFSET
     const runs = this.#runs
-    if (this.#encode({ list, classes, count, round, refer: refer && hash }, payload)) {
+    const input = { list, classes, count, round, refer: refer && hash }
+    // Nothing is learnt while the guest waits, unless there was no other time for it.
+    if (this.#encode(input, payload, !final || round === 0)) {
       return { buffers: [this.#layOut(payload, round)], bytes: this.#frameBytes, pages: count, zeroPages }
     }
     buildRuns(runs, this.#memory, list, classes, count)
@@ -145,10 +149,10 @@ export class BatchSender {
   }
 
   /** Lets the encoder fill run table and payload; false: the batch travels as it is. */
-  #encode(input: BatchInput, payload: number): boolean {
+  #encode(input: BatchInput, payload: number, mayLearn: boolean): boolean {
     if (this.#encoding === null) return false
     const { policy, encoder } = this.#encoding
-    const codecs = policy.toSample()
+    const codecs = mayLearn ? policy.toSample() : []
     if (codecs.length > 0) encoder.sample(input, codecs, payload)
     if (policy.encodes()) {
       encoder.encode(this.#runs, input, payload, this.#note)
