@@ -23,7 +23,8 @@ function createDecoder({ memory, area, session }: EncodingContext): RunDecoder {
   const kernel = createReferenceKernel(memory, session.seed)
   const { controlBytes, layout } = memory
   const view = new DataView(controlBytes.buffer)
-  const scratch = area + CODEC_AREA.group
+  // Not the group area: there the pages of an lz4 block may wait for their runs.
+  const scratch = area + CODEC_AREA.copies
   return {
     decodeRun(firstPage, count, from) {
       assertRun(memory, firstPage, count)

@@ -6,7 +6,7 @@ import { GodwitError } from '../errors.ts'
 import { publish } from '../events.ts'
 import { addBitmap, countBits } from '../guest/page-set.ts'
 import { resetDigest } from '../kernels/kernels.ts'
-import { abortOf } from '../wire/messages.ts'
+import { abortOf, type MessageOf } from '../wire/messages.ts'
 import type { SourceState } from './commit-machine.ts'
 import { CommitWait, reportLoss } from './commit-wait.ts'
 import { freeze } from './freeze.ts'
@@ -171,18 +171,27 @@ export class SourceSession {
       hashing: world.settings.verify === 'digest',
       copy,
       slowestHandshakeMs: 0,
-      placed: async (round) => {
-        const placed = await inbox.next('placed', (message) => message.round === round)
-        // R12: what could not be made from a reference is dirty again.
-        if (placed.missing !== null) addBitmap(world.memory, world.memory.layout.dirty, placed.missing)
-        return placed
-      },
+      placed: (round) => this.#placed(inbox, round),
       orInterrupt: (promise) => this.#orInterrupt(promise),
       fixedMs: () => context.slowestHandshakeMs + 3 * control.roundTripMs + 1,
       stopRequested: () => this.#stopRequested,
       watchProgress: (begin) => watchRound(context, begin),
     }
     return context
+  }
+
+  /** R12: what could not be made from a reference is dirty again. */
+  #placed(inbox: Inbox, round: number): Promise<MessageOf<'placed'>> {
+    const { memory } = this.#world
+    const placed = inbox
+      .next('placed', (message) => message.round === round)
+      .then((message) => {
+        if (message.missing !== null) addBitmap(memory, memory.layout.dirty, message.missing)
+        return message
+      })
+    // Whoever asked may have given up by then.
+    placed.catch(() => {})
+    return placed
   }
 
   async #iterate(

@@ -57,6 +57,8 @@ export interface BatchOrder {
   readonly refer?: boolean
   /** The hashes of the destination's stale copy are here: what is the same there does not travel (default false). */
   readonly copy?: boolean
+  /** The guest stands still and waits for this batch. */
+  readonly final?: boolean
 }
 
 export interface BatchSenderOptions {
@@ -130,7 +132,7 @@ export class BatchSender {
     const { layout } = this.#memory
     const [list, classes] = [this.#block + THREAD_BLOCK.list, this.#block + THREAD_BLOCK.classes]
     const digest = this.#block + THREAD_BLOCK.digest
-    const { round, hash, refer = true, copy = false } = order
+    const { round, hash, refer = true, copy = false, final = false } = order
     // R13: hashes of live pages feed the digest only; a page that changes from here on is marked and sent again.
     this.#kernels.scan(list, selected, classes, layout.hashes, digest, hash ? 1 : 0)
     const count = copy ? this.#leaveOut(list, classes, selected) : selected
@@ -138,9 +140,9 @@ export class BatchSender {
     if (!this.#elideZero) this.#takeAsRaw(list, classes, count)
     const payload = this.#staging + slot * HALF_BYTES + PAYLOAD_OFFSET
     const runs = this.#runs
-    if (this.#encode({ list, classes, count, round, refer: refer && hash }, payload)) {
-      return this.#batch([this.#layOut(payload, round)], count)
-    }
+    const input = { list, classes, count, round, refer: refer && hash }
+    // Nothing is learnt while the guest waits, unless there was no other time for it.
+    if (this.#encode(input, payload, !final || round === 0)) return this.#batch([this.#layOut(payload, round)], count)
     buildRuns(runs, this.#memory, list, classes, count)
     this.tally.add(zero.id, runs.zeroPages, 0, 0)
     this.tally.add(raw.id, runs.rawPages, runs.totalPayloadBytes, 0)
@@ -183,10 +185,10 @@ export class BatchSender {
   }
 
   /** Lets the encoder fill run table and payload; false: the batch travels as it is. */
-  #encode(input: BatchInput, payload: number): boolean {
+  #encode(input: BatchInput, payload: number, mayLearn: boolean): boolean {
     if (this.#encoding === null) return false
     const { policy, encoder } = this.#encoding
-    const codecs = policy.toSample()
+    const codecs = mayLearn ? policy.toSample() : []
     if (codecs.length > 0) encoder.sample(input, codecs, payload)
     if (policy.encodes()) {
       encoder.encode(this.#runs, input, payload, this.#note)
