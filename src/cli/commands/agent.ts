@@ -43,10 +43,12 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
   await asked
   const stopGuests = args.flag('stop-guests')
   const left = agent.livingGuests()
+  const copies = agent.listCopies().map(({ name }) => name)
   await served.close()
   await agent.close({ stopGuests })
   terminal.error(`\nagent ${agent.name} has ended\n`)
   if (left.length > 0) terminal.error(`${farewell(left, stopGuests)}\n`)
+  if (copies.length > 0 && !stopGuests) terminal.error(`copies left in memory, too: ${copies.join(', ')}\n`)
   return 0
 }
 
