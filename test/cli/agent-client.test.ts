@@ -38,6 +38,8 @@ let streamBreaks = false
 let shown: object = GUEST
 let refused: string | null = null
 
+const COPY = { name: 'web2', id: ID, memoryBytes: 64 * 1024 ** 2, epoch: 2, keptSince: Date.now() - 5000, pid: 7 }
+
 function answer(response: ServerResponse, status: number, body: unknown): void {
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
 }
@@ -53,6 +55,7 @@ function respond(line: string, response: ServerResponse): void {
   else if (line.includes('nobody')) {
     answer(response, 404, { error: { code: 'no-such-guest', message: 'there is no nobody', hint: 'see: godwit ps' } })
   } else if (line === 'GET /v1/guests') answer(response, 200, [shown])
+  else if (line === 'GET /v1/copies') answer(response, 200, [COPY])
   else if (line.endsWith('check=true')) answer(response, 200, { ok: true, agent: 'beta' })
   else if (line.endsWith('/migrate')) answer(response, 202, { id: ID })
   else if (line.endsWith('/logs')) answer(response, 200, { text: 'first\nlast\n' })
@@ -101,7 +104,15 @@ describe('commands and the API', () => {
     const json = await godwit(name, ...words, '--agent', url, '--json')
     expect(json).toMatchObject({ status: 0, errors: '' })
     expect(typeof JSON.parse(json.output)).toBe('object')
-    expect(seen.map((request) => request.line)).toEqual([line, line])
+    const asked = seen.map((request) => request.line).filter((each) => each !== 'GET /v1/copies')
+    expect(asked).toEqual([line, line])
+  })
+
+  it('ps lists copies apart from guests', async () => {
+    const { output } = await godwit('ps', '--agent', url)
+    expect(output).toMatch(/^copy of web2: 64 MiB, left behind 5.*godwit stop web2$/m)
+    const { output: json } = await godwit('ps', '--agent', url, '--json')
+    expect(JSON.parse(json)).toEqual({ guests: [shown], copies: [COPY] })
   })
 
   it('migrate sends every setting, follows, and prints the report', async () => {

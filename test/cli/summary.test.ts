@@ -44,6 +44,13 @@ describe('summary', () => {
     expect(text).not.toMatch(/undefined|NaN|\[object/)
   })
 
+  it('says what of a kept copy was there already', () => {
+    const report = sampleReport()
+    expect(summarize(report)).not.toContain('kept copy')
+    report.pages.encodings.kept = { pages: Math.round(0.95 * report.pages.total), bytes: 0 }
+    expect(summarize(report)).toMatch(/kept copy +95 % of the pages were there already/)
+  })
+
   it('says how the pull went, what waiting for pages cost, and how the waits were spread', () => {
     const text = summarize(samplePullReport())
     for (const part of [

@@ -31,6 +31,8 @@ export interface PagesOptions {
   readonly bytesPerMs: number
   readonly latencyMs: number
   readonly hash: boolean
+  /** Of the hashes of a stale copy. */
+  readonly seed: bigint
 }
 
 export class SimulatedPages implements PageSource, PageDestination {
@@ -52,13 +54,13 @@ export class SimulatedPages implements PageSource, PageDestination {
 
   constructor(options: PagesOptions) {
     this.#options = options
-    const { from, to, hash, random } = options
+    const { from, to, hash, random, seed } = options
     this.#lost = new Promise((_, reject) => {
       this.#fail = reject
     })
     this.#lost.catch(() => {})
     this.#channels = Array.from({ length: options.channels }, (_, channel) => ({
-      sender: new BatchSender({ memory: from.memory, kernels: from.kernels, channel }),
+      sender: new BatchSender({ memory: from.memory, kernels: from.kernels, channel, seed }),
       reader: new StreamReader({ memory: to.memory, kernels: to.kernels, channel, hash }),
       waiting: [],
       jitterMs: random.share() * 4,
@@ -87,7 +89,7 @@ export class SimulatedPages implements PageSource, PageDestination {
           sent.bytes += batch.bytes
           // What a socket takes is what the pages are at some moment of the sending: here, halfway through.
           await this.#options.clock.sleep(batch.bytes / this.#options.bytesPerMs / 2)
-          this.#send(channel, Buffer.concat(batch.buffers))
+          if (batch.pages > 0) this.#send(channel, Buffer.concat(batch.buffers))
           await this.#options.clock.sleep(batch.bytes / this.#options.bytesPerMs / 2)
         }
         if (last) break

@@ -5,6 +5,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { GodwitError } from '../../src/errors.ts'
 import { GuestMemory } from '../../src/guest/memory.ts'
 import { type Kernels, loadKernels } from '../../src/kernels/kernels.ts'
+import { PAGE_BYTES } from '../../src/limits.ts'
 import { DestinationSession } from '../../src/migration/destination-session.ts'
 import { type OwnershipRecord, type Verdict, verdictForDead } from '../../src/migration/ownership-record.ts'
 import type { ControlLink } from '../../src/migration/ports.ts'
@@ -39,6 +40,8 @@ export interface Voyage {
 
 const ID = 'b'.repeat(32)
 const EPOCH = 2
+/** Of page hashes. */
+const SEED = 0x0123_4567_89ab_cdefn
 const LIMIT_MS = 300_000
 
 interface Host {
@@ -98,7 +101,10 @@ export async function voyage(seed: number): Promise<Voyage> {
     verify: random.chance(0.9) ? 'digest' : 'full',
   })
   const fault = SIMULATED_FAULTS[random.below(SIMULATED_FAULTS.length)] as SimulatedFault
-  const sea = new Sea(clock, random, source, destination, settings)
+  // Some destinations still have what the guest was once, or something else.
+  const copy = random.chance(0.3)
+  if (copy) leaveCopy(source.memory, destination.memory, random)
+  const sea = new Sea(clock, random, source, destination, settings, copy)
   const report = sea.source.run()
   const arrival = sea.destination.run()
   clock.after(random.share() * 80, () => sea.strike(fault))
@@ -125,6 +131,14 @@ function fill(memory: GuestMemory, expected: ExpectedMemory, random: Random): vo
   new Uint32Array(memory.pages.buffer).set(expected.words)
 }
 
+function leaveCopy(from: GuestMemory, to: GuestMemory, random: Random): void {
+  for (let page = 0; page < from.layout.pageCount; page++) {
+    const at = page * PAGE_BYTES
+    if (random.chance(0.6)) to.bytes.set(from.bytes.subarray(at, at + PAGE_BYTES), at)
+    else if (random.chance(0.5)) to.bytes[at + random.below(PAGE_BYTES)] = 1 + random.below(255)
+  }
+}
+
 /** The two sessions and everything between them. */
 class Sea {
   readonly source: SourceSession
@@ -139,7 +153,14 @@ class Sea {
   #redialled: ((link: ControlLink) => void) | null = null
   #die: () => void = () => {}
 
-  constructor(clock: VirtualClock, random: Random, source: Host, destination: Host, settings: MigrationSettings) {
+  constructor(
+    clock: VirtualClock,
+    random: Random,
+    source: Host,
+    destination: Host,
+    settings: MigrationSettings,
+    copy: boolean,
+  ) {
     this.#clock = clock
     this.#random = random
     this.#hosts = { source, destination }
@@ -157,6 +178,7 @@ class Sea {
       bytesPerMs: 5000 + random.below(100_000),
       latencyMs: this.#latencyMs,
       hash: settings.verify === 'digest',
+      seed: SEED,
     })
     const usage = (): { cpuMs: number; rssPeak: number } => ({ cpuMs: 0, rssPeak: 0 })
     const guest = guestConfig({ memoryBytes: source.memory.layout.memoryBytes, vcpus: source.memory.layout.vcpus })
@@ -193,7 +215,7 @@ class Sea {
       kernels: destination.kernels,
       vcpus: destination.vcpus,
       store: storeOf(destination),
-      copy: null,
+      copy: copy ? { seed: SEED, hash: settings.verify === 'digest' } : null,
       connect: async () => ({ control: this.#control.destination, pages: this.#pages }),
       redial: () => this.#redial(),
       dialLanes: () => Promise.reject(new Error('the simulation does not pull')),
