@@ -83,6 +83,11 @@ export const VIRTUAL_LINK_BYTES_PER_SECOND = 40_000_000
 /** Redialling after the commit is in doubt: first wait and the longest one. */
 export const REDIAL_FIRST_MS = 50
 export const REDIAL_MAX_MS = 2000
+/**
+ * After a cut in the pull phase both sides have so long to bring all lanes up again, ms; longer after each failure, for a
+ * host that is too busy for the first limit would otherwise miss it for ever.
+ */
+export const relinkMs = (failures: number): number => 10_000 * 2 ** Math.min(failures, 3)
 /** Reports an agent keeps. */
 export const REPORTS_KEPT = 100
 /** Migrations an agent runs at once unless told otherwise. */

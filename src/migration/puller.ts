@@ -12,16 +12,13 @@ import { beginAbsent, missingPages, resetAfterCut, writtenPages } from '../guest
 import { HEADER } from '../guest/layout.ts'
 import { clearAll } from '../guest/page-set.ts'
 import { digestTotal } from '../kernels/kernels.ts'
-import { PUBLISH_INTERVAL_MS, REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../limits.ts'
+import { PUBLISH_INTERVAL_MS, REDIAL_FIRST_MS, REDIAL_MAX_MS, relinkMs } from '../limits.ts'
 import type { MessageOf } from '../wire/messages.ts'
 import type { DestinationWorld } from './destination-session.ts'
 import { forgetPages } from './freeze.ts'
 import { Inbox } from './inbox.ts'
 import type { ControlLink, PageDestination } from './ports.ts'
 import { Publisher } from './publisher.ts'
-
-/** The source answers a redial within this. */
-const RELINK_MS = 10_000
 
 /** Before PREPARED: the pages that are not there, or stale, are absent, and take no part in the digest (R22). */
 export function beginPulling({ memory, kernels, vcpus }: DestinationWorld, state: MessageOf<'state'>): void {
@@ -232,13 +229,13 @@ export class Puller {
     await this.#dropPages()
     resetAfterCut(memory)
     let wait = REDIAL_FIRST_MS
-    while (!this.#closed.signal.aborted) {
+    for (let attempt = 0; !this.#closed.signal.aborted; attempt++) {
       if (this.missing === 0) return null
       const verdict = this.#awaitsOperator || kept !== null ? 'unknown' : await this.#world.askPeerAgent()
       if (verdict === 'lost' || verdict === 'not-released') return await this.#lose()
       try {
         if (!this.#awaitsOperator) {
-          await this.#bringUp(sayActive, kept)
+          await this.#bringUp(sayActive, kept, relinkMs(attempt))
           this.paused = null
           return null
         }
@@ -256,7 +253,7 @@ export class Puller {
     return 'closed'
   }
 
-  async #bringUp(sayActive: () => void, kept: ControlLink | null): Promise<void> {
+  async #bringUp(sayActive: () => void, kept: ControlLink | null, withinMs: number): Promise<void> {
     const world = this.#world
     const via = this.#via
     const control = kept ?? (await world.redial(via))
@@ -267,7 +264,7 @@ export class Puller {
       sayActive()
     }
     const over = new AbortController()
-    const late = world.clock.sleep(RELINK_MS, AbortSignal.any([over.signal, this.#closed.signal])).then(() => {
+    const late = world.clock.sleep(withinMs, AbortSignal.any([over.signal, this.#closed.signal])).then(() => {
       throw new GodwitError('peer-silent', 'the source does not open its lanes')
     })
     late.catch(() => {})
