@@ -204,7 +204,7 @@ export class GuestHost implements GuestHostPort {
     if (puller === null || puller === undefined) {
       throw refusals.notPulling(this.#config.name)
     }
-    puller.recover(via)
+    await puller.recover(via)
     return this.status()
   }
 
