@@ -2,7 +2,13 @@
 // and the library alike; every value in force goes into the report.
 
 import { z } from 'zod'
-import { DEFAULT_DOWNTIME_TARGET_MS, DEFAULT_MAX_ROUNDS, MAX_CHANNELS, MAX_TIME_LIMIT_MS } from '../limits.ts'
+import {
+  DEFAULT_DOWNTIME_TARGET_MS,
+  DEFAULT_MAX_ROUNDS,
+  MAX_CHANNELS,
+  MAX_TIME_LIMIT_MS,
+  MIN_BANDWIDTH_BYTES_PER_SECOND,
+} from '../limits.ts'
 
 export const MOVEMENTS = ['stop-and-copy', 'pre-copy', 'post-copy', 'hybrid'] as const
 export const SELECTIONS = ['linear', 'skip'] as const
@@ -21,7 +27,7 @@ const fields = z.strictObject({
   channels: z.int().min(1).max(MAX_CHANNELS).default(1).describe('data connections, one thread each'),
   bandwidth: z
     .number()
-    .positive()
+    .min(MIN_BANDWIDTH_BYTES_PER_SECOND, `is below ${MIN_BANDWIDTH_BYTES_PER_SECOND} B/s`)
     .nullable()
     .default(null)
     .describe('limit of all channels together, bytes per second'),
