@@ -55,6 +55,8 @@ export const DIAL_IN_TIMEOUT_MS = 10_000
 export const HELLO_FRAME_BYTES = 8192
 /** Control messages received and not yet taken; a healthy peer never has more than a few under way. */
 export const MAX_QUEUED_MESSAGES = 1024
+/** A bandwidth limit lets through a page a second at least: nobody can end a pull that would take for ever. */
+export const MIN_BANDWIDTH_BYTES_PER_SECOND = PAGE_BYTES
 /** What a limited link may send at once after a pause, nanoseconds worth of its rate: timers are a millisecond late. */
 export const BURST_NS = 5_000_000n
 /** A limited link is paid in pieces of about this much time, within the two sizes below. */
