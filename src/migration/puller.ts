@@ -102,7 +102,7 @@ export class Puller {
     this.#awaitsOperator = false
     if (this.paused === null) return
     const over = new AbortController()
-    const late = this.#world.clock.sleep(RELINK_MS, over.signal).catch(() => {})
+    const late = this.#world.clock.sleep(relinkMs(0), over.signal).catch(() => {})
     const dialled = new Promise<void>((resolve) => this.#askers.push(resolve))
     this.#redialNow()
     await Promise.race([dialled, late])
