@@ -57,6 +57,8 @@ export const DIAL_IN_TIMEOUT_MS = 10_000
 export const HELLO_FRAME_BYTES = 8192
 /** Control messages received and not yet taken; a healthy peer never has more than a few under way. */
 export const MAX_QUEUED_MESSAGES = 1024
+/** A bandwidth limit lets through a page a second at least: nobody can end a pull that would take for ever. */
+export const MIN_BANDWIDTH_BYTES_PER_SECOND = PAGE_BYTES
 /** What a limited link may send at once after a pause, nanoseconds worth of its rate: timers are a millisecond late. */
 export const BURST_NS = 5_000_000n
 /** A limited link is paid in pieces of about this much time, within the two sizes below. */
@@ -85,6 +87,11 @@ export const VIRTUAL_LINK_BYTES_PER_SECOND = 40_000_000
 /** Redialling after the commit is in doubt: first wait and the longest one. */
 export const REDIAL_FIRST_MS = 50
 export const REDIAL_MAX_MS = 2000
+/**
+ * After a cut in the pull phase both sides have so long to bring all lanes up again, ms; longer after each failure, for a
+ * host that is too busy for the first limit would otherwise miss it for ever.
+ */
+export const relinkMs = (failures: number): number => 10_000 * 2 ** Math.min(failures, 3)
 /** Reports an agent keeps. */
 export const REPORTS_KEPT = 100
 /** Migrations an agent runs at once unless told otherwise. */

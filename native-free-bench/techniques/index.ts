@@ -2,6 +2,8 @@
 
 import type { Technique } from '../harness.ts'
 import { ceiling } from './ceiling.ts'
+import { codecs } from './codecs.ts'
+import { encodings } from './encodings.ts'
 import { faultLatency } from './fault-latency.ts'
 import { idleRate } from './idle-rate.ts'
 import { kernels } from './kernels.ts'
@@ -15,10 +17,12 @@ export const TECHNIQUES: readonly Technique[] = [
   ceiling,
   writeBarrier,
   kernels,
+  codecs,
   idleRate,
   switchover,
   lockedBytes,
   pulledBytes,
+  encodings,
   faultLatency,
   memory,
 ]

@@ -4,6 +4,7 @@
 import { randomBytes } from 'node:crypto'
 import { GodwitError } from '../errors.ts'
 import type { MigrateRequest } from '../guest-process/host-port.ts'
+import { MIN_BANDWIDTH_BYTES_PER_SECOND } from '../limits.ts'
 import type { MigrationReport } from '../migration/report.ts'
 import type { MigrationSettings } from '../migration/settings.ts'
 import { type AgentAddress, AgentClient, addressText } from './client.ts'
@@ -56,7 +57,7 @@ export class Departures {
     if (bandwidth === null) return wanted
     const used = this.running.reduce((sum, { settings }) => sum + (settings?.bandwidth ?? 0), 0)
     const left = bandwidth - used
-    if (left < 1) {
+    if (left < MIN_BANDWIDTH_BYTES_PER_SECOND) {
       throw new GodwitError('too-many-migrations', "the agent's bandwidth is used by other migrations", {
         hint: 'wait for them, or give each a --bandwidth of its own',
       })

@@ -276,10 +276,7 @@ export class GuestTable {
     const status = entry.process.alive ? await this.statusOf(entry) : null
     const busy = status !== null && ['migrating', 'incoming', 'unreconciled', 'pulling'].includes(status.state)
     if (busy && !force) {
-      throw new GodwitError('guest-busy', `guest ${entry.config.name} is ${status.state}`, {
-        hint:
-          status.state === 'migrating' ? `first: godwit cancel ${entry.config.name}` : 'add --force to end it anyway',
-      })
+      throw new GodwitError('guest-busy', `guest ${entry.config.name} is ${status.state}`, { hint: stopHint(status) })
     }
     entry.stopping = true
     await entry.process.stop()
@@ -378,6 +375,12 @@ export class GuestTable {
     if (this.#entries.get(entry.config.id) === entry) this.#entries.delete(entry.config.id)
     data.removeGuest(entry.config.id)
   }
+}
+
+function stopHint({ state, owner, config }: GuestStatus): string {
+  if (state === 'migrating' && owner === 'here') return `first: godwit cancel ${config.name}`
+  if (state === 'migrating' && owner === 'elsewhere') return 'it runs at its destination and needs its memory from here'
+  return 'add --force to end it anyway'
 }
 
 const mebibytes = (bytes: number): string => `${Math.floor(bytes / 1024 / 1024)} MiB`

@@ -117,7 +117,10 @@ export const recoverSchema = z.strictObject({
   via: z
     .string()
     .max(255)
-    .regex(/^(\[[0-9a-fA-F:.]+\](:\d{1,5})?|[a-zA-Z0-9._-]+(:\d{1,5})?|[0-9a-fA-F:.]+)$/, 'is not HOST or HOST:PORT')
+    .regex(
+      /^([a-zA-Z0-9._-]+|[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:.]*)$/,
+      'is not HOST: ports are those of the migration',
+    )
     .nullable()
     .default(null)
     .describe('where to dial the source instead of the address it gave; null: that address'),

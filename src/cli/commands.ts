@@ -254,7 +254,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     summary: 'let a paused pull dial its source again at once',
     operands: ['MIGRATION'],
     options: {
-      via: { type: 'text', placeholder: 'HOST[:PORT]', help: "the source's address, when the one it gave fails" },
+      via: { type: 'text', placeholder: 'HOST', help: "the source's address, when the one it gave fails" },
       ...COMMON,
     },
     notes:
@@ -274,7 +274,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       },
       'peer-is-dead': {
         type: 'flag',
-        help: 'with --take or --take-stale: you know that the other host will not come back with the guest',
+        help: 'with one of these: you know that the other host will not come back with the guest',
       },
       ...COMMON,
     },

@@ -3,12 +3,13 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { GodwitError } from '../errors.ts'
+import { GuestProcess } from '../guest-process/supervise.ts'
 import { workerUrl } from '../worker-url.ts'
 import { AgentClient } from './agent-client.ts'
 
@@ -52,6 +53,7 @@ export class DemoAgent {
   /** Ends the agent, the guests it still has, and removes its directory. */
   async close(): Promise<void> {
     await end(this.#child)
+    await endGuests(join(this.#directory, 'guests'))
     await rm(this.#directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })
   }
 }
@@ -87,4 +89,11 @@ async function end(child: ChildProcess): Promise<void> {
   const timer = setTimeout(() => child.kill('SIGKILL'), END_TIMEOUT_MS)
   await gone
   clearTimeout(timer)
+}
+
+/** An agent that was killed has left its guests behind. */
+async function endGuests(directory: string): Promise<void> {
+  const ids = await readdir(directory).catch(() => [])
+  const left = await Promise.all(ids.map((id) => GuestProcess.adopt(join(directory, id), () => {})))
+  await Promise.all(left.map((guest) => guest?.stop()))
 }

@@ -17,7 +17,8 @@ export const lostHint = (name: string): string =>
   `at its source: godwit resolve ${name} --take-stale; here: godwit resolve ${name} --abandon`
 
 /** A state in words, for those that do not speak for themselves. */
-export function stateText({ state }: GuestView): string {
+export function stateText({ state, owner }: GuestView): string {
+  if (state === 'migrating' && owner === 'elsewhere') return 'migrating: it runs there, its memory is still needed here'
   if (state === 'pulling') return 'pulling: it runs here, its memory is still coming'
   return state === 'lost' ? 'lost: part of its memory is gone, it runs nowhere' : state
 }

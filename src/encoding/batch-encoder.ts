@@ -2,7 +2,7 @@
 // from the scan; all others are copied (R13), classified, and given a way to travel; what does not shrink travels raw,
 // from its copy. Used by the source's transfer threads; no socket, no waiting.
 //
-//   look     pages ─ copies ─ classes ─ sent before? a reference or delta : policy → a codec each
+//   look     pages ─ copies ─ classes ─ sent before? a delta or reference : policy → a codec each
 //   encode   copies ─ codec → payload, run table             lz4: up to GROUP_PAGES pages to one block
 
 import { CODEC_AREA } from '../guest/layout.ts'
@@ -62,9 +62,13 @@ export class BatchEncoder {
   readonly #classOf = new Uint8Array(BATCH_PAGES)
   readonly #codecOf = new Uint8Array(BATCH_PAGES)
   readonly #originOf = new Uint32Array(BATCH_PAGES)
+  /** Length of its delta, which has taken the place of its copy. */
+  readonly #deltaBytes = new Uint16Array(BATCH_PAGES)
   readonly #classCounts = new Uint32Array(CONTENT_CLASSES)
   /** Indices of the pages of the block in hand. */
   readonly #group = new Uint16Array(GROUP_PAGES)
+  /** Behind the last page of the latest block. */
+  #blockEnd = 0
   // The batch in hand; kept here so that no object is made per page.
   #input: BatchInput = { list: 0, classes: 0, count: 0, round: 0, refer: false }
   #table: RunTable | null = null
@@ -89,6 +93,7 @@ export class BatchEncoder {
     this.#note = note
     this.#look()
     clearRuns(table)
+    this.#blockEnd = 0
     this.#began = performance.now()
     for (let index = 0; index < input.count; index++) this.#append(index)
     this.#remember()
@@ -135,8 +140,8 @@ export class BatchEncoder {
   #look(): void {
     const { memory, kernels, classify, policy } = this.#options
     const { classes, count } = this.#input
-    const began = performance.now()
     this.#classCounts.fill(0)
+    this.#began = performance.now()
     let pages = 0
     for (let index = 0; index < count; index++) {
       if (memory.controlBytes[classes + index] === PAGE_CLASS.zero) {
@@ -149,21 +154,43 @@ export class BatchEncoder {
       const pageClass = classify(copy)
       this.#classOf[index] = pageClass
       this.#classCounts[pageClass] = (this.#classCounts[pageClass] as number) + 1
-      this.#codecOf[index] = this.#sentBefore(index, pageClass) || policy.codecOf(pageClass)
       pages++
+      if (this.#tryDelta(index)) continue
+      this.#codecOf[index] = this.#reference(index, pageClass) || policy.codecOf(pageClass)
     }
-    policy.noteClasses(this.#classCounts, pages, performance.now() - began)
+    policy.noteClasses(this.#classCounts, pages, this.#spent())
   }
 
-  /** The encoding that relies on what the destination holds: dedup's or delta's wire id; 0: none can. */
-  #sentBefore(index: number, pageClass: number): number {
-    const { references, deltas } = this.#options
+  /**
+   * Whether a delta can do. It takes the place of the copy, which is not needed any more: whether it is small enough must
+   * be known before a block of lz4 goes on behind the page.
+   */
+  #tryDelta(index: number): boolean {
+    const { references, deltas, memory, area } = this.#options
+    const page = this.#pageOf(index)
+    if (deltas === null || !deltas.has(page)) return false
+    const { refer, round } = this.#input
+    const copy = this.#copies + index * PAGE_BYTES
+    const scratch = area + CODEC_AREA.group
+    const began = performance.now()
+    const bytes = deltas.encodePage(page, copy, scratch, round)
+    if (bytes < 0) return false
+    memory.controlBytes.copyWithin(copy, scratch, scratch + bytes)
+    this.#deltaBytes[index] = bytes
+    this.#codecOf[index] = delta.id
+    if (refer) references?.index.note(page, round)
+    const ms = performance.now() - began
+    // Not a part of what it takes to look at pages.
+    this.#began += ms
+    this.#note(delta.id, bytes, ms)
+    return true
+  }
+
+  /** Dedup's wire id if the destination holds a page of this content; else 0, and others may refer to this one. */
+  #reference(index: number, pageClass: number): number {
+    const { references } = this.#options
     const page = this.#pageOf(index)
     const { refer, round } = this.#input
-    if (deltas?.has(page)) {
-      if (refer) references?.index.note(page, round)
-      return delta.id
-    }
     // One word says as much as a reference.
     if (references === null || !refer || pageClass === CONTENT_CLASS.uniform) return 0
     const origin = references.index.find(page, round)
@@ -213,15 +240,10 @@ export class BatchEncoder {
   }
 
   #appendDelta(index: number): void {
-    const deltas = this.#options.deltas as Deltas
     const from = this.#copies + index * PAGE_BYTES
-    const bytes = deltas.encodePage(this.#pageOf(index), from, this.#to, this.#input.round)
-    if (bytes >= 0) {
-      this.#added(index, delta.id, bytes, this.#spent())
-      return
-    }
-    this.#codecOf[index] = this.#options.policy.codecOf(this.#classOf[index] as number)
-    this.#append(index)
+    const bytes = this.#deltaBytes[index] as number
+    this.#options.memory.controlBytes.copyWithin(this.#to, from, from + bytes)
+    appendPage(this.#table as RunTable, this.#pageOf(index), delta.id, bytes)
   }
 
   /** One page by its codec; by what the policy names instead if it does not shrink enough. */
@@ -233,8 +255,10 @@ export class BatchEncoder {
     const ms = this.#spent()
     policy.note(this.#classOf[index] as number, codec, bytes < 0 ? PAGE_BYTES : bytes, ms)
     if (bytes >= 0) return this.#added(index, codec, bytes, ms)
-    this.#codecOf[index] = policy.insteadOf(codec)
-    if (this.#codecOf[index] === lz4.id) this.#appendBlock(index)
+    // A block ends before the next one begins: within one there is raw alone.
+    const instead = index < this.#blockEnd ? raw.id : policy.insteadOf(codec)
+    this.#codecOf[index] = instead
+    if (instead === lz4.id) this.#appendBlock(index)
     else this.#appendRaw(index, ms)
   }
 
@@ -255,6 +279,7 @@ export class BatchEncoder {
       const index = this.#group[member] as number
       policy.note(this.#classOf[index] as number, lz4.id, each, ms)
       this.#codecOf[index] = bytes >= 0 ? IN_BLOCK : raw.id
+      if (bytes >= 0) this.#blockEnd = index + 1
       if (bytes >= 0) this.#note(lz4.id, each, ms)
     }
     if (bytes >= 0) appendPage(this.#table as RunTable, this.#pageOf(first), lz4.id, bytes, true)

@@ -5,14 +5,16 @@
 // by class alone; measuring both codec and link is ours (techniques.md §3).
 
 import { PAGE_BYTES } from '../limits.ts'
+import { LinkEstimate } from './link-estimate.ts'
 import { raw } from './raw.ts'
 
 /** What a page weighs besides its payload: its run's entry. */
 const ENTRY_BYTES = 16
 /** Weight of a new measurement against those before it. */
 const FRESH = 1 / 16
-const FRESH_LINK = 1 / 8
 const OUTLIER = 2
+/** While pages are encoded one in so many writes counts whose end went unheard. */
+const UNHEARD_EVERY = 8
 /** Encoding must promise to be this much faster than plain sending to be switched on, or it would flutter. */
 const WORTH_IT = 0.92
 /** Until measured, a codec is taken to be this slow, ms a page, and to halve it. */
@@ -25,15 +27,13 @@ const PRIOR_LOOK_MS = 0.002
 class Mean {
   samples = 0
   value: number
-  readonly #fresh: number
 
-  constructor(prior: number, fresh = FRESH) {
+  constructor(prior: number) {
     this.value = prior
-    this.#fresh = fresh
   }
 
   add(value: number): void {
-    this.value += (value - this.value) * (this.samples === 0 ? 1 : this.#fresh)
+    this.value += (value - this.value) * (this.samples === 0 ? 1 : FRESH)
     this.samples++
   }
 }
@@ -75,7 +75,8 @@ export interface Outlook {
 export class Chooser {
   readonly #classes: readonly PageClass[]
   readonly #look = new MeanTime(PRIOR_LOOK_MS)
-  readonly #msPerByte = new Mean(0, FRESH_LINK)
+  readonly #link = new LinkEstimate()
+  #unheard = 0
   #outlook: Outlook = { on: false, bytes: PAGE_BYTES, ms: 0, link: null }
 
   /** `codecs`: wire ids to choose from, for pages of `classes` classes. */
@@ -89,9 +90,14 @@ export class Chooser {
     }))
   }
 
-  /** The link took `bytes` in `ms`. */
-  noteLink(bytes: number, ms: number): void {
-    if (bytes > 0) this.#msPerByte.add(Math.max(ms, 0) / bytes)
+  /**
+   * The link took `bytes` in `ms`. `unheard`: the thread never waited, so `ms` is only the least it can have taken. Raw pages
+   * that nobody waits for tell of a fast link. Encoded ones may just be slow to come, so they let it seem faster bit by
+   * bit, until pages go raw and tell.
+   */
+  noteLink(bytes: number, ms: number, unheard = false): void {
+    if (unheard && this.#outlook.on && ++this.#unheard % UNHEARD_EVERY !== 0) return
+    this.#link.note(bytes, ms)
   }
 
   /** A codec made `bytes` of a page of that class, or PAGE_BYTES if it did not shrink, in `ms`. */
@@ -125,12 +131,12 @@ export class Chooser {
   /** Chooses anew from the measurements so far. */
   decide(): Outlook {
     for (const one of this.#classes) one.chosen = null
-    if (this.#msPerByte.samples === 0) {
+    const perByte = this.#link.msPerByte
+    if (perByte === null) {
       this.#outlook = { on: false, bytes: PAGE_BYTES, ms: 0, link: null }
       return this.#outlook
     }
     let [bytes, ms] = [PAGE_BYTES + ENTRY_BYTES, this.#look.value]
-    const perByte = this.#msPerByte.value
     const plainMs = PAGE_BYTES * perByte
     for (let better = true; better; ) {
       better = false

@@ -26,8 +26,8 @@ export interface EncodePolicy {
   note(pageClass: number, codec: number, bytes: number, ms: number): void
   /** Of `pages` pages looked at, `counts[c]` were of class c; looking took `ms`. */
   noteClasses(counts: Uint32Array, pages: number, ms: number): void
-  /** The socket took `bytes` in `ms`. */
-  noteLink(bytes: number, ms: number): void
+  /** The socket took `bytes` in `ms`; in no less, if that went `unheard` because the thread was busy when it ended. */
+  noteLink(bytes: number, ms: number, unheard?: boolean): void
   /** What it has come to, in one line; null: it had nothing to decide. */
   verdict(): string | null
 }
@@ -92,12 +92,15 @@ export class FallbackPolicy extends ForcedPolicy {
 const SAMPLE_EVERY = 24
 /** One page of so many of its class tries another codec. */
 const EXPLORE_EVERY = 128
+/** So many writes at first say nothing about the link: code runs for the first time and nobody has touched the pages. */
+const COLD_WRITES = 3
 
 export class AdaptivePolicy implements EncodePolicy {
   readonly #codecs: readonly number[]
   readonly #chooser: Chooser
   readonly #seen = new Uint32Array(CONTENT_CLASSES)
   #batch = 0
+  #writes = 0
 
   /** `codecs`: wire ids to choose from. `bytesPerSecond`: a limit set on this channel; null: none. */
   constructor(codecs: readonly number[], bytesPerSecond: number | null) {
@@ -140,8 +143,9 @@ export class AdaptivePolicy implements EncodePolicy {
     this.#chooser.noteClasses(counts, pages, ms)
   }
 
-  noteLink(bytes: number, ms: number): void {
-    this.#chooser.noteLink(bytes, ms)
+  noteLink(bytes: number, ms: number, unheard = false): void {
+    if (++this.#writes <= COLD_WRITES) return
+    this.#chooser.noteLink(bytes, ms, unheard)
   }
 
   verdict(): string {

@@ -38,10 +38,11 @@ export class ControlListener {
     return new ControlListener(server, port, options)
   }
 
-  /** The next control link of this migration. */
+  /** The next control link of this migration: the newest, for whoever dials again has given up the link before. */
   next(signal: AbortSignal): Promise<SocketControlLink> {
-    const waiting = this.#arrived.shift()
-    if (waiting !== undefined) return Promise.resolve(waiting)
+    const newest = this.#arrived.pop()
+    for (const older of this.#arrived.splice(0)) older.close()
+    if (newest !== undefined) return Promise.resolve(newest)
     const { promise, resolve, reject } = Promise.withResolvers<SocketControlLink>()
     // A link that arrives after the caller has gone is for the next one: nobody would read it otherwise.
     const giveUp = (): void => {

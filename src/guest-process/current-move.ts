@@ -28,8 +28,10 @@ export type Current =
 /** States in which an operator may have something to decide; what, says resolution.ts. */
 export const IN_DOUBT: readonly GuestState[] = ['unreconciled', 'incoming', 'migrating', 'pulling', 'lost']
 
-/** Who may run a guest in this state, as far as its host knows. */
-export function ownerOf(state: GuestState): GuestStatus['owner'] {
+/** Who may run a guest in this state, as far as its host knows. A source serves pages of a guest that runs elsewhere. */
+export function ownerOf(state: GuestState, current: Current | null): GuestStatus['owner'] {
+  if (state === 'migrating' && current?.session.state === 'serving') return 'elsewhere'
+  if (state === 'migrating' && current?.session.state === 'released') return 'undecided'
   if (state === 'unreconciled' || state === 'lost') return 'undecided'
   return state === 'incoming' || state === 'handed-over' || state === 'kept' ? 'elsewhere' : 'here'
 }

@@ -115,7 +115,7 @@ export class GuestHost implements GuestHostPort {
     return {
       config: this.#config,
       state: this.#state,
-      owner: ownerOf(this.#state),
+      owner: ownerOf(this.#state, current),
       epoch: this.#epoch,
       steps: this.#vcpus.stepCounts(),
       stepsPerSecond: this.#vcpus.stepsPerSecond(),
@@ -212,7 +212,7 @@ export class GuestHost implements GuestHostPort {
     if (puller === null || puller === undefined) {
       throw refusals.notPulling(this.#config.name)
     }
-    puller.recover(via)
+    await puller.recover(via)
     return this.status()
   }
 

@@ -7,7 +7,7 @@
 
 import { GodwitError } from '../errors.ts'
 import { publish } from '../events.ts'
-import { PAGE_BYTES } from '../limits.ts'
+import { PAGE_BYTES, relinkMs } from '../limits.ts'
 import type { MessageOf } from '../wire/messages.ts'
 import type { Inbox } from './inbox.ts'
 import type { ControlLink, PullCounts } from './ports.ts'
@@ -17,8 +17,6 @@ import type { SourceOwnership } from './source-ownership.ts'
 
 /** How long a redial is awaited before the destination's agent is asked. */
 const REDIAL_WAIT_MS = 1000
-/** The destination says what it has, and dials the lanes, within this. */
-const RELINK_MS = 10_000
 const PROGRESS_MS = 200
 
 /** What the destination said at the end; null: its agent's word was all. */
@@ -109,17 +107,24 @@ export class PageServer {
   async #whileUp(): Promise<MessageOf<'complete'>> {
     const { pages, inbox } = this.#links
     const over = new AbortController()
-    const newer = this.#context.redialled(AbortSignal.any([over.signal, this.#decided.signal])).then((control) => {
-      this.#waiting = control
-      throw new GodwitError('link-lost', 'the destination dialled again')
-    })
-    newer.catch(() => {})
+    const newer = this.#dialledAgain(over.signal)
     try {
       const ended = inbox.ended.then((error) => Promise.reject(error))
       return await Promise.race([this.#complete, ended, newer, pages?.failed ?? newer])
     } finally {
       over.abort(new GodwitError('cancelled', 'over'))
     }
+  }
+
+  /** Rejects when the destination dials once more: it has given up the link that is in use. */
+  #dialledAgain(over: AbortSignal): Promise<never> {
+    const newer = this.#context.redialled(AbortSignal.any([over, this.#decided.signal])).then((control) => {
+      this.#waiting?.close()
+      this.#waiting = control
+      throw new GodwitError('link-lost', 'the destination dialled again')
+    })
+    newer.catch(() => {})
+    return newer
   }
 
   /** The destination's last word on the link in force: it may come at any time, also while lanes are opened. */
@@ -147,6 +152,7 @@ export class PageServer {
    */
   async #relink(heardOn: ControlLink | null): Promise<Completion> {
     let kept = heardOn
+    let failures = 0
     for (;;) {
       if (this.#decided.signal.aborted) throw this.#decided.signal.reason
       const control = kept ?? this.#waiting ?? (await this.#redial())
@@ -156,9 +162,12 @@ export class PageServer {
         continue
       }
       try {
-        return await this.#within(RELINK_MS, this.#bringUp(control, kept !== null))
+        return await this.#within(relinkMs(failures), this.#bringUp(control, kept !== null))
       } catch (thrown) {
         kept = null
+        failures++
+        // Lanes that this attempt is still opening are not for the next one.
+        this.#generation++
         control.close()
         await this.#pause(GodwitError.from(thrown, 'link-lost'))
       }
@@ -183,12 +192,7 @@ export class PageServer {
       }
     }
     const generation = ++this.#generation
-    const { pages, connected } = await context.openLanes(generation)
-    if (this.#links.control !== control || this.#ownership.state !== 'serving') {
-      // Too late: somebody else has taken over while the ports were opened.
-      await pages.close()
-      throw new GodwitError('link-lost', 'the link was given up')
-    }
+    const { pages, connected } = await this.#lanes(generation)
     this.#links.usePages(pages)
     control.send({ type: 'lanes', generation })
     const ended = inbox.ended.then((error) => Promise.reject(error))
@@ -199,6 +203,20 @@ export class PageServer {
     this.#push()
     this.recoveries++
     return null
+  }
+
+  /** Ends when the lanes of an earlier attempt, given up while they were opened, have left their ports. */
+  #opening: Promise<unknown> = Promise.resolve()
+
+  async #lanes(generation: number): ReturnType<SourceContext['openLanes']> {
+    await this.#opening
+    const lanes = this.#context.openLanes(generation).then(async (opened) => {
+      if (generation === this.#generation && this.#ownership.state === 'serving') return opened
+      await opened.pages.close()
+      throw new GodwitError('link-lost', 'the link was given up')
+    })
+    this.#opening = lanes.catch(() => {})
+    return await lanes
   }
 
   async #redial(): Promise<ControlLink | null> {
@@ -239,7 +257,7 @@ export class PageServer {
     })
     late.catch(() => {})
     try {
-      return await Promise.race([work, late])
+      return await Promise.race([work, late, this.#dialledAgain(over.signal)])
     } finally {
       over.abort(new GodwitError('cancelled', 'over'))
     }

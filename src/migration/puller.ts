@@ -12,16 +12,13 @@ import { beginAbsent, missingPages, resetAfterCut, writtenPages } from '../guest
 import { HEADER } from '../guest/layout.ts'
 import { clearAll } from '../guest/page-set.ts'
 import { digestTotal } from '../kernels/kernels.ts'
-import { PUBLISH_INTERVAL_MS, REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../limits.ts'
+import { PUBLISH_INTERVAL_MS, REDIAL_FIRST_MS, REDIAL_MAX_MS, relinkMs } from '../limits.ts'
 import type { MessageOf } from '../wire/messages.ts'
 import type { DestinationWorld } from './destination-session.ts'
 import { forgetPages } from './freeze.ts'
 import { Inbox } from './inbox.ts'
 import type { ControlLink, PageDestination } from './ports.ts'
 import { Publisher } from './publisher.ts'
-
-/** The source answers a redial within this. */
-const RELINK_MS = 10_000
 
 /** Before PREPARED: the pages that are not there, or stale, are absent, and take no part in the digest (R22). */
 export function beginPulling({ memory, kernels, vcpus, copy }: DestinationWorld, state: MessageOf<'state'>): void {
@@ -79,6 +76,10 @@ export class Puller {
   readonly #closed = new AbortController()
   #dropped = 0
   #via: string | null = null
+  /** Dials since the operator's last word or the link's last life. */
+  #dials = 0
+  /** Operators who wait for what comes of the next dial. */
+  readonly #askers: (() => void)[] = []
   #redialNow: () => void = () => {}
   /** Corrupt pages, again and again: only an operator starts the link once more. */
   #awaitsOperator = false
@@ -93,11 +94,25 @@ export class Puller {
     return Atomics.load(this.#world.memory.controlWords, HEADER.missing)
   }
 
-  /** Dials the source now, at another host if `via` is given. */
-  recover(via: string | null): void {
+  /**
+   * Dials the source now, at another host if `via` is given; later dials try that and the address it gave by turns.
+   * Resolves when the first dial has come to something, or takes too long.
+   */
+  async recover(via: string | null): Promise<void> {
     this.#via = via ?? this.#via
+    this.#dials = 0
     this.#awaitsOperator = false
+    if (this.paused === null) return
+    const over = new AbortController()
+    const late = this.#world.clock.sleep(relinkMs(0), over.signal).catch(() => {})
+    const dialled = new Promise<void>((resolve) => this.#askers.push(resolve))
     this.#redialNow()
+    await Promise.race([dialled, late])
+    over.abort(new GodwitError('cancelled', 'over'))
+  }
+
+  #tell(askers: (() => void)[]): void {
+    for (const tell of askers) tell()
   }
 
   close(): void {
@@ -121,6 +136,7 @@ export class Puller {
         if (this.#closed.signal.aborted) return 'closed'
         if (this.#saysNotReleased(thrown)) return await this.#lose()
         const ended = await this.#recover(GodwitError.from(thrown, 'link-lost'), sayActive, kept)
+        this.#tell(this.#askers.splice(0))
         kept = null
         if (ended !== null) return ended
       }
@@ -234,14 +250,16 @@ export class Puller {
     await this.#dropPages()
     resetAfterCut(memory)
     let wait = REDIAL_FIRST_MS
-    while (!this.#closed.signal.aborted) {
+    for (let attempt = 0; !this.#closed.signal.aborted; attempt++) {
       if (this.missing === 0) return null
       const verdict = this.#awaitsOperator || kept !== null ? 'unknown' : await this.#world.askPeerAgent()
       if (verdict === 'lost' || verdict === 'not-released') return await this.#lose()
+      const askers = this.#askers.length
       try {
         if (!this.#awaitsOperator) {
-          await this.#bringUp(sayActive, kept)
+          await this.#bringUp(sayActive, kept, relinkMs(attempt))
           this.paused = null
+          this.#dials = 0
           return null
         }
       } catch (thrown) {
@@ -252,15 +270,16 @@ export class Puller {
         await this.#dropPages()
         resetAfterCut(memory)
       }
+      this.#tell(this.#askers.splice(0, askers))
       await this.#wait(clock, wait)
       wait = Math.min(wait * 2, REDIAL_MAX_MS)
     }
     return 'closed'
   }
 
-  async #bringUp(sayActive: () => void, kept: ControlLink | null): Promise<void> {
+  async #bringUp(sayActive: () => void, kept: ControlLink | null, withinMs: number): Promise<void> {
     const world = this.#world
-    const via = this.#via
+    const via = this.#dials++ % 2 === 0 ? this.#via : null
     const control = kept ?? (await world.redial(via))
     const inbox = (kept === null ? null : this.#links.inbox) ?? new Inbox(control, 'source')
     this.#links.use(control, inbox, null)
@@ -269,7 +288,7 @@ export class Puller {
       sayActive()
     }
     const over = new AbortController()
-    const late = world.clock.sleep(RELINK_MS, AbortSignal.any([over.signal, this.#closed.signal])).then(() => {
+    const late = world.clock.sleep(withinMs, AbortSignal.any([over.signal, this.#closed.signal])).then(() => {
       throw new GodwitError('peer-silent', 'the source does not open its lanes')
     })
     late.catch(() => {})
@@ -284,6 +303,8 @@ export class Puller {
   }
 
   async #wait(clock: DestinationWorld['clock'], ms: number): Promise<void> {
+    // Somebody asked while the last dial was under way.
+    if (this.#askers.length > 0) return
     const now = new AbortController()
     this.#redialNow = () => now.abort(new GodwitError('cancelled', 'redial now'))
     await clock.sleep(this.#awaitsOperator ? REDIAL_MAX_MS : ms, now.signal).catch(() => {})

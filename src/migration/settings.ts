@@ -10,6 +10,7 @@ import {
   MAX_CHANNELS,
   MAX_MEMORY_BYTES,
   MAX_TIME_LIMIT_MS,
+  MIN_BANDWIDTH_BYTES_PER_SECOND,
 } from '../limits.ts'
 
 export const MOVEMENTS = ['stop-and-copy', 'pre-copy', 'post-copy', 'hybrid'] as const
@@ -29,7 +30,7 @@ const fields = z.strictObject({
   channels: z.int().min(1).max(MAX_CHANNELS).default(1).describe('data connections, one thread each'),
   bandwidth: z
     .number()
-    .positive()
+    .min(MIN_BANDWIDTH_BYTES_PER_SECOND, `is below ${MIN_BANDWIDTH_BYTES_PER_SECOND} B/s`)
     .nullable()
     .default(null)
     .describe('limit of all channels together, bytes per second'),

@@ -174,10 +174,10 @@ describe('migrations', () => {
   })
 
   it('keeps to its limits of number and bandwidth', async () => {
-    const { client } = await startAgent({ maxMigrations: 2, bandwidth: 100 })
+    const { client } = await startAgent({ maxMigrations: 2, bandwidth: 100_000 })
     for (const name of ['a', 'b', 'c']) await start(client, name, { options: { moveMs: 60_000 } })
-    await move(client, 'a', { bandwidth: 60 })
-    await move(client, 'b', { bandwidth: 1000 })
+    await move(client, 'a', { bandwidth: 60_000 })
+    await move(client, 'b', { bandwidth: 1_000_000 })
     await expect(move(client, 'c')).rejects.toMatchObject({ code: 'too-many-migrations' })
     const views = await client.call<MigrationView[]>('GET', '/v1/migrations')
     expect(views.map(({ state }) => state)).toEqual(['running', 'running'])

@@ -162,16 +162,16 @@ describe('commands and the API', () => {
 
   it('recover and resolve say what was chosen', async () => {
     await godwit('recover', ID, '--agent', url)
-    await godwit('recover', ID, '--via', 'b.example:7500', '--agent', url)
-    for (const words of [[], ['--take', '--peer-is-dead'], ['--abandon'], ['--take-stale']]) {
+    await godwit('recover', ID, '--via', 'b.example', '--agent', url)
+    for (const words of [[], ['--take', '--peer-is-dead'], ['--abandon', '--peer-is-dead'], ['--take-stale']]) {
       await godwit('resolve', 'web1', ...words, '--agent', url)
     }
     expect(seen.map(({ body }) => body)).toEqual([
       { via: null },
-      { via: 'b.example:7500' },
+      { via: 'b.example' },
       { what: 'status', peerIsDead: false },
       { what: 'take', peerIsDead: true },
-      { what: 'abandon', peerIsDead: false },
+      { what: 'abandon', peerIsDead: true },
       { what: 'take-stale', peerIsDead: false },
     ])
   })

@@ -1,12 +1,20 @@
 // A source and a destination of page frames without sockets: what transfer threads do with batches, in one thread, over
 // several rounds and channels. Whatever is sent, the destination must end with the source's pages.
 
+import { BatchEncoder } from '../../src/encoding/batch-encoder.ts'
 import { type BatchEncoding, createBatchEncoding } from '../../src/encoding/batch-encoding.ts'
+import { Codecs } from '../../src/encoding/codecs.ts'
+import { Deltas } from '../../src/encoding/deltas.ts'
+import { LZ4_KERNEL } from '../../src/encoding/lz4-backend.ts'
 import type { EncodeMode } from '../../src/encoding/modes.ts'
+import type { EncodePolicy } from '../../src/encoding/policy.ts'
 import { ReferenceIndex } from '../../src/encoding/reference-index.ts'
-import { createVersions } from '../../src/encoding/version-store.ts'
+import { createReferences } from '../../src/encoding/references.ts'
+import { createVersions, type SharedVersions } from '../../src/encoding/version-store.ts'
+import { CODEC_AREA } from '../../src/guest/layout.ts'
 import { GuestMemory } from '../../src/guest/memory.ts'
 import { addPage } from '../../src/guest/page-set.ts'
+import { loadClassifier } from '../../src/kernels/classify.ts'
 import { digestTotal, type Kernels, loadKernels } from '../../src/kernels/kernels.ts'
 import { BatchSender, beginRound } from '../../src/migration/transfer/batch.ts'
 import { encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from '../../src/wire/frame.ts'
@@ -22,6 +30,8 @@ export interface BatchStreamOptions {
   readonly deltaCache?: number
   /** Limit of each channel, bytes per second: a slow link makes `adaptive` encode. */
   readonly bytesPerSecond?: number
+  /** In place of the mode's policy, one for each channel; references and deltas are those of `adaptive`. */
+  readonly policy?: (channel: number) => EncodePolicy
 }
 
 export class BatchStream {
@@ -63,7 +73,9 @@ export class BatchStream {
     const encodings: (BatchEncoding | null)[] = []
     for (let channel = 0; channel < channels; channel++) {
       const common = { memory: from, kernels, channel, mode, bytesPerSecond, versions }
-      encodings.push(await createBatchEncoding({ ...common, seed: SEED, notice: () => {} }))
+      const encoding = await createBatchEncoding({ ...common, seed: SEED, notice: () => {} })
+      if (options.policy === undefined) encodings.push(encoding)
+      else encodings.push(encodingWith(options.policy(channel), { memory: from, kernels, versions }, channel))
     }
     return new BatchStream(from, to, encodings, mode)
   }
@@ -121,6 +133,25 @@ export class BatchStream {
   get same(): boolean {
     return sameBytes(this.from.bytes, this.to.bytes) && digestTotal(this.from) === digestTotal(this.to)
   }
+}
+
+/** What `createBatchEncoding` makes, with a policy of the test's. */
+function encodingWith(
+  policy: EncodePolicy,
+  { memory, kernels, versions }: { memory: GuestMemory; kernels: Kernels; versions: SharedVersions | null },
+  channel: number,
+): BatchEncoding {
+  const area = memory.layout.codecs + channel * CODEC_AREA.bytes
+  const context = { memory, kernels, area }
+  const encoder = new BatchEncoder({
+    ...context,
+    codecs: new Codecs(context, LZ4_KERNEL),
+    classify: loadClassifier(memory, area + CODEC_AREA.tables),
+    policy,
+    references: createReferences(context, channel, SEED),
+    deltas: versions === null ? null : new Deltas(context, versions),
+  })
+  return { policy, encoder }
 }
 
 function feed(reader: StreamReader, bytes: Buffer): void {

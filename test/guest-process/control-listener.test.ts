@@ -52,3 +52,17 @@ test('a link that arrives after the listener was closed is closed', async () => 
   at.close()
   await new Promise((resolve) => socket.once('close', resolve))
 })
+
+test('of several links that wait the newest is taken and the others are closed', async () => {
+  const at = await listen()
+  const older = dial(at.port)
+  await new Promise((resolve) => older.once('data', resolve))
+  const closed = new Promise((resolve) => older.once('close', resolve))
+  const newer = dial(at.port)
+  await new Promise((resolve) => newer.once('data', resolve))
+  const link = await at.next(AbortSignal.timeout(2000))
+  await closed
+  newer.write(encodeControl({ type: 'ready' }))
+  expect(await link.receive()).toEqual({ type: 'ready' })
+  link.close()
+})

@@ -20,9 +20,12 @@ import { SmallAgent } from './small-agent.ts'
 const KINDS = ['cut', 'cut', 'refuse', 'control', 'data', 'corrupt', 'recover', 'twice', 'twice'] as const
 type Kind = (typeof KINDS)[number] | 'stall'
 
+/** From when on faults strike: the switch, or the first step of the guest at the destination. */
+export type Phase = 'switch' | 'pull'
+
 interface Fault {
   readonly kind: Kind
-  /** Bytes towards the destination since the fault before it, or since the switch began. */
+  /** Bytes towards the destination since the fault before it, or since the phase began. */
   readonly afterBytes: number
   /** Refuse: for so long. Twice: once more after so many bytes in either direction. Corrupt: bytes ahead. */
   readonly more: number
@@ -32,13 +35,20 @@ export interface PullRun {
   readonly seed: number
   readonly settings: MigrationOptions
   readonly guest: Partial<GuestConfig>
+  readonly phase: Phase
   readonly faults: readonly Fault[]
+}
+
+/** How a run ended, and how many of its faults struck while the guest ran at the destination with pages missing. */
+export interface Outcome {
+  readonly report: MigrationReport
+  readonly struckInPull: number
 }
 
 const RUN_LIMIT_MS = 90_000
 
 /** What a seed stands for. */
-export function drawRun(seed: number): PullRun {
+export function drawRun(seed: number, phase: Phase = 'switch'): PullRun {
   const random = new Random(seed)
   const draw = <T>(from: readonly T[]): T => from[random.below(from.length)] as T
   const settings: MigrationOptions = {
@@ -61,15 +71,15 @@ export function drawRun(seed: number): PullRun {
   }
   const faults = Array.from({ length: 1 + random.below(4) }, (_, index): Fault => {
     const kind: Kind = random.below(40) === 0 ? 'stall' : draw(KINDS)
-    // The first one often strikes around the commit point.
+    // The first one often strikes around the commit point, or right behind it.
     const most = index === 0 && random.below(3) === 0 ? 3000 : settings.movement === 'hybrid' ? MIB / 8 : 2 * MIB
     return { kind, afterBytes: random.below(most), more: random.below(draw([300, 3000])) }
   })
-  return { seed, settings, guest, faults }
+  return { seed, settings, guest, phase, faults }
 }
 
 /** Carries it out; throws what did not hold. */
-export async function carryOut(run: PullRun): Promise<MigrationReport> {
+export async function carryOut(run: PullRun): Promise<Outcome> {
   const agent = await SmallAgent.listen()
   const directory = await mkdtemp(join(tmpdir(), 'godwit-test-'))
   const config = guestConfig(run.guest)
@@ -77,7 +87,7 @@ export async function carryOut(run: PullRun): Promise<MigrationReport> {
   const over = new AbortController()
   const id = run.seed.toString(16).padStart(32, 'f')
   let unwatch: () => void = () => {}
-  let healing: NodeJS.Timeout | undefined
+  let strikes: Strikes | undefined
   try {
     let relay: Relay | undefined
     agent.relayed = (opened) => {
@@ -85,7 +95,7 @@ export async function carryOut(run: PullRun): Promise<MigrationReport> {
     }
     unwatch = onMigrationEvent(id, (event) => {
       if (event.type !== 'stage' || event.stage !== 'commit' || relay === undefined) return
-      healing = strikeAll(run.faults, relay, agent, id, over.signal)
+      strikes = new Strikes(run, relay, agent, id, over.signal)
     })
     const report = await Promise.race([
       source.migrate({
@@ -103,9 +113,9 @@ export async function carryOut(run: PullRun): Promise<MigrationReport> {
     ])
     relay?.heal()
     await check(report, source, agent)
-    return report
+    return { report, struckInPull: strikes?.struckInPull ?? 0 }
   } finally {
-    clearInterval(healing)
+    strikes?.end()
     over.abort()
     unwatch()
     await source.close()
@@ -114,63 +124,95 @@ export async function carryOut(run: PullRun): Promise<MigrationReport> {
   }
 }
 
-/** Strikes one fault after the other; the timer returned keeps a pull that waits for its operator going. */
-function strikeAll(faults: readonly Fault[], relay: Relay, agent: SmallAgent, id: string, over: AbortSignal) {
-  const left = [...faults]
-  let passed = 0
-  let cutAgain = 0
-  relay.onForwarded = (towardsDestination, _, bytes) => {
-    if (cutAgain > 0) {
-      cutAgain -= bytes
-      if (cutAgain <= 0) relay.cut(false)
+/** Strikes one fault after the other, and keeps a pull that waits for its operator going. */
+class Strikes {
+  struckInPull = 0
+  readonly #relay: Relay
+  readonly #agent: SmallAgent
+  readonly #id: string
+  readonly #over: AbortSignal
+  readonly #left: Fault[]
+  readonly #operator: NodeJS.Timeout
+  #begun: boolean
+  #passed = 0
+  #cutAgain = 0
+
+  constructor({ faults, phase }: PullRun, relay: Relay, agent: SmallAgent, id: string, over: AbortSignal) {
+    this.#relay = relay
+    this.#agent = agent
+    this.#id = id
+    this.#over = over
+    this.#left = [...faults]
+    this.#begun = phase === 'switch'
+    relay.onForwarded = (towardsDestination, _, bytes) => this.#forwarded(towardsDestination, bytes)
+    this.#operator = setInterval(() => {
+      const arrival = agent.arrivals.at(-1)
+      if (arrival?.status().migration?.paused?.includes('wrong hash')) this.#recover()
+    }, 500)
+  }
+
+  end(): void {
+    clearInterval(this.#operator)
+  }
+
+  get #pulling(): boolean {
+    const status = this.#agent.arrivals.at(-1)?.status()
+    return status?.state === 'pulling' && (status.migration?.progress?.missingPages ?? 0) > 0
+  }
+
+  #forwarded(towardsDestination: boolean, bytes: number): void {
+    if (this.#cutAgain > 0) {
+      this.#cutAgain -= bytes
+      if (this.#cutAgain <= 0) this.#relay.cut(false)
       return
     }
-    if (towardsDestination) passed += bytes
-    const [next] = left
-    if (next === undefined || passed < next.afterBytes) return
-    passed = 0
-    left.shift()
-    if (next.kind === 'twice') cutAgain = 1 + next.more
-    strike(next, relay, agent, id, over)
+    this.#begun ||= this.#pulling
+    if (!this.#begun) return
+    if (towardsDestination) this.#passed += bytes
+    const [next] = this.#left
+    if (next === undefined || this.#passed < next.afterBytes) return
+    this.#passed = 0
+    this.#left.shift()
+    if (next.kind === 'twice') this.#cutAgain = 1 + next.more
+    if (this.#pulling) this.struckInPull++
+    this.#strike(next)
   }
-  return setInterval(() => {
-    const arrival = agent.arrivals.at(-1)
-    if (arrival?.status().migration?.paused?.includes('wrong hash')) arrival.recover(id, null).catch(() => {})
-  }, 500)
-}
 
-function strike(fault: Fault, relay: Relay, agent: SmallAgent, id: string, over: AbortSignal): void {
-  const heal = (ms: number): void => {
-    wait(ms, null, { signal: over }).then(
-      () => relay.heal(),
+  #strike({ kind, more }: Fault): void {
+    const relay = this.#relay
+    switch (kind) {
+      case 'cut':
+      case 'twice':
+        return relay.cut(false)
+      case 'control':
+      case 'data':
+        return relay.cut(false, kind)
+      case 'refuse':
+        relay.cut()
+        return this.#healAfter(more)
+      case 'stall':
+        relay.stall()
+        return this.#healAfter(more % 2 === 0 ? 300 : PEER_SILENT_MS + 1000)
+      case 'corrupt':
+        return relay.corruptAfter(more)
+      case 'recover':
+        relay.cut(false)
+        setTimeout(() => this.#recover(), more % 50)
+    }
+  }
+
+  #recover(): void {
+    this.#agent.arrivals
+      .at(-1)
+      ?.recover(this.#id, null)
+      .catch(() => {})
+  }
+
+  #healAfter(ms: number): void {
+    wait(ms, null, { signal: this.#over }).then(
+      () => this.#relay.heal(),
       () => {},
     )
-  }
-  switch (fault.kind) {
-    case 'cut':
-    case 'twice':
-      return relay.cut(false)
-    case 'control':
-    case 'data':
-      return relay.cut(false, fault.kind)
-    case 'refuse':
-      relay.cut()
-      return heal(fault.more)
-    case 'stall':
-      relay.stall()
-      return heal(fault.more % 2 === 0 ? 300 : PEER_SILENT_MS + 1000)
-    case 'corrupt':
-      return relay.corruptAfter(fault.more)
-    case 'recover':
-      relay.cut(false)
-      setTimeout(
-        () =>
-          agent.arrivals
-            .at(-1)
-            ?.recover(id, null)
-            .catch(() => {}),
-        fault.more % 50,
-      )
   }
 }
 

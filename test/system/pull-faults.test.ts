@@ -221,9 +221,25 @@ test('an operator redials at once, by another address', { timeout: 60_000 }, asy
     await expect.poll(() => pausedFor(going), { interval: 1 }).not.toBeNull()
     await wait(3000)
     relay.heal()
-    await arrival?.recover(Journey.lastId, 'localhost')
-    await expect.poll(() => pausedFor(going), { timeout: 20_000 }).toBeNull()
+    expect(await arrival?.recover(Journey.lastId, 'localhost')).toMatchObject({ migration: { paused: null } })
     await expect(going.source.recover(Journey.lastId, null)).rejects.toMatchObject({ code: 'guest-not-running' })
+  })
+  await (journey as Journey).expectArrived(report)
+  expect(report.pull?.recoveries).toBe(1)
+})
+
+test('a wrong address of the operator is no dead end', { timeout: 60_000 }, async () => {
+  const report = await pulled({ bandwidth: 10_000_000 }, async (relay, going) => {
+    await wait(50)
+    const arrival = going.agent.arrivals.at(-1)
+    relay.cut()
+    await expect.poll(() => pausedFor(going), { interval: 1 }).not.toBeNull()
+    // It answers when it knows what came of the dial.
+    expect(await arrival?.recover(Journey.lastId, '127.0.0.77')).toMatchObject({
+      migration: { paused: expect.stringContaining('127.0.0.77') },
+    })
+    relay.heal()
+    await expect.poll(() => pausedFor(going), { timeout: 20_000 }).toBeNull()
   })
   await (journey as Journey).expectArrived(report)
   expect(report.pull?.recoveries).toBe(1)

@@ -113,6 +113,11 @@ describe.each(MOVEMENTS)('%s', (movement) => {
     expect(settingsSchema.safeParse({ movement, verify: 'full' }).success).toBe(false)
   })
 
+  test('a bandwidth at which it would never end cannot be asked for', () => {
+    expect(settingsSchema.safeParse({ movement, bandwidth: 1 }).success).toBe(false)
+    expect(settingsSchema.safeParse({ movement, bandwidth: 4096 }).success).toBe(true)
+  })
+
   test('cancel before the switch leaves the guest here, and it can be moved again', async () => {
     const going = await begin()
     const moving = going.move({ movement, bandwidth: 2_000_000 })
@@ -131,6 +136,7 @@ describe.each(MOVEMENTS)('%s', (movement) => {
       const arrival = going.agent.arrivals.at(-1) as GuestHost
       const { source } = going
       await expect(source.cancel()).rejects.toMatchObject({ code: 'too-late' })
+      expect(source.status()).toMatchObject({ state: 'migrating', owner: 'elsewhere' })
       expect(arrival.status()).toMatchObject({
         state: 'pulling',
         owner: 'here',
@@ -196,7 +202,9 @@ test.each(MOVEMENTS)('%s leaves out free pages', async (movement) => {
   expect((bytes[0] as number) / (bytes[1] as number)).toBeLessThanOrEqual(0.55)
 })
 
-test('several hops, back at once when the last page is there, and on by another movement', async () => {
+test('several hops, back at once when the last page is there, and on by another movement', {
+  timeout: 60_000,
+}, async () => {
   const going = await begin({ options: { workload: 'hot', content: 'mix' } })
   await going.expectArrived(await going.move({ movement: 'post-copy', channels: 2 }))
   let host = going.agent.arrivals.at(-1) as GuestHost

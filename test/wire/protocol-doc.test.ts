@@ -2,8 +2,10 @@
 
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { ENCODINGS } from '../../src/encoding/registry.ts'
+import { ENCODINGS, encodingByName } from '../../src/encoding/registry.ts'
+import { REFERENCE_BYTES } from '../../src/kernels/reference.ts'
 import * as limits from '../../src/limits.ts'
+import { GROUP_PAGES, PAGE_BYTES } from '../../src/limits.ts'
 import { FRAME_CAP, FRAME_HEADER_BYTES, FRAME_MAGIC, FRAME_TYPE } from '../../src/wire/frame.ts'
 import { messageSchemas, PROTOCOL_VERSION } from '../../src/wire/messages.ts'
 import { RUN_BYTES, TABLE_HEAD_BYTES } from '../../src/wire/page-frame.ts'
@@ -29,6 +31,12 @@ function table(...columns: string[]): Record<string, string>[] {
   }
   expect(rows.length, `a table ${columns.join(', ')}`).toBeGreaterThan(0)
   return rows
+}
+
+/** A length as the table of encodings writes it: `12`, `12 × n` or `12 × n − 1`. */
+function bytesOf(formula: string, count: number): number {
+  const [, factor, times, less] = /^(\d+)( × n)?(?: − (\d+))?$/.exec(formula) ?? []
+  return Number(factor) * (times === undefined ? 1 : count) - Number(less ?? 0)
 }
 
 describe('docs/protocol.md', () => {
@@ -58,11 +66,25 @@ describe('docs/protocol.md', () => {
     expect(documented.map((row) => [Number(row.encoding), row.name])).toEqual(
       ENCODINGS.map(({ id, name }) => [id, name]),
     )
+    const column = 'least payload of a run of *n* pages, bytes'
     for (const [index, encoding] of ENCODINGS.entries()) {
-      const payload = documented[index]?.['payload of a run of *n* pages, bytes'] ?? ''
-      const factor = payload === '0' ? 0 : Number(payload.replace(' × n', ''))
-      expect(encoding.maxPayloadBytes(3)).toBe(3 * factor)
+      const row = documented[index] ?? {}
+      const [least, most] = [row[column] ?? '', row.most ?? ''].map((text) => (count: number) => bytesOf(text, count))
+      for (const count of [1, 3, GROUP_PAGES]) {
+        const [from, to] = [least?.(count) as number, most?.(count) as number]
+        expect([encoding.name, encoding.maxPayloadBytes(count)]).toEqual([encoding.name, to])
+        for (const bytes of [from, to]) encoding.checkPayload(count, bytes)
+        for (const bytes of [from - 1, Math.max(to, count * PAGE_BYTES) + (most === least ? 1 : 65_536)]) {
+          expect(() => encoding.checkPayload(count, bytes), `${encoding.name}: ${bytes}`).toThrow('payload bytes')
+        }
+      }
     }
+  })
+
+  it('says how many pages an lz4 block has at most', () => {
+    expect(text).toContain(`one LZ4 block holds up to ${GROUP_PAGES} pages`)
+    expect(() => encodingByName('lz4').checkPayload(GROUP_PAGES + 1, 100)).toThrow(`${GROUP_PAGES + 1} pages`)
+    expect(text).toContain(`${REFERENCE_BYTES} × n`)
   })
 
   it('lists every message with its fields', () => {

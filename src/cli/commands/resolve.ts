@@ -19,9 +19,9 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
     const both = given.map((decision) => `--${decision}`).join(' and ')
     throw new GodwitError('usage', `${both} exclude each other`, { hint: 'give one of them' })
   }
-  if (peerIsDead && what !== 'take' && what !== 'take-stale') {
-    throw new GodwitError('usage', '--peer-is-dead means nothing without --take or --take-stale', {
-      hint: 'give both to let the guest run here, neither to see how it stands',
+  if (peerIsDead && what === 'status') {
+    throw new GodwitError('usage', '--peer-is-dead means nothing without a decision', {
+      hint: 'give --take, --abandon or --take-stale with it, neither to see how the guest stands',
     })
   }
   const guest = await agentOf(args).resolve(name, { what, peerIsDead })

@@ -3,6 +3,7 @@
 // or, if started as such, the urgent lane. Started by source-transfer.ts.
 
 import { createServer, type Socket } from 'node:net'
+import { performance } from 'node:perf_hooks'
 import { parentPort, workerData } from 'node:worker_threads'
 import { createBatchEncoding } from '../../encoding/batch-encoding.ts'
 import { seedOf } from '../../encoding/seed.ts'
@@ -27,6 +28,8 @@ import { UrgentLane } from './urgent-lane.ts'
 
 /** An idle data channel is normal; the kernel looks whether its peer is still there. */
 const KEEP_ALIVE_MS = 1000
+/** A thread that waited for less than this share of a write's time may have been busy when it ended. */
+const HEARD_SHARE = 1 / 16
 
 const data = workerData as SourceThreadData
 const memory = new GuestMemory(data.memory)
@@ -106,12 +109,15 @@ function write(bytes: Uint8Array): Promise<void> {
 
 async function sendBatch(batch: Batch, paced = true): Promise<void> {
   const began = performance.now()
+  const used = performance.eventLoopUtilization()
+  let copyingMs = 0
   const piece = paced ? pieceBytes(memory) : null
   if (!paced) charge(memory, batch.bytes)
   if (piece === null) {
     socket?.cork()
     const written = batch.buffers.map(write)
     socket?.uncork()
+    copyingMs = performance.now() - began
     await Promise.all(written)
   } else {
     for (const buffer of batch.buffers) {
@@ -123,7 +129,13 @@ async function sendBatch(batch: Batch, paced = true): Promise<void> {
     }
   }
   count(memory, data.channel, 'pageFrameBytes', batch.bytes)
-  encoding?.policy.noteLink(batch.bytes, performance.now() - began)
+  if (encoding === null) return
+  const ms = performance.now() - began
+  // While the next batch is prepared the end of a write goes unheard: who never waited only knows that it was sooner.
+  const unheard = performance.eventLoopUtilization(used).idle < HEARD_SHARE * ms
+  // The policy knows a limit from the start.
+  if (unheard && piece !== null) return
+  encoding.policy.noteLink(batch.bytes, unheard ? copyingMs : ms, unheard)
 }
 
 /** Takes the next batch and lays out its frame; null when there is nothing of it to send. */
