@@ -50,6 +50,7 @@ export class AgentProcess {
   async close(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) await this.restart()
     for (const { name } of await this.client.guests()) await this.client.stopGuest(name, true).catch(() => {})
+    for (const { id } of await this.client.copies()) await this.client.stopGuest(id, true).catch(() => {})
     this.#child.kill('SIGTERM')
     if (this.#child.exitCode === null) await once(this.#child, 'exit')
     await rm(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })
