@@ -2,6 +2,7 @@
 // sees them (no extension types, bounded nesting, counts that fit the bytes present), so that a hostile message can
 // neither build anything but plain values nor allocate more than it sends. Used by control links and channel hellos.
 
+import { crc32 } from 'node:zlib'
 import { Packr } from 'msgpackr'
 import { GodwitError } from '../errors.ts'
 import { MAX_CONTROL_FRAME_BYTES } from '../limits.ts'
@@ -18,7 +19,7 @@ const bad = (reason: string): GodwitError => new GodwitError('bad-message', `a c
 export function encodeControl(message: ControlMessage): Buffer<ArrayBuffer> {
   const body = packr.pack(message)
   const frame = Buffer.allocUnsafeSlow(FRAME_HEADER_BYTES + body.length)
-  encodeHeader(frame, 0, { type: FRAME_TYPE.control, length: body.length, round: 0 })
+  encodeHeader(frame, 0, { type: FRAME_TYPE.control, length: body.length, round: 0, check: crc32(body) })
   frame.set(body, FRAME_HEADER_BYTES)
   return frame
 }

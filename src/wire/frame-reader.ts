@@ -1,10 +1,11 @@
 // Push machine for connections that carry small frames towards this side: control links, and the source's end of a lane
 // (hello, abort; in the pull phase also needs and acknowledgements). Bytes in any portions go in, messages come out. Pure.
 
+import { crc32 } from 'node:zlib'
 import { GodwitError } from '../errors.ts'
 import { MAX_CONTROL_FRAME_BYTES } from '../limits.ts'
 import { decodeControl } from './control-codec.ts'
-import { decodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameHeader } from './frame.ts'
+import { decodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameHeader, requireCheck } from './frame.ts'
 import type { ControlMessage } from './messages.ts'
 import { decodeNeeds } from './needs.ts'
 
@@ -21,7 +22,7 @@ export class ControlFrameReader {
   /** Largest payload accepted now; a stranger's first frame has a small one (R14). */
   capBytes: number
   readonly #head = new Uint8Array(FRAME_HEADER_BYTES)
-  readonly #header: FrameHeader = { type: FRAME_TYPE.control, length: 0, round: 0 }
+  readonly #header: FrameHeader = { type: FRAME_TYPE.control, length: 0, round: 0, check: 0 }
   #payload: Uint8Array | null = null
   #filled = 0
   readonly #feedback: Feedback | null
@@ -52,6 +53,7 @@ export class ControlFrameReader {
       } else {
         const payload = this.#payload
         this.#payload = null
+        requireCheck(this.#header, crc32(payload))
         if (this.#header.type === FRAME_TYPE.need) this.#feedback?.need(decodeNeeds(payload))
         else deliver(decodeControl(payload))
       }

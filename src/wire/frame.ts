@@ -2,7 +2,8 @@
 // anything is allocated. Used by the control codec, the page frames and both ends of a channel.
 //
 //   0        4        5      6        8         12       16
-//   │ 'GDWT' │ version│ type │ flags 0│ length  │ round  │ payload (length bytes)      little endian
+//   │ 'GDWT' │ version│ type │ flags 0│ length  │ round, │ payload (length bytes)      little endian
+//   │        │        │      │        │         │ check  │
 
 import { GodwitError } from '../errors.ts'
 import { MAX_CONTROL_FRAME_BYTES, MAX_NEEDS, MAX_PAGE_FRAME_BYTES, MAX_PULL_FRAME_BYTES } from '../limits.ts'
@@ -32,12 +33,31 @@ export interface FrameHeader {
   length: number
   /** The round that pages and their end belong to; 0 in all other frames. */
   round: number
+  /**
+   * CRC-32 of the payload of control and need frames, of head and table of pull frames; 0 in all others. A page number that
+   * was altered on its way would be a page that never comes: what no digest or seal covers is covered here.
+   */
+  check: number
+}
+
+/** Whether frames of that type carry a check in the place of the round. */
+const isChecked = (type: number): boolean =>
+  type === FRAME_TYPE.control || type === FRAME_TYPE.need || type === FRAME_TYPE.pull
+
+/** Throws `bad-frame` unless the check of a header is that of what came. */
+export function requireCheck(header: FrameHeader, computed: number): void {
+  if (header.check === computed) return
+  throw new GodwitError('bad-frame', `a frame of type ${header.type} was altered on its way`)
 }
 
 const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
 /** Writes a header at `offset` of `target`. Throws `internal` when the length is above the type's cap. */
-export function encodeHeader(target: Uint8Array, offset: number, header: FrameHeader): void {
+export function encodeHeader(
+  target: Uint8Array,
+  offset: number,
+  header: Omit<FrameHeader, 'check'> & { check?: number },
+): void {
   if (header.length > FRAME_CAP[header.type]) {
     throw new GodwitError('internal', `frame of type ${header.type} with ${header.length} bytes is above its cap`)
   }
@@ -47,7 +67,7 @@ export function encodeHeader(target: Uint8Array, offset: number, header: FrameHe
   view.setUint8(offset + 5, header.type)
   view.setUint16(offset + 6, 0, true)
   view.setUint32(offset + 8, header.length, true)
-  view.setUint32(offset + 12, header.round, true)
+  view.setUint32(offset + 12, isChecked(header.type) ? (header.check ?? 0) : header.round, true)
 }
 
 /**
@@ -74,10 +94,10 @@ export function decodeHeader(source: Uint8Array, offset: number, into: FrameHead
   if (flags !== 0) throw new GodwitError('bad-frame', `frame flags ${flags} are set, none is defined`)
   const length = view.getUint32(offset + 8, true)
   if (length > cap) throw new GodwitError('frame-too-long', `frame type ${type} with ${length} bytes, cap ${cap}`)
-  const round = view.getUint32(offset + 12, true)
-  const inRound = type === FRAME_TYPE.pages || type === FRAME_TYPE.roundEnd
-  if (!inRound && round !== 0) throw new GodwitError('bad-frame', `a frame of type ${type} names a round`)
+  const last = view.getUint32(offset + 12, true)
+  if (type === FRAME_TYPE.got && last !== 0) throw new GodwitError('bad-frame', `a frame of type ${type} names a round`)
   into.type = type as FrameType
   into.length = length
-  into.round = round
+  into.round = isChecked(type) ? 0 : last
+  into.check = isChecked(type) ? last : 0
 }

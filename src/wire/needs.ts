@@ -3,6 +3,7 @@
 //
 //   entry, u32   │ kind, 2 bits │ page, 30 bits │
 
+import { crc32 } from 'node:zlib'
 import { GodwitError } from '../errors.ts'
 import { MAX_NEEDS } from '../limits.ts'
 import { encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from './frame.ts'
@@ -21,10 +22,11 @@ export const pageOf = (entry: number): number => entry & PAGE_MASK
 /** One NEED frame with the first `count` entries, header included. */
 export function encodeNeeds(entries: Uint32Array, count: number): Buffer {
   const frame = Buffer.alloc(FRAME_HEADER_BYTES + 4 * count)
-  encodeHeader(frame, 0, { type: FRAME_TYPE.need, length: 4 * count, round: 0 })
   for (let index = 0; index < count; index++) {
     frame.writeUInt32LE(entries[index] as number, FRAME_HEADER_BYTES + 4 * index)
   }
+  const check = crc32(frame.subarray(FRAME_HEADER_BYTES))
+  encodeHeader(frame, 0, { type: FRAME_TYPE.need, length: 4 * count, round: 0, check })
   return frame
 }
 

@@ -5,6 +5,7 @@
 //   │ count u32 │ 0 u32 │ entry 0 │ entry 1 │ … │ raw page │ raw page │ …
 //   entry: │ page u32 │ encoding u32 │ seal u64 │
 
+import { crc32 } from 'node:zlib'
 import { raw } from '../encoding/raw.ts'
 import { zero } from '../encoding/zero.ts'
 import { GodwitError } from '../errors.ts'
@@ -29,11 +30,12 @@ export function encodePullHead(
   const { controlBytes, controlWords } = memory
   const tableBytes = count * PULL_ENTRY_BYTES
   const length = PULL_HEAD_BYTES + tableBytes + rawPages * PAGE_BYTES
-  encodeHeader(controlBytes, offset, { type: FRAME_TYPE.pull, length, round: 0 })
   const head = offset + FRAME_HEADER_BYTES
   controlWords[head / 4] = count
   controlWords[head / 4 + 1] = 0
   controlBytes.copyWithin(head + PULL_HEAD_BYTES, tableOffset, tableOffset + tableBytes)
+  const check = crc32(controlBytes.subarray(head, head + PULL_HEAD_BYTES + tableBytes))
+  encodeHeader(controlBytes, offset, { type: FRAME_TYPE.pull, length, round: 0, check })
 }
 
 /** Number of entries. Throws `bad-frame` or `frame-too-long`. */

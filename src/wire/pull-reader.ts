@@ -4,6 +4,7 @@
 //
 //   head ─► table ─► run of claimed raw pages | run of dropped ones ─► … ─► done
 
+import { crc32 } from 'node:zlib'
 import { zero } from '../encoding/zero.ts'
 import { GodwitError } from '../errors.ts'
 import { Installer } from '../guest/installing.ts'
@@ -11,6 +12,7 @@ import { THREAD_BLOCK } from '../guest/layout.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import type { Kernels } from '../kernels/kernels.ts'
 import { BATCH_PAGES, PAGE_BYTES, READ_BYTES, STAGING_BYTES } from '../limits.ts'
+import { type FrameHeader, requireCheck } from './frame.ts'
 import {
   checkPullTable,
   decodePullHead,
@@ -45,6 +47,7 @@ export class PullReader {
   readonly #claimed = new Uint8Array(BATCH_PAGES)
   #state: 'head' | 'table' | 'run' = 'head'
   #frameLength = 0
+  #header: FrameHeader | null = null
   #count = 0
   /** The run under way: its first entry and how many; pages of it that are settled; bytes there and wanted. */
   #first = 0
@@ -64,11 +67,13 @@ export class PullReader {
     this.#staging = layout.staging + options.channel * STAGING_BYTES
   }
 
-  /** A frame whose payload has `length` bytes begins. Throws `bad-frame`. */
-  begin(length: number): void {
+  /** A frame begins; its header stays the caller's until the frame is complete. Throws `bad-frame`. */
+  begin(header: FrameHeader): void {
+    const { length } = header
     if (length < PULL_HEAD_BYTES + PULL_ENTRY_BYTES)
       throw new GodwitError('bad-frame', `a pull frame of ${length} bytes`)
     this.#frameLength = length
+    this.#header = header
     this.#expect('head', PULL_HEAD_BYTES)
   }
 
@@ -96,6 +101,9 @@ export class PullReader {
       return false
     }
     if (this.#state === 'table') {
+      // Before anything is claimed: an altered page number would be a page that never comes, whatever the seals say.
+      const table = this.#memory.controlBytes.subarray(this.#table, this.#table + this.#wanted)
+      requireCheck(this.#header as FrameHeader, crc32(table, crc32(this.#head)))
       checkPullTable(this.#memory, this.#table, this.#count, this.#frameLength)
       this.#claimAll()
       return this.#nextRun(0)

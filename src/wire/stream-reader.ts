@@ -7,6 +7,7 @@
 //      └─ROUND_END─► header, and `advance` answers 'round-end'
 //      └─CONTROL──► control ─► header, and `advance` throws the peer's abort
 
+import { crc32 } from 'node:zlib'
 import type { ReferenceSession } from '../encoding/encoding.ts'
 import { FrameDecoder } from '../encoding/frame-decoder.ts'
 import { raw } from '../encoding/raw.ts'
@@ -18,7 +19,7 @@ import type { GuestMemory } from '../guest/memory.ts'
 import type { Kernels } from '../kernels/kernels.ts'
 import { BATCH_PAGES, PAGE_BYTES, READ_BYTES, STAGING_BYTES } from '../limits.ts'
 import { decodeControl } from './control-codec.ts'
-import { decodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameHeader } from './frame.ts'
+import { decodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameHeader, requireCheck } from './frame.ts'
 import { decodeRuns, decodeTableHead, RUN_BYTES, TABLE_HEAD_BYTES } from './page-frame.ts'
 import { PullReader } from './pull-reader.ts'
 
@@ -69,7 +70,7 @@ export class StreamReader {
   readonly #staging: number
   readonly #table: RunTable = createRunTable(BATCH_PAGES)
   readonly #decoder: FrameDecoder
-  readonly #header: FrameHeader = { type: FRAME_TYPE.roundEnd, length: 0, round: 0 }
+  readonly #header: FrameHeader = { type: FRAME_TYPE.roundEnd, length: 0, round: 0, check: 0 }
   readonly #scratch = new Uint8Array(TABLE_HEAD_BYTES + BATCH_PAGES * RUN_BYTES)
   #state: State = 'header'
   /** Bytes of the present header, table, run or staged payload: there, and wanted. */
@@ -203,7 +204,7 @@ export class StreamReader {
       }
       this.pageFrameBytes += FRAME_HEADER_BYTES + length
       this.#expect('pull', 0)
-      this.pull.begin(length)
+      this.pull.begin(this.#header)
       return 'more'
     }
     if (type !== FRAME_TYPE.pages && type !== FRAME_TYPE.roundEnd) {
@@ -314,6 +315,7 @@ export class StreamReader {
 
   /** The source says welcome once, and later at most why it gives up. */
   #onControl(): void {
+    requireCheck(this.#header, crc32(this.#control))
     const message = decodeControl(this.#control)
     this.#expect('header', FRAME_HEADER_BYTES)
     if (message.type === 'welcome' && !this.welcomed) {

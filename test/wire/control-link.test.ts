@@ -7,6 +7,7 @@ import { encodeControl } from '../../src/wire/control-codec.ts'
 import { type ControlLinkOptions, SocketControlLink } from '../../src/wire/control-link.ts'
 import { ControlFrameReader } from '../../src/wire/frame-reader.ts'
 import type { ControlMessage } from '../../src/wire/messages.ts'
+import { recheck } from './streams.ts'
 
 const endings: (() => void)[] = []
 afterEach(() => {
@@ -100,7 +101,8 @@ describe('a control link', () => {
     ['unknown-frame', encodeControl({ type: 'done', epoch: 1 }).fill(9, 5, 6)],
     ['bad-frame', encodeControl({ type: 'done', epoch: 1 }).fill(9, 6, 7)],
     ['frame-too-long', encodeControl({ type: 'done', epoch: 1 }).fill(255, 8, 12)],
-    ['bad-message', encodeControl({ type: 'done', epoch: 1 }).fill(0, 16)],
+    ['bad-message', recheck(encodeControl({ type: 'done', epoch: 1 }).fill(0, 16))],
+    ['bad-frame', encodeControl({ type: 'done', epoch: 1 }).fill(2, -1)],
     ['unexpected-message', encodeControl({ type: 'done', epoch: 1 }).fill(3, 5, 6).fill(0, 8, 12)],
     ['bad-message', encodeControl({ type: 'pong', sentAt: 2n ** 62n, clock: 0n })],
   ]

@@ -26,7 +26,7 @@ const codeOf = (run: () => unknown): string | null => {
     return thrown instanceof GodwitError ? thrown.code : `not coded: ${thrown}`
   }
 }
-const blank = (): FrameHeader => ({ type: FRAME_TYPE.control, length: 0, round: 0 })
+const blank = (): FrameHeader => ({ type: FRAME_TYPE.control, length: 0, round: 0, check: 0 })
 
 const hex = (length: number) => fc.stringMatching(new RegExp(`^[0-9a-f]{${length}}$`))
 const epoch = fc.nat()
@@ -80,10 +80,13 @@ describe('headers', () => {
       type: fc.constantFrom(FRAME_TYPE.pages, FRAME_TYPE.roundEnd, FRAME_TYPE.control),
       length: fc.nat({ max: 0xffffff }),
       round: fc.nat({ max: 100_000 }),
+      check: fc.nat({ max: 2 ** 32 - 1 }),
     })
     fc.assert(
-      fc.property(header, fc.nat({ max: 9 }), ({ type, length, round }, offset) => {
-        const written = { type, length: length % (FRAME_CAP[type] + 1), round: type === FRAME_TYPE.control ? 0 : round }
+      fc.property(header, fc.nat({ max: 9 }), ({ type, length, ...last }, offset) => {
+        const checked = type === FRAME_TYPE.control
+        const [round, check] = checked ? [0, last.check] : [last.round, 0]
+        const written = { type, length: length % (FRAME_CAP[type] + 1), round, check }
         const bytes = new Uint8Array(offset + FRAME_HEADER_BYTES)
         encodeHeader(bytes, offset, written)
         const read = blank()
@@ -111,7 +114,7 @@ describe('headers', () => {
       'frame-too-long',
     )
     expect(spoilt((view) => view.setUint32(8, 1, true), FRAME_TYPE.roundEnd)).toBe('frame-too-long')
-    expect(spoilt((view) => view.setUint32(12, 1, true), FRAME_TYPE.control)).toBe('bad-frame')
+    expect(spoilt((view) => view.setUint32(12, 1, true), FRAME_TYPE.got)).toBe('bad-frame')
     expect(spoilt(() => {})).toBe(null)
   })
 })

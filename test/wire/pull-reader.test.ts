@@ -24,7 +24,7 @@ import {
   tampering,
   zeroEntry,
 } from './pull-streams.ts'
-import { feed, framesOf, guestOf, roundEnd } from './streams.ts'
+import { feed, framesOf, guestOf, recheck, roundEnd } from './streams.ts'
 
 const codeOf = (run: () => unknown): string | null => {
   try {
@@ -203,7 +203,7 @@ describe('a source that breaks a rule', () => {
 
   it.each([
     ['content', (frame: Uint8Array) => frame.fill(8, -1)],
-    ['seal', (frame: Uint8Array) => frame.fill(8, 24 + 16 + 8, 24 + 16 + 9)],
+    ['seal', (frame: Uint8Array) => recheck(frame.fill(8, 24 + 16 + 8, 24 + 16 + 9), 24 + 3 * 16)],
   ])('a wrong %s: not installed, told once, the others are; a good copy installs (R10)', (_, spoil) => {
     const { to, reader, spoilt, ends } = absentGuest(16)
     const frame = frameOf([rawEntry(4, good), rawEntry(5, good), zeroEntry(6)], Buffer.concat([good, good]))
@@ -216,6 +216,14 @@ describe('a source that breaks a rule', () => {
     expect([presenceOf(to, 5), missingOf(to), ends.last]).toEqual([installed, 13, 0])
     expect(Buffer.compare(pageBytes(to, 5), good)).toBe(0)
     expect(digestTotal(to)).toBe(loadKernels(to).digestOf(to.layout.hashes, 0, 16))
+  })
+
+  it('a page number that was altered on its way ends the link: nobody would send that page again', () => {
+    const { to, reader, spoilt } = absentGuest(16)
+    const frame = frameOf([rawEntry(4, good)], good)
+    frame[24] = 5
+    expect(codeOf(() => feed(reader, frame, () => 1500))).toBe('bad-frame')
+    expect([spoilt, missingOf(to), presenceOf(to, 4), presenceOf(to, 5)]).toEqual([[], 16, absent, absent])
   })
 
   it('a zero page under the number of another is noticed (R10)', () => {
@@ -256,6 +264,14 @@ describe('pages that were written here', () => {
   })
 })
 
+/** The right check for whatever table a pull frame has now. */
+function recheckTable(frame: Uint8Array): Uint8Array {
+  const copy = Uint8Array.from(frame)
+  if (copy.length < 24) return copy
+  const end = 24 + 16 * new DataView(copy.buffer).getUint32(16, true)
+  return end <= copy.length ? recheck(copy, end) : copy
+}
+
 it('10,000 hostile streams: coded errors, bounded reads, nothing written outside what the table claims', () => {
   const codes = new Set<string>()
   const from = guestOf('rzrr', 16 * PAGE, 5)
@@ -275,13 +291,16 @@ it('10,000 hostile streams: coded errors, bounded reads, nothing written outside
   const inputs = fc.record({
     how: fc.array(tampering, { minLength: 1, maxLength: 3 }),
     portion: fc.integer({ min: 1, max: 20_000 }),
+    // Whoever tampers knowingly puts the right check in.
+    rechecked: fc.boolean(),
   })
   fc.assert(
-    fc.property(inputs, ({ how, portion }) => {
+    fc.property(inputs, ({ how, portion, rechecked }) => {
       to.controlBytes.set(start.control)
       to.bytes.set(start.bytes)
       const reader = new StreamReader({ memory: to, kernels, channel: 0, hash: true })
-      const stream = Buffer.concat(how.reduce(tamper, frames))
+      const tampered = how.reduce(tamper, frames)
+      const stream = Buffer.concat(rechecked ? tampered.map(recheckTable) : tampered)
       const code = codeOf(() => {
         for (let at = 0; at < stream.length; ) {
           const target = reader.next()

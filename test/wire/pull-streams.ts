@@ -1,6 +1,7 @@
 // Streams of the pull phase for the reader tests: a guest whose pages are absent, real frames made by the pull sender,
 // hand-made ones of any shape, and a hostile change to a stream.
 
+import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
 import { beginAbsent } from '../../src/guest/installing.ts'
 import { HEADER } from '../../src/guest/layout.ts'
@@ -74,11 +75,10 @@ export interface Entry {
 export function frameOf(
   entries: readonly Entry[],
   content: Uint8Array = new Uint8Array(0),
-  more: { count?: number; second?: number; length?: number } = {},
+  more: { count?: number; second?: number; length?: number; check?: number } = {},
 ): Uint8Array {
   const frame = new Uint8Array(FRAME_HEADER_BYTES + 8 + 16 * entries.length + content.length)
   const length = more.length ?? frame.length - FRAME_HEADER_BYTES
-  encodeHeader(frame, 0, { type: FRAME_TYPE.pull, length, round: 0 })
   const view = new DataView(frame.buffer)
   view.setUint32(16, more.count ?? entries.length, true)
   view.setUint32(20, more.second ?? 0, true)
@@ -88,6 +88,8 @@ export function frameOf(
     view.setBigUint64(32 + 16 * index, seal, true)
   })
   frame.set(content, 24 + 16 * entries.length)
+  const check = more.check ?? crc32(frame.subarray(FRAME_HEADER_BYTES, 24 + 16 * entries.length))
+  encodeHeader(frame, 0, { type: FRAME_TYPE.pull, length, round: 0, check })
   return frame
 }
 export const zeroEntry = (page: number): Entry => ({ page, encoding: 1, seal: sealFor(page, null) })

@@ -1,5 +1,6 @@
 // Streams for the reader tests: real ones made by the batch sender, and a generator of hostile ones made from them.
 
+import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
 import { GuestMemory } from '../../src/guest/memory.ts'
 import { fillAll } from '../../src/guest/page-set.ts'
@@ -129,4 +130,10 @@ export function spoil(frames: readonly Uint8Array[], how: Hostility): Uint8Array
       result.splice(index, 0, encodeControl({ type: 'commit', epoch: 1 }))
       return result
   }
+}
+
+/** Puts the right check into a control or need frame, or, with the size of its table, a pull frame that was altered. */
+export function recheck<T extends Uint8Array>(frame: T, end: number = frame.length): T {
+  new DataView(frame.buffer, frame.byteOffset).setUint32(12, crc32(frame.subarray(FRAME_HEADER_BYTES, end)), true)
+  return frame
 }
