@@ -102,7 +102,7 @@ describe('a control link', () => {
     ['bad-frame', encodeControl({ type: 'done', epoch: 1 }).fill(9, 6, 7)],
     ['frame-too-long', encodeControl({ type: 'done', epoch: 1 }).fill(255, 8, 12)],
     ['bad-message', recheck(encodeControl({ type: 'done', epoch: 1 }).fill(0, 16))],
-    ['bad-frame', encodeControl({ type: 'done', epoch: 1 }).fill(2, -1)],
+    ['bad-frame', encodeControl({ type: 'done', epoch: 1 }).fill(0, 20)],
     ['unexpected-message', encodeControl({ type: 'done', epoch: 1 }).fill(3, 5, 6).fill(0, 8, 12)],
     ['bad-message', encodeControl({ type: 'pong', sentAt: 2n ** 62n, clock: 0n })],
   ]
