@@ -17,6 +17,8 @@ const OUTLIER = 2
 const UNHEARD_EVERY = 8
 /** Encoding must promise to be this much faster than plain sending to be switched on, or it would flutter. */
 const WORTH_IT = 0.92
+/** A class of a smaller share than this is not decided about. */
+const RARE = 1 / 4096
 /** Until measured, a codec is taken to be this slow, ms a page, and to halve it. */
 const PRIOR_MS = 0.008
 const PRIOR_BYTES = PAGE_BYTES / 2
@@ -143,6 +145,7 @@ export class Chooser {
       let best: { one: PageClass; candidate: Candidate; bytes: number; ms: number } | null = null
       let bestMs = Math.max(ms, bytes * perByte)
       for (const one of this.#classes) {
+        if (one.share.value < RARE) continue
         for (const candidate of one.candidates) {
           const change = one.share.value
           const nextBytes = bytes + change * (candidate.bytes.value - (one.chosen?.bytes.value ?? PAGE_BYTES))

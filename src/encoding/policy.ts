@@ -92,6 +92,8 @@ export class FallbackPolicy extends ForcedPolicy {
 const SAMPLE_EVERY = 24
 /** One page of so many of its class tries another codec. */
 const EXPLORE_EVERY = 128
+/** While encoding does not pay, and after so many batches, one in so many is decided about: a decision takes 50 µs. */
+const DECIDE_EVERY = 8
 /** So many writes at first say nothing about the link: code runs for the first time and nobody has touched the pages. */
 const COLD_WRITES = 3
 
@@ -116,6 +118,8 @@ export class AdaptivePolicy implements EncodePolicy {
   }
 
   encodes(): boolean {
+    const { on } = this.#chooser.outlook
+    if (!on && this.#batch > DECIDE_EVERY && this.#batch % DECIDE_EVERY !== 1) return false
     return this.#chooser.decide().on
   }
 
@@ -152,6 +156,7 @@ export class AdaptivePolicy implements EncodePolicy {
     const { on, bytes, ms, link } = this.#chooser.decide()
     if (link === null) return 'encoding off: the link is not known yet'
     const codec = formatRate(PAGE_BYTES / Math.max(ms / 1000, 1e-9))
+    if (!on && bytes >= PAGE_BYTES) return `encoding off: link ${formatRate(link)}, no codec shrinks these pages`
     if (!on) return `encoding off: link ${formatRate(link)}, codecs ${codec}`
     const names = new Set<string>()
     for (let one = 0; one < CONTENT_CLASSES; one++) names.add(encodingById(this.#chooser.codecOf(one)).name)

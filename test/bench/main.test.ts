@@ -16,7 +16,17 @@ describe('the bench', () => {
   it('lists its techniques', () => {
     const { stdout, status } = bench('--list')
     expect(status).toBe(0)
-    for (const name of ['ceiling', 'kernels', 'write-barrier', 'idle-rate', 'switchover', 'locked-bytes', 'memory']) {
+    for (const name of [
+      'ceiling',
+      'kernels',
+      'codecs',
+      'encodings',
+      'write-barrier',
+      'idle-rate',
+      'switchover',
+      'locked-bytes',
+      'memory',
+    ]) {
       expect(stdout).toMatch(new RegExp(`^${name} `, 'm'))
     }
   })
