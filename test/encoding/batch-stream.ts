@@ -39,6 +39,8 @@ export class BatchStream {
   readonly to: GuestMemory
   /** Pages of the round under way that the destination could not make. */
   missing: number[] = []
+  /** Page frames of the latest round, of all channels. */
+  frames: Buffer[] = []
   /** Bytes of the frames of all rounds. */
   bytes = 0
   readonly #kernels: Kernels
@@ -89,6 +91,7 @@ export class BatchStream {
     for (const page of pages) addPage(from, from.layout.toSend, page)
     beginRound(from)
     this.missing = []
+    this.frames = []
     const order = { round: this.#round, skip: false, hash: true, refer }
     const streams: Buffer[][] = this.#senders.map(() => [])
     for (let batch = 0; ; batch++) {
@@ -99,6 +102,7 @@ export class BatchStream {
         const frame = Buffer.concat(sender.prepare(count, batch % 2, order).buffers)
         this.bytes += frame.length
         streams[channel]?.push(frame)
+        this.frames.push(frame)
       }
       if (last) break
     }
