@@ -50,7 +50,7 @@ export const PAYLOAD_OFFSET = HALF_BYTES - BATCH_PAGES * PAGE_BYTES
 export interface BatchOrder {
   readonly round: number
   readonly hash: boolean
-  /** False: no page may refer to another (default true). */
+  /** False: no page may refer to another or to its own last version (default true). */
   readonly refer?: boolean
 }
 
@@ -125,7 +125,7 @@ export class BatchSender {
     if (!this.#elideZero) controlBytes.fill(PAGE_CLASS.raw, classes, classes + count)
     const payload = this.#staging + slot * HALF_BYTES + PAYLOAD_OFFSET
     const runs = this.#runs
-    if (this.#encode({ list, classes, count, round, refer: refer && hash }, payload)) {
+    if (this.#encode({ list, classes, count, round, rely: refer, refer: refer && hash }, payload)) {
       return { buffers: [this.#layOut(payload, round)], bytes: this.#frameBytes, pages: count, zeroPages }
     }
     buildRuns(runs, this.#memory, list, classes, count)
