@@ -126,6 +126,10 @@ function byteLines({ bytes, pages, guest }: MigrationReport): string[] {
   if (pages.free > 0) texts.push(`${formatCount(pages.free)} free and not sent`)
   if (pages.skipped > 0) texts.push(`${formatCount(pages.skipped)} left out because they were dirty again`)
   lines.push(row('pages', texts.join('; ')))
+  const ways = Object.entries(pages.encodings).filter(([name]) => name !== 'zero' && name !== 'raw')
+  const each = ways.map(([name, one]) => `${name} ${formatCount(one.pages)} (${formatBytes(one.bytes)})`)
+  if (each.length > 0) lines.push(row('encoded', each.join(', ')))
+  if (pages.encodeVerdict !== undefined) lines.push(row(each.length > 0 ? '' : 'encoded', pages.encodeVerdict))
   return lines
 }
 
