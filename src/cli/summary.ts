@@ -128,6 +128,10 @@ function byteLines({ bytes, pages, guest }: MigrationReport): string[] {
   if (pages.skipped > 0) texts.push(`${formatCount(pages.skipped)} left out because they were dirty again`)
   lines.push(row('pages', texts.join('; ')))
   if (kept > 0) lines.push(row('kept copy', `${shareText(kept / pages.total)} of the pages were there already`))
+  const ways = Object.entries(pages.encodings).filter(([name]) => name !== 'zero' && name !== 'raw')
+  const each = ways.map(([name, one]) => `${name} ${formatCount(one.pages)} (${formatBytes(one.bytes)})`)
+  if (each.length > 0) lines.push(row('encoded', each.join(', ')))
+  if (pages.encodeVerdict !== undefined) lines.push(row(each.length > 0 ? '' : 'encoded', pages.encodeVerdict))
   return lines
 }
 

@@ -41,6 +41,8 @@ export interface BatchInput {
   readonly classes: number
   readonly count: number
   readonly round: number
+  /** Pages may rely on what was sent before. */
+  readonly rely: boolean
   /** The page hashes of this batch are in the table, and references may be made. */
   readonly refer: boolean
 }
@@ -70,7 +72,7 @@ export class BatchEncoder {
   /** Behind the last page of the latest block. */
   #blockEnd = 0
   // The batch in hand; kept here so that no object is made per page.
-  #input: BatchInput = { list: 0, classes: 0, count: 0, round: 0, refer: false }
+  #input: BatchInput = { list: 0, classes: 0, count: 0, round: 0, rely: false, refer: false }
   #table: RunTable | null = null
   #payload = 0
   #note: PageNote = () => {}
@@ -168,8 +170,8 @@ export class BatchEncoder {
   #tryDelta(index: number): boolean {
     const { references, deltas, memory, area } = this.#options
     const page = this.#pageOf(index)
-    if (deltas === null || !deltas.has(page)) return false
-    const { refer, round } = this.#input
+    const { rely, refer, round } = this.#input
+    if (deltas === null || !rely || !deltas.has(page)) return false
     const copy = this.#copies + index * PAGE_BYTES
     const scratch = area + CODEC_AREA.group
     const began = performance.now()

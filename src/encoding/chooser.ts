@@ -16,14 +16,25 @@ const OUTLIER = 2
 /** While pages are encoded one in so many writes counts whose end went unheard. */
 const UNHEARD_EVERY = 8
 /** Encoding must promise to be this much faster than plain sending to be switched on, or it would flutter. */
-const WORTH_IT = 0.92
+export const WORTH_IT = 0.92
 /** A class of a smaller share than this is not decided about. */
 const RARE = 1 / 4096
+/** A change that gains less than this share is none: rounding must not keep the search going. */
+const LEAST_GAIN = 1e-9
 /** Until measured, a codec is taken to be this slow, ms a page, and to halve it. */
 const PRIOR_MS = 0.008
 const PRIOR_BYTES = PAGE_BYTES / 2
 /** Copying a page and finding its class, ms, until measured. */
 const PRIOR_LOOK_MS = 0.002
+
+/** A page that takes longer was not measured, and a link is between 1 byte and 1 TB a second. */
+const MOST_MS = 1000
+const MOST_MS_PER_BYTE = 1000
+const LEAST_MS_PER_BYTE = 1e-9
+
+/** The value, or the nearer bound; whatever is no number is the upper one: a mean must never become NaN. */
+const within = (value: number, least: number, most: number): number =>
+  value >= least && value <= most ? value : value < least ? least : most
 
 /** A running mean that takes its first value as it is. */
 class Mean {
@@ -61,8 +72,13 @@ interface PageClass {
   /** Share of the pages that are not zero. */
   readonly share: Mean
   readonly candidates: readonly Candidate[]
+  /** The candidates, and null for raw. */
+  readonly options: readonly (Candidate | null)[]
   chosen: Candidate | null
 }
+
+const bytesOf = (candidate: Candidate | null): number => candidate?.bytes.value ?? PAGE_BYTES
+const msOf = (candidate: Candidate | null): number => candidate?.ms.value ?? 0
 
 /** What `decide` came to, per page that is not zero. */
 export interface Outlook {
@@ -83,13 +99,14 @@ export class Chooser {
 
   /** `codecs`: wire ids to choose from, for pages of `classes` classes. */
   constructor(classes: number, codecs: readonly number[]) {
-    const candidates = (): Candidate[] =>
-      codecs.map((codec) => ({ codec, bytes: new Mean(PRIOR_BYTES), ms: new MeanTime(PRIOR_MS) }))
-    this.#classes = Array.from({ length: classes }, () => ({
-      share: new Mean(1 / classes),
-      candidates: candidates(),
-      chosen: null,
-    }))
+    this.#classes = Array.from({ length: classes }, () => {
+      const candidates = codecs.map((codec) => ({
+        codec,
+        bytes: new Mean(PRIOR_BYTES),
+        ms: new MeanTime(PRIOR_MS),
+      }))
+      return { share: new Mean(1 / classes), candidates, options: [null, ...candidates], chosen: null }
+    })
   }
 
   /**
@@ -98,22 +115,22 @@ export class Chooser {
    * bit, until pages go raw and tell.
    */
   noteLink(bytes: number, ms: number, unheard = false): void {
-    if (unheard && this.#outlook.on && ++this.#unheard % UNHEARD_EVERY !== 0) return
-    this.#link.note(bytes, ms)
+    if (!(bytes > 0) || (unheard && this.#outlook.on && ++this.#unheard % UNHEARD_EVERY !== 0)) return
+    this.#link.note(bytes, within(ms, LEAST_MS_PER_BYTE * bytes, MOST_MS_PER_BYTE * bytes))
   }
 
   /** A codec made `bytes` of a page of that class, or PAGE_BYTES if it did not shrink, in `ms`. */
   note(pageClass: number, codec: number, bytes: number, ms: number): void {
     const found = this.#classes[pageClass]?.candidates.find((candidate) => candidate.codec === codec)
-    found?.bytes.add(bytes)
-    found?.ms.add(ms)
+    found?.bytes.add(within(bytes, 0, PAGE_BYTES))
+    found?.ms.add(within(ms, 0, MOST_MS))
   }
 
   /** Of `pages` pages looked at, `counts[c]` were of class c; copying and classifying took `ms`. */
   noteClasses(counts: Uint32Array, pages: number, ms: number): void {
     if (pages === 0) return
     for (const [index, { share }] of this.#classes.entries()) share.add((counts[index] as number) / pages)
-    this.#look.add(ms / pages)
+    this.#look.add(within(ms / pages, 0, MOST_MS))
   }
 
   /** The codec for pages of that class: a wire id, raw's for none. */
@@ -130,6 +147,17 @@ export class Chooser {
     return this.#outlook
   }
 
+  /** What a page that is not zero would come to if every class had its smallest form, whatever the link: bytes and ms. */
+  get smallest(): { readonly bytes: number; readonly ms: number } {
+    let [bytes, ms] = [0, this.#look.value]
+    for (const { share, options } of this.#classes) {
+      const least = options.reduce((best, one) => (bytesOf(one) < bytesOf(best) ? one : best))
+      bytes += share.value * bytesOf(least)
+      ms += share.value * msOf(least)
+    }
+    return { bytes, ms }
+  }
+
   /** Chooses anew from the measurements so far. */
   decide(): Outlook {
     for (const one of this.#classes) one.chosen = null
@@ -142,16 +170,16 @@ export class Chooser {
     const plainMs = PAGE_BYTES * perByte
     for (let better = true; better; ) {
       better = false
-      let best: { one: PageClass; candidate: Candidate; bytes: number; ms: number } | null = null
+      let best: { one: PageClass; candidate: Candidate | null; bytes: number; ms: number } | null = null
       let bestMs = Math.max(ms, bytes * perByte)
       for (const one of this.#classes) {
         if (one.share.value < RARE) continue
-        for (const candidate of one.candidates) {
+        for (const candidate of one.options) {
           const change = one.share.value
-          const nextBytes = bytes + change * (candidate.bytes.value - (one.chosen?.bytes.value ?? PAGE_BYTES))
-          const nextMs = ms + change * (candidate.ms.value - (one.chosen?.ms.value ?? 0))
+          const nextBytes = bytes + change * (bytesOf(candidate) - bytesOf(one.chosen))
+          const nextMs = ms + change * (msOf(candidate) - msOf(one.chosen))
           const completion = Math.max(nextMs, nextBytes * perByte)
-          if (completion >= bestMs) continue
+          if (!(completion < bestMs * (1 - LEAST_GAIN))) continue
           bestMs = completion
           best = { one, candidate, bytes: nextBytes, ms: nextMs }
         }
@@ -162,7 +190,7 @@ export class Chooser {
       better = true
     }
     const on = Math.max(ms, bytes * perByte) < WORTH_IT * plainMs
-    this.#outlook = { on, bytes, ms, link: 1000 / Math.max(perByte, 1e-12) }
+    this.#outlook = { on, bytes, ms, link: 1000 / perByte }
     return this.#outlook
   }
 }

@@ -4,7 +4,7 @@
 import { CONTENT_CLASS, CONTENT_CLASSES } from '../kernels/classify.ts'
 import { PAGE_BYTES } from '../limits.ts'
 import { formatRate } from '../quantities.ts'
-import { Chooser } from './chooser.ts'
+import { Chooser, WORTH_IT } from './chooser.ts'
 import { fill } from './fill.ts'
 import { lz4 } from './lz4.ts'
 import { pattern } from './pattern.ts'
@@ -154,14 +154,22 @@ export class AdaptivePolicy implements EncodePolicy {
 
   verdict(): string {
     const { on, bytes, ms, link } = this.#chooser.decide()
-    if (link === null) return 'encoding off: the link is not known yet'
-    const codec = formatRate(PAGE_BYTES / Math.max(ms / 1000, 1e-9))
-    if (!on && bytes >= PAGE_BYTES) return `encoding off: link ${formatRate(link)}, no codec shrinks these pages`
-    if (!on) return `encoding off: link ${formatRate(link)}, codecs ${codec}`
+    if (link === null) return 'compression off: the link is not known yet'
+    if (!on && bytes >= PAGE_BYTES) return `compression off: link ${formatRate(link)}, no codec shrinks these pages`
+    if (!on) return `compression off: ${this.#reasonAgainst(link)}`
     const names = new Set<string>()
     for (let one = 0; one < CONTENT_CLASSES; one++) names.add(encodingById(this.#chooser.codecOf(one)).name)
     names.delete('raw')
-    const share = `${Math.round((100 * bytes) / PAGE_BYTES)} % of raw`
-    return `encoding on: ${[...names].join(', ')}; ${share} at ${codec}, link ${formatRate(link)}`
+    return `compression on: ${[...names].join(', ')}; ${percentOf(bytes)} at ${rateOf(ms)}, link ${formatRate(link)}`
+  }
+
+  #reasonAgainst(link: number): string {
+    const { bytes, ms } = this.#chooser.smallest
+    if (bytes > WORTH_IT * PAGE_BYTES) return `these pages shrink to ${percentOf(bytes)} only`
+    return `link ${formatRate(link)} ${PAGE_BYTES / ms < link / 1000 ? '>' : '≈'} codecs ${rateOf(ms)}`
   }
 }
+
+const percentOf = (bytes: number): string => `${Math.round((100 * bytes) / PAGE_BYTES)} % of raw`
+/** Speed of what takes `ms` a page. */
+const rateOf = (ms: number): string => formatRate(PAGE_BYTES / Math.max(ms / 1000, 1e-9))

@@ -26,7 +26,9 @@ export class EncodingTally {
   take(): EncodingCounts {
     const counts: EncodingCounts = {}
     for (const { id, name } of COUNTED) {
-      const [pages, bytes, ms] = [this.#pages[id] as number, this.#bytes[id] as number, this.#ms[id] as number]
+      // Pages of one lz4 block share its bytes, in fractions.
+      const bytes = Math.round(this.#bytes[id] as number)
+      const [pages, ms] = [this.#pages[id] as number, this.#ms[id] as number]
       if (pages > 0) counts[name] = ms > 0 ? { pages, bytes, cpuMs: ms } : { pages, bytes }
     }
     this.#pages.fill(0)

@@ -5,7 +5,7 @@
 //
 //   │ tags: u32 a slot, page + 1 or 0, BUSY while a thread works on it │ rounds: u32 a slot │ versions: 4,096 bytes a slot │
 
-import { PAGE_BYTES, WASM_PAGE_BYTES } from '../limits.ts'
+import { MAX_MEMORY_BYTES, PAGE_BYTES, WASM_PAGE_BYTES } from '../limits.ts'
 
 const BUSY = -1
 /** A page keeps its slot until it was not sent for so many rounds. */
@@ -19,12 +19,22 @@ export interface SharedVersions {
   readonly slots: number
 }
 
-/** A store of at most `cacheBytes` of versions for a guest of `pageCount` pages; null: too small for one. */
+/** A store is one memory, 4 GiB at most, of which each version takes a page, a tag and a round. */
+const MOST_SLOTS = Math.floor((MAX_MEMORY_BYTES - PAGE_BYTES) / (PAGE_BYTES + 8))
+
+/**
+ * A store of at most `cacheBytes` of versions for a guest of `pageCount` pages; null: too small for one, or this host has
+ * no room for it. A migration does without.
+ */
 export function createVersions(cacheBytes: number, pageCount: number): SharedVersions | null {
-  const slots = Math.min(pageCount, Math.floor(cacheBytes / PAGE_BYTES))
+  const slots = Math.min(pageCount, Math.floor(cacheBytes / PAGE_BYTES), MOST_SLOTS)
   if (slots === 0) return null
   const size = Math.ceil((align(8 * slots) + slots * PAGE_BYTES) / WASM_PAGE_BYTES)
-  return { memory: new WebAssembly.Memory({ initial: size, maximum: size, shared: true }), slots }
+  try {
+    return { memory: new WebAssembly.Memory({ initial: size, maximum: size, shared: true }), slots }
+  } catch {
+    return null
+  }
 }
 
 export class VersionStore {

@@ -3,7 +3,7 @@
 // by the session between rounds. Nothing is allocated. Only the functions that say so are atomic: those of the pull
 // phase, where the urgent lane takes single pages while a bulk lane under the lock takes batches (take-pages.ts).
 
-import { GodwitError } from '../errors.ts'
+import { GodwitError, type Side } from '../errors.ts'
 import type { Kernels } from '../kernels/kernels.ts'
 import type { GuestMemory } from './memory.ts'
 
@@ -69,10 +69,16 @@ export function bitmapOf(pages: readonly number[], pageCount: number): Uint8Arra
   return bitmap
 }
 
-/** Puts the pages of a set that came from the peer into another. Throws `bad-message` unless it fits the guest. */
-export function addBitmap({ layout, controlBytes }: GuestMemory, bitmapOffset: number, bitmap: Uint8Array): void {
+/** Puts the pages of a set that came from the peer, `side`, into another. Throws `bad-message` unless it fits the guest. */
+export function addBitmap(
+  { layout, controlBytes }: GuestMemory,
+  bitmapOffset: number,
+  bitmap: Uint8Array,
+  side: Side,
+): void {
   if (bitmap.length !== layout.pageCount / 8) {
-    throw new GodwitError('bad-message', `a set of ${bitmap.length * 8} pages for a guest of ${layout.pageCount}`)
+    const message = `a set of ${bitmap.length * 8} pages for a guest of ${layout.pageCount}`
+    throw new GodwitError('bad-message', message, { side })
   }
   for (const [index, byte] of bitmap.entries()) {
     if (byte !== 0) controlBytes[bitmapOffset + index] = (controlBytes[bitmapOffset + index] as number) | byte

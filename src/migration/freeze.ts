@@ -34,7 +34,7 @@ export async function freeze(context: SourceContext, round: number): Promise<Fro
 
 type Paused = Pick<FrozenTimes, 'pausedFrom' | 'pausedAt'>
 
-/** R12: the last round ends when what its references missed has been sent, too; a second one refers to nothing. */
+/** R12: the last round ends when what its references missed has been sent, too; a second one relies on nothing. */
 async function sendRest(context: SourceContext, round: number, paused: Paused): Promise<Frozen> {
   const { memory } = context
   const last = await sendLast(context, round, paused, true)

@@ -37,7 +37,7 @@ export interface RoundOrder {
   readonly skip: boolean
   /** Hash every page sent and keep the digest. */
   readonly hash: boolean
-  /** False: no page refers to another, so none can miss its origin (default true). */
+  /** False: no page refers to another or to what was sent of it before, so none can miss anything (default true). */
   readonly refer?: boolean
   /**
    * The destination began with a stale copy of the guest whose hashes are here: pages of the first round that are the same

@@ -94,7 +94,9 @@ export async function precopy(context: SourceContext): Promise<PrecopyResult> {
     const round = await rounds.send()
     let observation = rounds.observe(round, await harvest(context))
     let decision = rule.decide(observation)
-    if (decision.stop || context.stopRequested()) {
+    // Asked once: whoever is told of the round may ask for the switch, and what the round missed must be known first.
+    const requested = context.stopRequested()
+    if (decision.stop || requested) {
       await context.orInterrupt(round.placed)
       observation = rounds.observe(round, await harvest(context))
       decision = rule.decide(observation)
@@ -104,7 +106,7 @@ export async function precopy(context: SourceContext): Promise<PrecopyResult> {
     // Once a round, with all that it harvested: a page counts the rounds in which it was written.
     if (counts) countWrites(memory, layout.dirty)
     mergeInto(memory, layout.toSend, layout.dirty)
-    if (decision.stop || context.stopRequested()) {
+    if (decision.stop || requested) {
       const stopReason = decision.reason ?? 'requested'
       return { stopReason, predictedDowntimeMs: decision.predictedDowntimeMs, nextRound: round.index + 1 }
     }

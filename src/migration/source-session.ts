@@ -186,7 +186,7 @@ export class SourceSession {
     const placed = inbox
       .next('placed', (message) => message.round === round)
       .then((message) => {
-        if (message.missing !== null) addBitmap(memory, memory.layout.dirty, message.missing)
+        if (message.missing !== null) addBitmap(memory, memory.layout.dirty, message.missing, 'destination')
         return message
       })
     // Whoever asked may have given up by then.

@@ -26,6 +26,19 @@ const PROGRESS: Progress = {
 }
 
 describe('summary', () => {
+  it('says how pages were encoded, and why they were not', () => {
+    const { pages } = sampleReport()
+    expect(summarize(sampleReport())).not.toContain('encoded')
+    const encodeVerdict = 'compression off: link 1.9 GB/s > codecs 450 MB/s'
+    expect(summarize(sampleReport({ pages: { ...pages, encodeVerdict } }))).toMatch(
+      /encoded +compression off: link 1\.9 GB/,
+    )
+    const lz4 = { pages: 1200, bytes: 1_048_576, cpuMs: 12 }
+    const encodings = { ...pages.encodings, lz4, dedup: { pages: 3, bytes: 36 } }
+    const text = summarize(sampleReport({ pages: { ...pages, encodings, encodeVerdict: 'compression on: lz4' } }))
+    expect(text).toMatch(/encoded +lz4 1,200 \(1 MiB\), dedup 3 \(36 B\)\n +compression on: lz4/)
+  })
+
   it('says what moved, how long it stood still, what was sent and what proves it', () => {
     const text = summarize(sampleReport())
     for (const part of [

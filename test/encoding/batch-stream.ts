@@ -1,27 +1,19 @@
 // A source and a destination of page frames without sockets: what transfer threads do with batches, in one thread, over
 // several rounds and channels. Whatever is sent, the destination must end with the source's pages.
 
-import { BatchEncoder } from '../../src/encoding/batch-encoder.ts'
 import { type BatchEncoding, createBatchEncoding } from '../../src/encoding/batch-encoding.ts'
-import { Codecs } from '../../src/encoding/codecs.ts'
-import { Deltas } from '../../src/encoding/deltas.ts'
-import { LZ4_KERNEL } from '../../src/encoding/lz4-backend.ts'
 import type { EncodeMode } from '../../src/encoding/modes.ts'
 import type { EncodePolicy } from '../../src/encoding/policy.ts'
 import { ReferenceIndex } from '../../src/encoding/reference-index.ts'
-import { createReferences } from '../../src/encoding/references.ts'
-import { createVersions, type SharedVersions } from '../../src/encoding/version-store.ts'
-import { CODEC_AREA } from '../../src/guest/layout.ts'
+import { createVersions } from '../../src/encoding/version-store.ts'
 import { GuestMemory } from '../../src/guest/memory.ts'
 import { addPage } from '../../src/guest/page-set.ts'
-import { loadClassifier } from '../../src/kernels/classify.ts'
 import { digestTotal, type Kernels, loadKernels } from '../../src/kernels/kernels.ts'
 import { BatchSender, beginRound } from '../../src/migration/transfer/batch.ts'
 import { encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from '../../src/wire/frame.ts'
 import { StreamReader } from '../../src/wire/stream-reader.ts'
 import { PAGE_BYTES, sameBytes } from '../kernels/memory-fixture.ts'
-
-const SEED = 0x0123_4567_89ab_cdefn
+import { encodingWith, SEED } from './encoding-with.ts'
 
 export interface BatchStreamOptions {
   readonly pages: number
@@ -39,6 +31,8 @@ export class BatchStream {
   readonly to: GuestMemory
   /** Pages of the round under way that the destination could not make. */
   missing: number[] = []
+  /** Page frames of the latest round, of all channels. */
+  frames: Buffer[] = []
   /** Bytes of the frames of all rounds. */
   bytes = 0
   readonly #kernels: Kernels
@@ -89,6 +83,7 @@ export class BatchStream {
     for (const page of pages) addPage(from, from.layout.toSend, page)
     beginRound(from)
     this.missing = []
+    this.frames = []
     const order = { round: this.#round, skip: false, hash: true, refer }
     const streams: Buffer[][] = this.#senders.map(() => [])
     for (let batch = 0; ; batch++) {
@@ -99,6 +94,7 @@ export class BatchStream {
         const frame = Buffer.concat(sender.prepare(count, batch % 2, order).buffers)
         this.bytes += frame.length
         streams[channel]?.push(frame)
+        this.frames.push(frame)
       }
       if (last) break
     }
@@ -133,25 +129,6 @@ export class BatchStream {
   get same(): boolean {
     return sameBytes(this.from.bytes, this.to.bytes) && digestTotal(this.from) === digestTotal(this.to)
   }
-}
-
-/** What `createBatchEncoding` makes, with a policy of the test's. */
-function encodingWith(
-  policy: EncodePolicy,
-  { memory, kernels, versions }: { memory: GuestMemory; kernels: Kernels; versions: SharedVersions | null },
-  channel: number,
-): BatchEncoding {
-  const area = memory.layout.codecs + channel * CODEC_AREA.bytes
-  const context = { memory, kernels, area }
-  const encoder = new BatchEncoder({
-    ...context,
-    codecs: new Codecs(context, LZ4_KERNEL),
-    classify: loadClassifier(memory, area + CODEC_AREA.tables),
-    policy,
-    references: createReferences(context, channel, SEED),
-    deltas: versions === null ? null : new Deltas(context, versions),
-  })
-  return { policy, encoder }
 }
 
 function feed(reader: StreamReader, bytes: Buffer): void {

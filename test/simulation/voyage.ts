@@ -36,6 +36,8 @@ export interface Voyage {
   readonly report: MigrationReport | null
   readonly destination: string
   readonly virtualMs: number
+  /** Pages that the destination asked for once more. */
+  readonly missed: number
 }
 
 const ID = 'b'.repeat(32)
@@ -116,14 +118,16 @@ export async function voyage(seed: number): Promise<Voyage> {
   await clock.run(Promise.all([clock.sleep(50), turn()]), LIMIT_MS)
   const finished = source.dead ? null : await report
   check(seed, fault, finished, source, destination, sea, expected)
-  return { fault, report: finished, destination: sea.destination.state, virtualMs: clock.now() }
+  return { fault, report: finished, destination: sea.destination.state, virtualMs: clock.now(), missed: sea.missed }
 }
 
 function fill(memory: GuestMemory, expected: ExpectedMemory, random: Random): void {
   for (let page = 0; page < memory.layout.pageCount; page++) {
     if (random.chance(0.3)) continue
-    const word = page * 1024 + random.below(1024)
-    expected.words[word] = random.word()
+    // Some pages are equal, for references.
+    const common = random.chance(0.5)
+    const word = page * 1024 + (common ? random.below(2) : random.below(1024))
+    expected.words[word] = common ? 9 : random.word()
     // Free pages begin with content, too: garbage, which need not arrive (R17).
     if (random.chance(0.2)) expected.free[page] = 1
   }
@@ -144,6 +148,10 @@ class Sea {
   readonly source: SourceSession
   readonly destination: DestinationSession
   readonly died: Promise<void>
+  get missed(): number {
+    return this.#pages.missed
+  }
+
   readonly #clock: VirtualClock
   readonly #random: Random
   readonly #hosts: { source: Host; destination: Host }
@@ -179,6 +187,7 @@ class Sea {
       latencyMs: this.#latencyMs,
       hash: settings.verify === 'digest',
       seed: SEED,
+      encodes: random.chance(0.5),
     })
     const usage = (): { cpuMs: number; rssPeak: number } => ({ cpuMs: 0, rssPeak: 0 })
     const guest = guestConfig({ memoryBytes: source.memory.layout.memoryBytes, vcpus: source.memory.layout.vcpus })

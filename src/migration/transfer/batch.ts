@@ -53,7 +53,7 @@ const NOTHING: Batch = { buffers: [], bytes: 0, pages: 0, zeroPages: 0 }
 export interface BatchOrder {
   readonly round: number
   readonly hash: boolean
-  /** False: no page may refer to another (default true). */
+  /** False: no page may refer to another or to its own last version (default true). */
   readonly refer?: boolean
   /** The hashes of the destination's stale copy are here: what is the same there does not travel (default false). */
   readonly copy?: boolean
@@ -140,7 +140,7 @@ export class BatchSender {
     if (!this.#elideZero) this.#takeAsRaw(list, classes, count)
     const payload = this.#staging + slot * HALF_BYTES + PAYLOAD_OFFSET
     const runs = this.#runs
-    const input = { list, classes, count, round, refer: refer && hash }
+    const input = { list, classes, count, round, rely: refer, refer: refer && hash }
     // Nothing is learnt while the guest waits, unless there was no other time for it.
     if (this.#encode(input, payload, !final || round === 0)) return this.#batch([this.#layOut(payload, round)], count)
     buildRuns(runs, this.#memory, list, classes, count)

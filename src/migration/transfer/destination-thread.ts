@@ -32,10 +32,10 @@ const reader = new StreamReader({
   awaitWelcome: true,
   onSpoilt: (page) => tell({ type: 'spoilt', page }),
   onLast: () => tell({ type: 'pulled' }),
-  session: { seed: seedOf(token), missing: (page) => missing.push(page) },
+  session: { seed: seedOf(token), missing: (page) => missing.add(page) },
 })
-/** Pages of this round that could not be made from what is here. */
-let missing: number[] = []
+/** Pages of this round that could not be made from what is here: a set, for a faulty source may name one for ever. */
+const missing = new Set<number>()
 let closing = false
 let failed = false
 let connected = false
@@ -75,8 +75,13 @@ function take(bytes: number): boolean {
     }
     if (result === 'more') return true
     if (result === 'pulled') return feedback.pulled(reader.pull)
-    tell({ type: 'ended', round: reader.round - 1, bytes: reader.pageFrameBytes - pageBytesTold, missing })
-    missing = []
+    tell({
+      type: 'ended',
+      round: reader.round - 1,
+      bytes: reader.pageFrameBytes - pageBytesTold,
+      missing: [...missing],
+    })
+    missing.clear()
     pageBytesTold = reader.pageFrameBytes
     // R12: nothing of the next round is read before every channel has ended this one.
     return false
