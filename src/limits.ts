@@ -81,6 +81,10 @@ export const VIRTUAL_LINK_BYTES_PER_SECOND = 40_000_000
 /** Redialling after the commit is in doubt: first wait and the longest one. */
 export const REDIAL_FIRST_MS = 50
 export const REDIAL_MAX_MS = 2000
+/** Pull phase: a new link, with all its lanes, is up within this, or the next one is tried with twice the time. */
+export const RELINK_MS = 10_000
+/** The most time a new link gets: a host so busy that its lanes take this long to open gets on all the same. */
+export const RELINK_MAX_MS = 160_000
 /** Reports an agent keeps. */
 export const REPORTS_KEPT = 100
 /** Migrations an agent runs at once unless told otherwise. */

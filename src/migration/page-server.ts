@@ -7,7 +7,7 @@
 
 import { GodwitError } from '../errors.ts'
 import { publish } from '../events.ts'
-import { PAGE_BYTES } from '../limits.ts'
+import { PAGE_BYTES, RELINK_MAX_MS, RELINK_MS } from '../limits.ts'
 import type { MessageOf } from '../wire/messages.ts'
 import type { Inbox } from './inbox.ts'
 import type { ControlLink, PullCounts } from './ports.ts'
@@ -17,8 +17,6 @@ import type { SourceOwnership } from './source-ownership.ts'
 
 /** How long a redial is awaited before the destination's agent is asked. */
 const REDIAL_WAIT_MS = 1000
-/** The destination says what it has, and dials the lanes, within this. */
-const RELINK_MS = 10_000
 const PROGRESS_MS = 200
 
 /** What the destination said at the end; null: its agent's word was all. */
@@ -147,6 +145,7 @@ export class PageServer {
    */
   async #relink(heardOn: ControlLink | null): Promise<Completion> {
     let kept = heardOn
+    let limit = RELINK_MS
     for (;;) {
       if (this.#decided.signal.aborted) throw this.#decided.signal.reason
       const control = kept ?? this.#waiting ?? (await this.#redial())
@@ -156,11 +155,14 @@ export class PageServer {
         continue
       }
       try {
-        return await this.#within(RELINK_MS, this.#bringUp(control, kept !== null))
+        return await this.#within(limit, this.#bringUp(control, kept !== null))
       } catch (thrown) {
         kept = null
+        this.#generation++
         control.close()
-        await this.#pause(GodwitError.from(thrown, 'link-lost'))
+        const error = GodwitError.from(thrown, 'link-lost')
+        if (error.code === 'peer-silent') limit = Math.min(limit * 2, RELINK_MAX_MS)
+        await this.#pause(error)
       }
     }
   }
@@ -183,12 +185,9 @@ export class PageServer {
       }
     }
     const generation = ++this.#generation
-    const { pages, connected } = await context.openLanes(generation)
-    if (this.#links.control !== control || this.#ownership.state !== 'serving') {
-      // Too late: somebody else has taken over while the ports were opened.
-      await pages.close()
-      throw new GodwitError('link-lost', 'the link was given up')
-    }
+    const opening = this.#opening.then(() => this.#open(generation))
+    this.#opening = opening.catch(() => {})
+    const { pages, connected } = await opening
     this.#links.usePages(pages)
     control.send({ type: 'lanes', generation })
     const ended = inbox.ended.then((error) => Promise.reject(error))
@@ -199,6 +198,16 @@ export class PageServer {
     this.#push()
     this.recoveries++
     return null
+  }
+
+  /** R23: lanes that come too late are gone before those of the next link are opened. */
+  #opening: Promise<unknown> = Promise.resolve()
+
+  async #open(generation: number): ReturnType<SourceContext['openLanes']> {
+    const lanes = await this.#context.openLanes(generation)
+    if (generation === this.#generation && this.#ownership.state === 'serving') return lanes
+    await lanes.pages.close()
+    throw new GodwitError('link-lost', 'the link was given up')
   }
 
   async #redial(): Promise<ControlLink | null> {

@@ -12,16 +12,13 @@ import { beginAbsent, missingPages, resetAfterCut, writtenPages } from '../guest
 import { HEADER } from '../guest/layout.ts'
 import { clearAll } from '../guest/page-set.ts'
 import { digestTotal } from '../kernels/kernels.ts'
-import { PUBLISH_INTERVAL_MS, REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../limits.ts'
+import { PUBLISH_INTERVAL_MS, REDIAL_FIRST_MS, REDIAL_MAX_MS, RELINK_MAX_MS, RELINK_MS } from '../limits.ts'
 import type { MessageOf } from '../wire/messages.ts'
 import type { DestinationWorld } from './destination-session.ts'
 import { forgetPages } from './freeze.ts'
 import { Inbox } from './inbox.ts'
 import type { ControlLink, PageDestination } from './ports.ts'
 import { Publisher } from './publisher.ts'
-
-/** The source answers a redial within this. */
-const RELINK_MS = 10_000
 
 /** Before PREPARED: the pages that are not there, or stale, are absent, and take no part in the digest (R22). */
 export function beginPulling({ memory, kernels, vcpus }: DestinationWorld, state: MessageOf<'state'>): void {
@@ -251,6 +248,7 @@ export class Puller {
     await this.#dropPages()
     resetAfterCut(memory)
     let wait = REDIAL_FIRST_MS
+    let limit = RELINK_MS
     while (!this.#closed.signal.aborted) {
       if (this.missing === 0) return null
       const verdict = this.#awaitsOperator || kept !== null ? 'unknown' : await this.#world.askPeerAgent()
@@ -258,7 +256,7 @@ export class Puller {
       const askers = this.#askers.length
       try {
         if (!this.#awaitsOperator) {
-          await this.#bringUp(sayActive, kept)
+          await this.#bringUp(sayActive, kept, limit)
           this.paused = null
           this.#dials = 0
           return null
@@ -266,7 +264,9 @@ export class Puller {
       } catch (thrown) {
         if (this.#saysNotReleased(thrown)) return await this.#lose()
         kept = null
-        this.paused = GodwitError.from(thrown).message
+        const { code, message } = GodwitError.from(thrown)
+        this.paused = message
+        if (code === 'peer-silent') limit = Math.min(limit * 2, RELINK_MAX_MS)
         this.#links.control?.close()
         await this.#dropPages()
         resetAfterCut(memory)
@@ -278,7 +278,7 @@ export class Puller {
     return 'closed'
   }
 
-  async #bringUp(sayActive: () => void, kept: ControlLink | null): Promise<void> {
+  async #bringUp(sayActive: () => void, kept: ControlLink | null, limit: number): Promise<void> {
     const world = this.#world
     const via = this.#dials++ % 2 === 0 ? this.#via : null
     const control = kept ?? (await world.redial(via))
@@ -289,7 +289,7 @@ export class Puller {
       sayActive()
     }
     const over = new AbortController()
-    const late = world.clock.sleep(RELINK_MS, AbortSignal.any([over.signal, this.#closed.signal])).then(() => {
+    const late = world.clock.sleep(limit, AbortSignal.any([over.signal, this.#closed.signal])).then(() => {
       throw new GodwitError('peer-silent', 'the source does not open its lanes')
     })
     late.catch(() => {})
