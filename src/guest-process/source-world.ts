@@ -6,7 +6,7 @@ import { GodwitError } from '../errors.ts'
 import type { GuestConfig } from '../guest/config.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import { loadKernels } from '../kernels/kernels.ts'
-import { DIAL_IN_TIMEOUT_MS } from '../limits.ts'
+import { DIAL_IN_TIMEOUT_MS, relinkMs } from '../limits.ts'
 import type { OwnershipStore } from '../migration/ownership-record.ts'
 import type { ControlLink, Vcpus } from '../migration/ports.ts'
 import { type MigrationSettings, pulls } from '../migration/settings.ts'
@@ -140,7 +140,7 @@ export function openSource(options: SourceOptions): { world: SourceWorld; close(
     openLanes: async (generation) => {
       if (listenLanes === null || pages === null) throw new Error('lanes before prepare')
       pages = await listenLanes(generation, pages.ports)
-      const connected = pages.connected(AbortSignal.timeout(DIAL_IN_TIMEOUT_MS))
+      const connected = pages.connected(AbortSignal.timeout(relinkMs(3)))
       connected.catch(() => {})
       return { pages, connected }
     },

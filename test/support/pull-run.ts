@@ -45,7 +45,8 @@ export interface Outcome {
   readonly struckInPull: number
 }
 
-const RUN_LIMIT_MS = 90_000
+/** A run whose machine is busy takes its time; one that hangs never ends. */
+const RUN_LIMIT_MS = 240_000
 
 /** What a seed stands for. */
 export function drawRun(seed: number, phase: Phase = 'switch'): PullRun {
