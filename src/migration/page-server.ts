@@ -209,11 +209,14 @@ export class PageServer {
   #opening: Promise<unknown> = Promise.resolve()
 
   async #lanes(generation: number): ReturnType<SourceContext['openLanes']> {
+    const givenUp = (): boolean => generation !== this.#generation || this.#ownership.state !== 'serving'
+    const late = new GodwitError('link-lost', 'the link was given up')
     await this.#opening
+    if (givenUp()) throw late
     const lanes = this.#context.openLanes(generation).then(async (opened) => {
-      if (generation === this.#generation && this.#ownership.state === 'serving') return opened
+      if (!givenUp()) return opened
       await opened.pages.close()
-      throw new GodwitError('link-lost', 'the link was given up')
+      throw late
     })
     this.#opening = lanes.catch(() => {})
     return await lanes
