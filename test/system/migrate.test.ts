@@ -57,6 +57,7 @@ test('stages add up to the total and parts to the downtime', async () => {
   expect(Object.keys(timeMs.stages)).toEqual(['prepare', 'reserve', 'iterate', 'stop', 'commit', 'activate'])
 })
 
+// Not with adaptive encoding: what it chooses depends on how long codecs take.
 test('a locked guest sends the same bytes over one and three channels', async () => {
   const totals: number[][] = []
   for (const channels of [1, 3]) {
@@ -64,7 +65,7 @@ test('a locked guest sends the same bytes over one and three channels', async ()
       pace: { kind: 'locked', lambda: null },
       options: { workload: 'hot', content: 'mix' },
     })
-    const report = await going.move({ channels, selection: 'linear', downtimeTarget: 5 })
+    const report = await going.move({ channels, selection: 'linear', downtimeTarget: 5, encode: 'zero' })
     expect(report).toMatchObject({ outcome: 'completed', consistent: true })
     totals.push([report.bytes.sent - report.bytes.control, report.pages.sent, report.rounds.length])
   }

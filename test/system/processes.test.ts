@@ -144,7 +144,8 @@ describe.each(STAGES)('at stage %s', (stage) => {
   test.each(VICTIMS)('%s dies: one owner, and its memory passes', { timeout: 60_000 }, async (victim) => {
     const { source, destination } = await begin()
     const pids = { source: (await source.client.guest('guest')).pid }
-    const limits = { bandwidth: 20_000_000, switchoverTimeout: 20_000, maxRounds: 1 }
+    // Raw, so that no stage is over before the signal comes.
+    const limits = { bandwidth: 20_000_000, switchoverTimeout: 20_000, maxRounds: 1, encode: 'raw' as const }
     const settings = stage === 'pull' ? { ...limits, movement: 'post-copy' as const, bandwidth: 4_000_000 } : limits
     const watching = new AbortController()
     const id = await source.client.migrate('guest', { to: { host: '127.0.0.1', port: destination.port }, settings })
