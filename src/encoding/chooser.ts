@@ -115,7 +115,11 @@ export class Chooser {
    * bit, until pages go raw and tell.
    */
   noteLink(bytes: number, ms: number, unheard = false): void {
-    if (!(bytes > 0) || (unheard && this.#outlook.on && ++this.#unheard % UNHEARD_EVERY !== 0)) return
+    if (
+      !(bytes > 0 && Number.isFinite(bytes)) ||
+      (unheard && this.#outlook.on && ++this.#unheard % UNHEARD_EVERY !== 0)
+    )
+      return
     this.#link.note(bytes, within(ms, LEAST_MS_PER_BYTE * bytes, MOST_MS_PER_BYTE * bytes))
   }
 

@@ -155,7 +155,6 @@ export class AdaptivePolicy implements EncodePolicy {
   verdict(): string {
     const { on, bytes, ms, link } = this.#chooser.decide()
     if (link === null) return 'compression off: the link is not known yet'
-    if (!on && bytes >= PAGE_BYTES) return `compression off: link ${formatRate(link)}, no codec shrinks these pages`
     if (!on) return `compression off: ${this.#reasonAgainst(link)}`
     const names = new Set<string>()
     for (let one = 0; one < CONTENT_CLASSES; one++) names.add(encodingById(this.#chooser.codecOf(one)).name)

@@ -34,7 +34,7 @@ export function grantSteps(memory: GuestMemory, steps: number): void {
 }
 
 /** True when every living vCPU has used up what it was granted. */
-function allUsed(memory: GuestMemory): boolean {
+export function allUsed(memory: GuestMemory): boolean {
   const { controlWords, controlLongs } = memory
   for (let vcpu = 0; vcpu < memory.layout.vcpus; vcpu++) {
     const words = vcpuWords(memory, vcpu)

@@ -110,7 +110,7 @@ it('hostile references: right, missing or refused, and no other page changes', (
     flip: fc.option(fc.nat(95), { freq: 3 }),
   })
   const counts = { good: 0, missing: 0, refused: 0 }
-  const copies = layout.codecs + CODEC_AREA.copies
+  const group = layout.codecs + CODEC_AREA.group
   fc.assert(
     fc.property(fc.array(record, { minLength: 1, maxLength: 4 }), fc.nat(PAGES - 4), (records, first) => {
       memory.bytes.set(before)
@@ -121,16 +121,16 @@ it('hostile references: right, missing or refused, and no other page changes', (
         const byte = payload + at * REFERENCE_BYTES + (flip >> 3)
         controlBytes[byte] = (controlBytes[byte] as number) ^ (1 << (flip & 7))
       }
-      // What lies around the payload, and the copies of an encoder, are no business of a decoder.
+      // What lies around the payload, and the pages of an lz4 block that wait for their runs, are not touched.
       const end = payload + records.length * REFERENCE_BYTES
       controlBytes.fill(0xa5, payload - 64, payload)
       controlBytes.fill(0xa5, end, end + 64)
-      controlBytes.fill(0xa5, copies, copies + PAGE_BYTES)
+      controlBytes.fill(0xa5, group, group + PAGE_BYTES)
       const code = decode(first, records.length)
       for (const [from, to] of [
         [payload - 64, payload],
         [end, end + 64],
-        [copies, copies + PAGE_BYTES],
+        [group, group + PAGE_BYTES],
       ] as const) {
         for (let at = from; at < to; at += 13) assert.equal(controlBytes[at], 0xa5)
       }

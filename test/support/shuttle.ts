@@ -3,9 +3,10 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import { expect } from 'vitest'
 import type { GuestConfig } from '../../src/guest/config.ts'
-import { grantSteps, grantsUsed } from '../../src/guest/grants.ts'
+import { allUsed, grantSteps } from '../../src/guest/grants.ts'
 import { GuestHost } from '../../src/guest-process/host.ts'
 import { PAGE_BYTES } from '../../src/limits.ts'
 import type { MigrationReport } from '../../src/migration/report.ts'
@@ -68,7 +69,8 @@ export class Shuttle {
       if (now >= share) return now
       // Not every step writes, but none writes to more than two pages.
       grantSteps(this.host.memory, Math.max(8, Math.floor(((share - now) * this.host.memory.layout.pageCount) / 2)))
-      await grantsUsed(this.host.memory)
+      // Not `grantsUsed`, which does not wait where an ended migration left its abort word.
+      while (!allUsed(this.host.memory)) await wait(1)
     }
   }
 
