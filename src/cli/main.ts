@@ -1,8 +1,12 @@
 #!/usr/bin/env node
 // The `godwit` command: hands the words to command-line.ts and turns its answer into the exit status.
 
+import { compileCache } from '../compile-cache.ts'
 import { runCommandLine } from './command-line.ts'
 import { processTerminal } from './terminal.ts'
+
+// For the threads and processes that a command starts.
+process.env.NODE_COMPILE_CACHE = compileCache()
 
 // A reader that went away (`godwit ps | head -1`) is no error, but what the command came to stays its status.
 for (const stream of [process.stdout, process.stderr]) {

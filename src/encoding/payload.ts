@@ -21,7 +21,8 @@ export function requirePayload(encoding: string, count: number, payloadBytes: nu
  */
 export function requireShrunk(encoding: string, count: number, payloadBytes: number, leastBytes: number): void {
   const least = count * leastBytes
-  if (Number.isInteger(count) && count >= 1 && payloadBytes >= least && payloadBytes < count * PAGE_BYTES) return
+  const whole = Number.isInteger(count) && count >= 1 && Number.isInteger(payloadBytes)
+  if (whole && payloadBytes >= least && payloadBytes < count * PAGE_BYTES) return
   throw badPayload(
     encoding,
     `${count} pages with ${payloadBytes} payload bytes, not ${least} to below ${count * PAGE_BYTES}`,

@@ -3,9 +3,9 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, readSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { compileCache } from '../compile-cache.ts'
 import { GodwitError } from '../errors.ts'
 import { GUEST_START_TIMEOUT_MS, GUEST_STOP_TIMEOUT_MS } from '../limits.ts'
 import { workerUrl } from '../worker-url.ts'
@@ -261,7 +261,6 @@ function childEnvironment(): NodeJS.ProcessEnv {
   delete environment.NODE_OPTIONS
   delete environment.NODE_CHANNEL_FD
   delete environment.NODE_V8_COVERAGE
-  // Compiled modules are kept between processes: a guest process and its threads start in half the time.
-  environment.NODE_COMPILE_CACHE ??= join(tmpdir(), 'node-compile-cache')
+  environment.NODE_COMPILE_CACHE = compileCache()
   return environment
 }
