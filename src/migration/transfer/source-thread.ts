@@ -136,6 +136,7 @@ async function sendBatch(batch: Batch, paced = true): Promise<void> {
   // The policy knows a limit from the start.
   if (unheard && piece !== null) return
   encoding.policy.noteLink(batch.bytes, unheard ? copyingMs : ms, unheard)
+  if (piece === null) encoding.policy.noteCopying(batch.bytes, copyingMs)
 }
 
 /** Takes the next batch and lays out its frame; null when there is nothing of it to send. */
