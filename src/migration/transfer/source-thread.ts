@@ -41,6 +41,7 @@ const encoding = await createBatchEncoding({
   channel: data.channel,
   // The urgent lane takes no part in rounds.
   mode: data.urgent ? 'zero' : data.encode,
+  lz4: data.lz4,
   bytesPerSecond: data.bytesPerSecond,
   seed,
   versions: data.versions,
