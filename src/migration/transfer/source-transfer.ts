@@ -6,7 +6,7 @@ import type { Lz4Choice } from '../../encoding/lz4-backend.ts'
 import type { EncodeMode } from '../../encoding/modes.ts'
 import { ReferenceIndex } from '../../encoding/reference-index.ts'
 import { addCounts } from '../../encoding/tally.ts'
-import { createVersions } from '../../encoding/version-store.ts'
+import { versionsOf } from '../../encoding/version-store.ts'
 import { GodwitError } from '../../errors.ts'
 import { HEADER } from '../../guest/layout.ts'
 import type { GuestMemory } from '../../guest/memory.ts'
@@ -98,7 +98,7 @@ export class ThreadedPageSource implements PageSource {
     const { memory, channels, host, portRange, locked, urgent = false, migration, token, generation } = options
     const { encode = 'zero', lz4 = 'auto', deltaCache = 0, bandwidth = null, notice = () => {} } = options
     const deltas = encode === 'adaptive' || encode === 'delta'
-    const versions = deltas ? createVersions(deltaCache, memory.layout.pageCount) : null
+    const versions = deltas ? versionsOf(memory, deltaCache) : null
     if (encode === 'adaptive' || encode === 'dedup') ReferenceIndex.clear(memory)
     const bytesPerSecond = bandwidth === null ? null : bandwidth / channels
     const lanes = channels + (urgent ? 1 : 0)
