@@ -2,6 +2,7 @@
 // PageSource port.
 
 import { Worker } from 'node:worker_threads'
+import type { SharedForeignIndex } from '../../encoding/foreign-index.ts'
 import type { EncodeMode } from '../../encoding/modes.ts'
 import { ReferenceIndex } from '../../encoding/reference-index.ts'
 import { addCounts } from '../../encoding/tally.ts'
@@ -149,6 +150,10 @@ export class ThreadedPageSource implements PageSource {
     }
     const words = this.#memory.controlWords
     return { ...sum, skipped: Atomics.load(words, HEADER.skipped), free: Atomics.load(words, HEADER.freed) }
+  }
+
+  share(index: SharedForeignIndex): void {
+    for (const worker of this.#bulk) worker.postMessage({ type: 'share', index } satisfies ToSourceThread)
   }
 
   answer(): void {
