@@ -68,6 +68,12 @@ test.each(['adaptive', 'dedup'] as const)('a gang of three, %s', { timeout: 120_
   expect(reports.map((report) => shared(report) > 0)).toEqual([false, true, true])
   const [first, second] = reports as [MigrationReport, MigrationReport]
   expect(second.bytes.sent / first.bytes.sent).toBeLessThan(0.65)
+  console.log(
+    'RATIO',
+    second.bytes.sent / first.bytes.sent,
+    total(reports) / (3 * total([first])),
+    JSON.stringify(second.pages.encodings),
+  )
   expect(total(reports) / (3 * total([first]))).toBeLessThan(0.75)
   for (const name of names) expect(await beta.client.oracle(name)).toMatchObject({ equal: true })
 })
@@ -101,14 +107,14 @@ test('--share-pages: any guest there is referred to, in a pause and before a pul
     expect(shared(await move(alpha, beta, `guest${index}`, settings))).toBeGreaterThan(500)
   }
   await startGuest(alpha, 'plain', 7)
+  let [from, to] = [alpha, beta]
   for (const settings of [{ encode: 'lz4' }, { verify: 'full' }, { movement: 'post-copy' }] as MigrationOptions[]) {
-    const [from, to] = (await alpha.client.guests()).some(({ name }) => name === 'plain')
-      ? [alpha, beta]
-      : [beta, alpha]
     const report = await move(from, to, 'plain', settings)
     expect(shared(report)).toBe(0)
     expect(report.bytes.received).toBeLessThan(64 * 1024)
-    await expect.poll(async () => (await to.client.guest('plain')).state, { timeout: 10_000 }).toBe('running')
+    const { client } = to
+    await expect.poll(async () => (await client.guest('plain')).state, { timeout: 10_000 }).toBe('running')
+    ;[from, to] = [to, from]
   }
   for (let index = 0; index < ways.length; index++) {
     expect(await beta.client.oracle(`guest${index}`)).toMatchObject({ equal: true })
@@ -117,7 +123,7 @@ test('--share-pages: any guest there is referred to, in a pause and before a pul
 
 test('a neighbour that writes all the time costs pages that are missing', { timeout: 90_000 }, async () => {
   const [alpha, beta] = await begin('--share-pages')
-  await startGuest(beta, 'busy', 9, 200_000)
+  await startGuest(beta, 'busy', 9, 3000)
   await startGuest(alpha, 'guest', 1, 20_000)
   const report = await move(alpha, beta, 'guest', { bandwidth: 10_000_000 })
   expect(shared(report)).toBeGreaterThan(100)
