@@ -33,6 +33,18 @@ export const PUBLISH_INTERVAL_MS = 5
 export const MAX_CONTROL_FRAME_BYTES = 512 * 1024
 /** Page hashes of a stale copy in one control message: 256 KiB, half of what one may have, for 128 MiB of the guest. */
 export const COPY_HASHES = 32_768
+/** Guests of the destination's agent whose pages may be referred to: every one is asked, by every lane. */
+export const MAX_NEIGHBOURS = 16
+/** Their pages all together: 16 GiB of guests, whose hashes and index take 64 MiB at the source. */
+export const MAX_FOREIGN_PAGES = 2 ** 22
+/** A guest process hashes so many pages, 8 MiB, between two turns of its event loop: it may be inside its own pause. */
+export const TOLD_PAGES = 2048
+/** A neighbour that does not answer for its hashes within this is not referred to. */
+export const NEIGHBOUR_HASHES_MS = 2000
+/** One that does not send the pages of a frame within this is asked no more, and they are missing. */
+export const NEIGHBOUR_PAGES_MS = 5000
+/** Connections to a guest's page service: the main thread and every lane of seven guests that come at once. */
+export const MAX_PAGE_CLIENTS = 128
 /** Raw runs of at least this many pages on average go straight from and into guest memory; shorter ones are staged. */
 export const DIRECT_RUN_PAGES = 16
 /** One read into guest memory or staging; 64–256 KiB measured best. */

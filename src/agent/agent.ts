@@ -16,6 +16,7 @@ import type { MigrationSettings } from '../migration/settings.ts'
 import { type Programs, programSource } from '../programs/registry.ts'
 import { CAPABILITIES, PROTOCOL_VERSION } from '../wire/messages.ts'
 import { workerUrl } from '../worker-url.ts'
+import type { AgentOptions } from './agent-options.ts'
 import { type AgentAddress, AgentClient, addressText, noAgentAt } from './client.ts'
 import { DataDirectory } from './data-directory.ts'
 import { Departures } from './departures.ts'
@@ -33,24 +34,7 @@ const RECOVER_TIMEOUT_MS = 15_000
 
 const MAX_NAME_CHARACTERS = 255
 
-export interface AgentOptions {
-  readonly dataDirectory: string
-  readonly name?: string | undefined
-  /** Bytes of memory that guests may leave behind as copies; half of the memory limit when not given, 0: none. */
-  readonly copyMemory?: number | undefined
-  /** Bytes of guest memory; nine tenths of the host's when not given. */
-  readonly memoryLimit?: number | undefined
-  readonly programsDirectory?: string | null | undefined
-  /** Budget of all outgoing migrations, bytes per second. */
-  readonly bandwidth?: number | null | undefined
-  readonly maxMigrations?: number | undefined
-  /** [0, 0]: the system chooses. */
-  readonly dataPortRange?: [number, number] | undefined
-  /** Version shown to clients. */
-  readonly version?: string | undefined
-  /** Module that exports GuestHost; tests give a fake one. */
-  readonly hostModule?: string | undefined
-}
+export type { AgentOptions } from './agent-options.ts'
 
 export class Agent {
   readonly name: string
@@ -86,6 +70,7 @@ export class Agent {
       hostModule: options.hostModule ?? hostModuleUrl(),
       memoryLimit: this.#memoryLimit,
       copyQuota: this.#copyQuota,
+      sharePages: options.sharePages ?? false,
       onEvent: (entry, event) => this.#onGuestEvent(entry, event as AgentEvent),
       onChange: (entry, what) => this.events.publish({ type: 'guest', guest: entry.config.name, what }),
     })

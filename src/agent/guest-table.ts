@@ -5,11 +5,12 @@ import { GodwitError } from '../errors.ts'
 import type { GuestConfig } from '../guest/config.ts'
 import { type GuestFile, socketPathFor } from '../guest-process/guest-file.ts'
 import type { GuestStatus, Reservation, Resolution } from '../guest-process/host-port.ts'
-import { GuestProcess } from '../guest-process/supervise.ts'
+import { GuestProcess, type Offer } from '../guest-process/supervise.ts'
 import { type Verdict, verdictForDead, writeRecord } from '../migration/ownership-record.ts'
 import type { DataDirectory } from './data-directory.ts'
 import { deadStatus, isLost, safeRecord, silentStatus } from './dead-guest.ts'
 import { KeptCopies } from './kept-copies.ts'
+import { offerOf, pageSocketOf } from './neighbours.ts'
 
 export interface GuestEntry {
   readonly config: GuestConfig
@@ -31,6 +32,8 @@ export interface GuestTableOptions {
   readonly memoryLimit: number
   /** Most bytes of memory in copies that guests left behind. */
   readonly copyQuota: number
+  /** Guests that come in may refer to pages of any guest here. */
+  readonly sharePages: boolean
   readonly onEvent: (entry: GuestEntry, event: unknown) => void
   readonly onChange: (entry: GuestEntry, what: string) => void
 }
@@ -133,7 +136,8 @@ export class GuestTable {
 
   /** Starts a guest here. */
   async start(config: GuestConfig): Promise<GuestEntry> {
-    return await this.#spawn(config, { role: 'run', reservation: null, sourceAddress: null })
+    const pageSocketPath = pageSocketOf(this.#options.data.guestDirectory(config.id), null, this.#options.sharePages)
+    return await this.#spawn(config, { role: 'run', reservation: null, sourceAddress: null, pageSocketPath })
   }
 
   /** The guest has left, and its memory stays: it is a copy from now on, and no guest. */
@@ -148,9 +152,12 @@ export class GuestTable {
   /** Makes room for a guest that comes from elsewhere, or gives it the copy that it has left here. */
   async receive(reservation: Reservation, sourceAddress: string): Promise<GuestEntry> {
     await this.awaitLeaving(reservation.guest.id)
-    const back = await this.#tracked(() => this.#takeBack(reservation, sourceAddress))
+    const { data, sharePages } = this.#options
+    const where = { directory: data.guestDirectory(reservation.guest.id), sourceAddress, sharePages }
+    const offer = offerOf(this.list(), where, reservation)
+    const back = await this.#tracked(() => this.#takeBack(reservation, offer))
     if (back !== null) return back
-    return await this.#spawn(reservation.guest, { role: 'incoming', reservation, sourceAddress })
+    return await this.#spawn(reservation.guest, { role: 'incoming', ...offer })
   }
 
   /** A guest that is on its way out may come back at once: waits until its old process is gone. */
@@ -174,7 +181,7 @@ export class GuestTable {
   }
 
   /** Null: there is no copy of this guest that could be used, and nothing is left of one that could not. */
-  async #takeBack(reservation: Reservation, sourceAddress: string): Promise<GuestEntry | null> {
+  async #takeBack(reservation: Reservation, offer: Offer): Promise<GuestEntry | null> {
     const { guest } = reservation
     this.admit(guest)
     this.#starting.set(guest.id, guest)
@@ -182,7 +189,7 @@ export class GuestTable {
       const entry = await this.copies.take(reservation)
       if (entry === null) return null
       try {
-        entry.status = await entry.process.takeBack(reservation, sourceAddress)
+        entry.status = await entry.process.takeBack(offer)
       } catch {
         // A copy is worth no failure: the guest is received without it.
         await this.copies.discard(entry)
@@ -197,10 +204,7 @@ export class GuestTable {
   }
 
   /** Spawns that are under way are known, so that an agent that ends leaves none behind unseen. */
-  async #spawn(
-    config: GuestConfig,
-    how: Pick<GuestFile, 'role' | 'reservation' | 'sourceAddress'>,
-  ): Promise<GuestEntry> {
+  async #spawn(config: GuestConfig, how: Pick<GuestFile, 'role'> & Offer): Promise<GuestEntry> {
     return await this.#tracked(() => this.#spawnProcess(config, how))
   }
 
@@ -215,10 +219,7 @@ export class GuestTable {
     }
   }
 
-  async #spawnProcess(
-    config: GuestConfig,
-    how: Pick<GuestFile, 'role' | 'reservation' | 'sourceAddress'>,
-  ): Promise<GuestEntry> {
+  async #spawnProcess(config: GuestConfig, how: Pick<GuestFile, 'role'> & Offer): Promise<GuestEntry> {
     this.admit(config)
     const { data, agentName, programsDirectory, hostModule } = this.#options
     const directory = data.guestDirectory(config.id)

@@ -109,10 +109,12 @@ export function placeholderOf(spec: OptionSpec): string {
   }[spec.type]
 }
 
+/** The last name may end in `...`: then there may be more of it. */
 function checkPositionals(command: string, names: string[], given: string[]): void {
   if (given.length < names.length) {
     throw usage(`${command} needs ${names.slice(given.length).join(' ')}`, seeHelp(command))
   }
+  if (names.at(-1)?.endsWith('...') === true) return
   if (given.length > names.length) throw usage(`'${given[names.length]}' is one word too many`, seeHelp(command))
 }
 

@@ -164,6 +164,10 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
         type: 'bytes',
         help: 'most memory in copies that guests leave behind (--keep-copy); default: half of the limit; 0: none',
       },
+      'share-pages': {
+        type: 'flag',
+        help: 'guests that come in are not sent pages that any guest here has; without it only those of one gang',
+      },
       programs: { type: 'text', placeholder: 'DIR', help: "directory of users' own programs" },
       insecure: { type: 'flag', help: 'allow to listen beyond loopback, without transport security' },
       bandwidth: { type: 'rate', default: 'none', help: 'budget of all outgoing migrations together' },
@@ -206,8 +210,8 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     load: () => import('./commands/start.ts'),
   },
   migrate: {
-    summary: 'move a guest to another host while it runs',
-    operands: ['GUEST'],
+    summary: 'move guests to another host while they run',
+    operands: ['GUEST...'],
     options: {
       to: { type: 'text', placeholder: 'HOST[:PORT]', help: "the destination's agent, also as URL" },
       check: { type: 'flag', help: 'ask whether it would work; changes nothing' },
@@ -223,7 +227,9 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     },
     notes:
       'Ctrl-C detaches: the migration goes on. Exit status: 0 completed and consistent, 1 failed or cancelled and the\n' +
-      'guest still at the source, 2 usage, 3 unreconciled, 4 lost, 5 inconsistent.',
+      'guest still at the source, 2 usage, 3 unreconciled, 4 lost, 5 inconsistent.\n' +
+      'Several guests are a gang: they move one after the other, and pages that one before has brought are not sent\n' +
+      'again. If one does not get there, those behind it are not begun; of Ctrl-C, too. The worst status is returned.',
     load: () => import('./commands/migrate.ts'),
   },
   ps: { summary: 'list guests', operands: [], options: COMMON, load: () => import('./commands/ps.ts') },

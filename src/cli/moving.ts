@@ -18,6 +18,14 @@ export function guestNameOf(args: Arguments): string {
   return args.positionals[0] ?? ''
 }
 
+/** The GUEST... operands. Throws `usage` when one is there twice. */
+export function guestNamesOf(args: Arguments): readonly string[] {
+  const names = args.positionals
+  const twice = names.find((name, index) => names.indexOf(name) !== index)
+  if (twice === undefined) return names
+  throw new GodwitError('usage', `guest ${twice} is named twice`, { hint: 'name each guest once' })
+}
+
 /** Migration settings from --movement, --channels and the others. Throws `usage`. */
 export function settingsOf(args: Arguments): MigrationOptions {
   if (args.flag('no-verify') && args.text('verify') === 'full') {

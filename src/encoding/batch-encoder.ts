@@ -9,16 +9,19 @@ import { CODEC_AREA } from '../guest/layout.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import { type Classifier, CONTENT_CLASS, CONTENT_CLASSES } from '../kernels/classify.ts'
 import { type Kernels, PAGE_CLASS } from '../kernels/kernels.ts'
+import { REFERENCE_BYTES } from '../kernels/reference.ts'
 import { BATCH_PAGES, GROUP_PAGES, PAGE_BYTES } from '../limits.ts'
 import type { Codecs } from './codecs.ts'
 import { dedup } from './dedup.ts'
 import { delta } from './delta.ts'
 import type { Deltas } from './deltas.ts'
+import type { ForeignIndex } from './foreign-index.ts'
 import { lz4 } from './lz4.ts'
 import type { EncodePolicy } from './policy.ts'
 import { raw } from './raw.ts'
 import type { References } from './references.ts'
 import { appendPage, clearRuns, type RunTable } from './runs.ts'
+import { shared } from './shared.ts'
 import { zero } from './zero.ts'
 
 export interface BatchEncoderOptions {
@@ -188,7 +191,10 @@ export class BatchEncoder {
     return true
   }
 
-  /** Dedup's wire id if the destination holds a page of this content; else 0, and others may refer to this one. */
+  /**
+   * The wire id of dedup, or of shared, if the destination holds a page of this content, or another guest there does; else
+   * 0, and others may refer to this one.
+   */
   #reference(index: number, pageClass: number): number {
     const { references } = this.#options
     const page = this.#pageOf(index)
@@ -200,9 +206,25 @@ export class BatchEncoder {
       this.#originOf[index] = origin
       return dedup.id
     }
+    // In the first round only: what is missing then is not referred to for ever.
+    if (references.foreign !== null && round === 0 && this.#tryShared(index, references.foreign)) return shared.id
     // It will be in this frame, in front of the pages that may refer to it.
     references.index.note(page, round)
     return 0
+  }
+
+  /** Whether another guest at the destination holds the content. The reference takes the place of the copy. */
+  #tryShared(index: number, foreign: ForeignIndex): boolean {
+    const { memory, area, references } = this.#options
+    const copy = this.#copies + index * PAGE_BYTES
+    const record = area + CODEC_AREA.group
+    // R13: the hash is of the copy.
+    const bytes = (references as References).write(copy, 0, record)
+    const page = foreign.find(this.#words[record / 4 + 1] as number, this.#words[record / 4 + 2] as number)
+    if (page < 0) return false
+    this.#words[record / 4] = page
+    memory.controlBytes.copyWithin(copy, record, record + bytes)
+    return true
   }
 
   #append(index: number): void {
@@ -211,6 +233,7 @@ export class BatchEncoder {
     else if (codec === IN_BLOCK) appendPage(this.#table as RunTable, this.#pageOf(index), lz4.id, 0)
     else if (codec === lz4.id) this.#appendBlock(index)
     else if (codec === dedup.id) this.#appendReference(index)
+    else if (codec === shared.id) this.#appendShared(index)
     else if (codec === delta.id) this.#appendDelta(index)
     else this.#appendCoded(index, codec)
   }
@@ -239,6 +262,12 @@ export class BatchEncoder {
     const from = this.#copies + index * PAGE_BYTES
     const bytes = (references as References).write(from, this.#originOf[index] as number, this.#to)
     this.#added(index, dedup.id, bytes, this.#spent())
+  }
+
+  #appendShared(index: number): void {
+    const from = this.#copies + index * PAGE_BYTES
+    this.#options.memory.controlBytes.copyWithin(this.#to, from, from + REFERENCE_BYTES)
+    this.#added(index, shared.id, REFERENCE_BYTES, this.#spent())
   }
 
   #appendDelta(index: number): void {
@@ -311,7 +340,7 @@ export class BatchEncoder {
     for (let index = 0; index < this.#input.count; index++) {
       const codec = this.#codecOf[index] as number
       const page = this.#pageOf(index)
-      if (codec === zero.id || codec === dedup.id) {
+      if (codec === zero.id || codec === dedup.id || codec === shared.id) {
         references?.index.forget(page)
         deltas?.forget(page)
       } else if (codec !== delta.id) {

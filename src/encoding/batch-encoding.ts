@@ -15,7 +15,7 @@ import { packed } from './packed.ts'
 import { pattern } from './pattern.ts'
 import { AdaptivePolicy, type EncodePolicy, FallbackPolicy, ForcedPolicy } from './policy.ts'
 import { raw } from './raw.ts'
-import { createReferences } from './references.ts'
+import { createReferences, type References } from './references.ts'
 import { encodingByName } from './registry.ts'
 import { sparse } from './sparse.ts'
 import type { SharedVersions } from './version-store.ts'
@@ -23,6 +23,8 @@ import type { SharedVersions } from './version-store.ts'
 export interface BatchEncoding {
   readonly policy: EncodePolicy
   readonly encoder: BatchEncoder
+  /** Pages sent before, and pages of other guests, to refer to; null: neither. */
+  readonly references: References | null
 }
 
 export interface BatchEncodingOptions {
@@ -61,6 +63,7 @@ export async function createBatchEncoding(options: BatchEncodingOptions): Promis
   const area = memory.layout.codecs + channel * CODEC_AREA.bytes
   const context = { memory, kernels, area }
   const policy = policyOf(mode, bytesPerSecond)
+  const references = mode === 'adaptive' || mode === 'dedup' ? createReferences(context, channel, seed) : null
   const encoder = new BatchEncoder({
     memory,
     kernels,
@@ -68,8 +71,8 @@ export async function createBatchEncoding(options: BatchEncodingOptions): Promis
     codecs: new Codecs(context, backend),
     classify: loadClassifier(memory, area + CODEC_AREA.tables),
     policy,
-    references: mode === 'adaptive' || mode === 'dedup' ? createReferences(context, channel, seed) : null,
+    references,
     deltas: versions === null ? null : new Deltas(context, versions),
   })
-  return { policy, encoder }
+  return { policy, encoder, references }
 }

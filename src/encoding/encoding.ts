@@ -6,6 +6,7 @@
 
 import type { GuestMemory } from '../guest/memory.ts'
 import type { Kernels } from '../kernels/kernels.ts'
+import type { WantedPages } from './shared.ts'
 
 /** What encoders and decoders work on. One per transfer thread and migration. */
 export interface EncodingContext {
@@ -13,7 +14,7 @@ export interface EncodingContext {
   readonly kernels: Kernels
   /** Byte offset in the control memory of this lane's CODEC_AREA, which no other thread touches. */
   readonly area: number
-  /** What `dedup` needs; a stream without it may not hold references. */
+  /** What `dedup` and `shared` need; a stream without it may not hold references. */
   readonly session?: ReferenceSession
 }
 
@@ -22,6 +23,8 @@ export interface ReferenceSession {
   readonly seed: bigint
   /** Receiver: the page could not be made from what is here; it is to be sent (R13). */
   missing(page: number): void
+  /** Receiver: where `shared` notes what it wants of other guests; a stream without it may not hold such references. */
+  readonly wanted?: WantedPages
 }
 
 /**
@@ -46,6 +49,8 @@ export interface RunDecoder {
   decodeRun(firstPage: number, count: number, from: number, payloadBytes: number): void
   /** After the last run of a frame, for encodings whose payload spans runs. Throws `bad-payload`. */
   endFrame?(): void
+  /** Its pages are placed later, by somebody else, who then hashes them, too. */
+  readonly defers?: boolean
 }
 
 /**

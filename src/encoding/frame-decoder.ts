@@ -16,7 +16,8 @@ export class FrameDecoder {
 
   /**
    * Places all runs of a checked table whose payloads lie one behind the other at `payload` of the control memory, and
-   * hashes them into the digest slot unless it is null (R15: from the guest page, after placement). Throws `bad-payload`.
+   * hashes them into the digest slot unless it is null (R15: from the guest page, after placement); but for runs of which
+   * the decoder only notes what they want. Throws `bad-payload`.
    */
   decode(table: RunTable, payload: number, digest: number | null): void {
     const { kernels, memory } = this.#context
@@ -24,8 +25,9 @@ export class FrameDecoder {
     for (let run = 0; run < table.length; run++) {
       const [firstPage, count] = [table.firstPage[run] as number, table.count[run] as number]
       const bytes = table.payloadBytes[run] as number
-      this.#decoderOf(table.encoding[run] as number).decodeRun(firstPage, count, from, bytes)
-      if (digest !== null) kernels.hashRun(firstPage, count, memory.layout.hashes, digest)
+      const decoder = this.#decoderOf(table.encoding[run] as number)
+      decoder.decodeRun(firstPage, count, from, bytes)
+      if (digest !== null && decoder.defers !== true) kernels.hashRun(firstPage, count, memory.layout.hashes, digest)
       from += bytes
     }
     for (const decoder of this.#decoders) decoder?.endFrame?.()

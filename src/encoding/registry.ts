@@ -10,11 +10,12 @@ import { lz4 } from './lz4.ts'
 import { packed } from './packed.ts'
 import { pattern } from './pattern.ts'
 import { raw } from './raw.ts'
+import { shared } from './shared.ts'
 import { sparse } from './sparse.ts'
 import { zero } from './zero.ts'
 
 /** In the order of their ids. */
-export const ENCODINGS: readonly PageEncoding[] = [zero, raw, fill, sparse, pattern, packed, lz4, delta, dedup]
+export const ENCODINGS: readonly PageEncoding[] = [zero, raw, fill, sparse, pattern, packed, lz4, delta, dedup, shared]
 
 const byId: (PageEncoding | undefined)[] = []
 for (const encoding of ENCODINGS) byId[encoding.id] = encoding

@@ -9,13 +9,15 @@ import { loadKernels } from '../kernels/kernels.ts'
 import { PEER_SILENT_MS } from '../limits.ts'
 import type { DestinationWorld } from '../migration/destination-session.ts'
 import type { OwnershipStore } from '../migration/ownership-record.ts'
-import { pulls } from '../migration/settings.ts'
+import type { Neighbour } from '../migration/ports.ts'
+import { pulls, refersToOthers } from '../migration/settings.ts'
 import { ThreadedPageDestination } from '../migration/transfer/destination-transfer.ts'
 import { lockedLambda } from '../programs/registry.ts'
 import { warmControlCodec } from '../wire/control-codec.ts'
 import { SocketControlLink } from '../wire/control-link.ts'
 import { abortOf, CAPABILITIES, PROTOCOL_VERSION } from '../wire/messages.ts'
 import type { Reservation } from './host-port.ts'
+import { askNeighbours } from './neighbourhood.ts'
 import { askVerdict } from './peer-agent.ts'
 import { systemClock } from './system-clock.ts'
 import { usageSince } from './usage.ts'
@@ -27,6 +29,8 @@ export interface DestinationOptions {
   readonly memory: GuestMemory
   /** The memory begins as a stale copy of the guest. */
   readonly copy: boolean
+  /** Guests of this agent whose pages the source may refer to. */
+  readonly neighbours: readonly Neighbour[]
   readonly vcpus: Vcpus
   readonly store: OwnershipStore
 }
@@ -77,6 +81,7 @@ export function destinationWorld(options: DestinationOptions): DestinationWorld 
     memory,
     kernels: loadKernels(memory),
     copy: options.copy ? { seed: seedOf(token), hash: settings.verify === 'digest' } : null,
+    neighbours: refersToOthers(settings) ? askNeighbours(options.neighbours, seedOf(token)) : null,
     vcpus: options.vcpus,
     clock: systemClock,
     store: options.store,

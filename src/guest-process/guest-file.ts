@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { GodwitError } from '../errors.ts'
 import { type GuestConfig, guestConfigSchema } from '../guest/config.ts'
 import { SOCKET_PATH_BYTES } from '../limits.ts'
+import type { Neighbour } from '../migration/ports.ts'
 import type { Reservation } from './host-port.ts'
 
 export interface GuestFile {
@@ -22,6 +23,10 @@ export interface GuestFile {
   /** Where finished migrations are written; they outlive the guest. */
   reportsDirectory: string
   socketPath: string
+  /** Where it serves its pages to other guests of the agent; null: it does not. A file of an older agent has none. */
+  pageSocketPath?: string | null
+  /** `incoming`: guests here whose pages its source may refer to. */
+  neighbours?: readonly Neighbour[]
   /** URL of the module that exports GuestHost; tests put another in its place. */
   hostModule: string
   pid: number | null
@@ -55,10 +60,13 @@ export function writeGuestFile(directory: string, file: GuestFile): void {
   writeJsonFile(join(directory, FILE_NAME), file)
 }
 
-/** The unix socket of a guest: in its directory, or under the system's temporary directory when that is too long. */
-export function socketPathFor(directory: string): string {
-  const beside = join(directory, 'guest.sock')
+/**
+ * A unix socket of a guest, `guest` for the agent or `pages` for other guests: in its directory, or under the system's
+ * temporary directory when that is too long.
+ */
+export function socketPathFor(directory: string, what: 'guest' | 'pages' = 'guest'): string {
+  const beside = join(directory, `${what}.sock`)
   if (Buffer.byteLength(beside) <= SOCKET_PATH_BYTES) return beside
   const name = createHash('sha256').update(directory).digest('hex').slice(0, 24)
-  return join(tmpdir(), `godwit-${name}.sock`)
+  return join(tmpdir(), `godwit-${name}${what === 'pages' ? '-pages' : ''}.sock`)
 }

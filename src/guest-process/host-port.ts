@@ -4,7 +4,9 @@
 import type { ErrorCode } from '../errors.ts'
 import type { Progress } from '../events.ts'
 import type { GuestConfig } from '../guest/config.ts'
+import type { GuestMemory } from '../guest/memory.ts'
 import type { Verdict } from '../migration/ownership-record.ts'
+import type { Neighbour } from '../migration/ports.ts'
 import type { MigrationReport } from '../migration/report.ts'
 import type { Resolution } from '../migration/resolution.ts'
 import type { MigrationOptions, MigrationSettings } from '../migration/settings.ts'
@@ -97,6 +99,8 @@ export interface GuestHostPort {
   oracle(): Promise<{ equal: boolean; differing: number[] }>
   /** Ends threads and sockets; idempotent. */
   close(): Promise<void>
+  /** What the page service shows to other guests of the agent; a fake host has none. */
+  readonly memory?: GuestMemory
   /**
    * A kept copy receives its guest again: the host that comes has its memory, and this one is over. Rejects when the memory
    * is not a copy of that guest (`guest-not-running`), or as `GuestHostFactory.receive` does.
@@ -124,6 +128,8 @@ export interface ReceiveOptions {
   reservation: Reservation
   /** Host the source is dialled at. */
   sourceAddress: string
+  /** Guests of this agent whose pages the source may refer to; none when not given. */
+  neighbours?: readonly Neighbour[]
   directory: string
   programsDirectory: string | null
   agentName: string

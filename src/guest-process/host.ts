@@ -32,7 +32,6 @@ import type {
   GuestStatus,
   MigrateRequest,
   ReceiveOptions,
-  Reservation,
 } from './host-port.ts'
 import { askVerdict } from './peer-agent.ts'
 import * as refusals from './refusals.ts'
@@ -96,7 +95,7 @@ export class GuestHost implements GuestHostPort {
     const begin = { state: 'incoming', epoch: reservation.epoch - 1 } as const
     const parts = await assemble(reservation.guest, { ...options, copy }, begin)
     const host = new GuestHost({ ...parts, store: directoryStore(directory) })
-    host.#receive(reservation, options.sourceAddress, copy !== null)
+    host.#receive(options, copy !== null)
     return host
   }
 
@@ -249,13 +248,14 @@ export class GuestHost implements GuestHostPort {
     return this.#memory
   }
 
-  #receive(reservation: Reservation, sourceAddress: string, copy: boolean): void {
+  #receive({ reservation, sourceAddress, neighbours = [] }: ReceiveOptions, copy: boolean): void {
     this.#paused = reservation.paused
     const world = destinationWorld({
       reservation,
       sourceAddress,
       memory: this.#memory,
       copy,
+      neighbours,
       vcpus: this.#movingVcpus(),
       store: this.#store,
     })

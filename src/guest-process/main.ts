@@ -5,18 +5,13 @@
 import { join } from 'node:path'
 import { GodwitError } from '../errors.ts'
 import { onMigrationEvent } from '../events.ts'
+import type { GuestMemory } from '../guest/memory.ts'
 import { type GuestFile, readGuestFile, writeGuestFile, writeJsonFile } from './guest-file.ts'
-import type {
-  GuestEnd,
-  GuestHostFactory,
-  GuestHostPort,
-  GuestStatus,
-  MigrateRequest,
-  Reservation,
-  Resolution,
-} from './host-port.ts'
+import type { GuestEnd, GuestHostFactory, GuestHostPort, GuestStatus, MigrateRequest, Resolution } from './host-port.ts'
+import { type PageService, servePages } from './page-service.ts'
 import { quietEvents } from './quiet-events.ts'
 import { type RpcHandler, type RpcServer, serveRpc } from './rpc.ts'
+import type { Offer } from './supervise.ts'
 
 /** One line of the guest's log; the agent quotes the last one when the process dies. */
 function log(message: string): void {
@@ -28,6 +23,7 @@ interface Resident {
   host: Promise<GuestHostPort>
   readonly directory: string
   file: GuestFile
+  pages: PageService | null
   /** Called when another guest has come. */
   onTaken: () => void
 }
@@ -45,18 +41,37 @@ async function makeHost(directory: string, file: GuestFile): Promise<GuestHostPo
   if (file.reservation === null || file.sourceAddress === null) {
     throw new GodwitError('data-dir-bad', 'guest.json of an incoming guest has no reservation')
   }
-  return await GuestHost.receive({ ...common, reservation: file.reservation, sourceAddress: file.sourceAddress })
+  const { reservation, sourceAddress, neighbours = [] } = file
+  return await GuestHost.receive({ ...common, reservation, sourceAddress, neighbours })
+}
+
+/** Opens the page socket, once, if the agent wants one. A guest without it is no neighbour, and nothing else. */
+async function openPages(resident: Resident): Promise<void> {
+  const path = resident.file.pageSocketPath ?? null
+  if (path === null || resident.pages !== null) return
+  const memoryOf = async (): Promise<GuestMemory> => {
+    const { memory } = await resident.host
+    if (memory === undefined) throw new GodwitError('guest-not-running', 'there is no memory to show')
+    return memory
+  }
+  resident.pages = await servePages(path, memoryOf).catch((error: unknown) => {
+    log(`no page service: ${String(error)}`)
+    return null
+  })
 }
 
 /** The kept copy of this process receives its guest again. Whoever finds the process later is told so by its file. */
-async function takeBack(resident: Resident, reservation: Reservation, sourceAddress: string): Promise<GuestStatus> {
+async function takeBack(resident: Resident, offer: Offer): Promise<GuestStatus> {
   const { directory, file } = resident
+  const { reservation, sourceAddress, neighbours = [] } = offer
+  if (reservation === null || sourceAddress === null) throw new GodwitError('bad-message', 'nothing to take back')
   const copy = await resident.host
-  resident.host = copy.takeBack({ ...commonOf(directory, file), reservation, sourceAddress })
+  resident.host = copy.takeBack({ ...commonOf(directory, file), reservation, sourceAddress, neighbours })
   resident.host.catch(() => {})
   const host = await resident.host
-  resident.file = { ...file, role: 'incoming', reservation, sourceAddress, pid: process.pid }
+  resident.file = { ...file, role: 'incoming', ...offer, pid: process.pid }
   writeGuestFile(directory, resident.file)
+  await openPages(resident)
   resident.onTaken()
   return host.status()
 }
@@ -94,10 +109,7 @@ function handlersOf(resident: Resident, flushEvents: () => void, end: (why: stri
       server?.broadcast({ type: 'report', migration: report.id, report })
       return report
     },
-    takeBack: async (params) => {
-      const { reservation, sourceAddress } = params as { reservation: Reservation; sourceAddress: string }
-      return await takeBack(resident, reservation, sourceAddress)
-    },
+    takeBack: async (params) => await takeBack(resident, params as Offer),
     stop: () => {
       setImmediate(() => end('stopped by the agent'))
     },
@@ -123,19 +135,21 @@ async function main(directory: string): Promise<void> {
     log(why)
     const exit = setTimeout(() => process.exit(1), 3000)
     await closeHost().catch((error: unknown) => log(`closing: ${String(error)}`))
+    await resident.pages?.close()
     await server?.close()
     clearTimeout(exit)
     process.exit(0)
   }
   process.on('SIGTERM', () => void end('asked to end'))
 
-  const resident: Resident = { host: makeHost(directory, file), directory, file, onTaken: () => {} }
+  const resident: Resident = { host: makeHost(directory, file), directory, file, pages: null, onTaken: () => {} }
   resident.host.catch(() => {})
   let ready = false
   // One that is still being made ends with the process.
   const closeHost = async (): Promise<void> => (ready ? await (await resident.host).close() : undefined)
   const events = quietEvents((event) => server?.broadcast(event))
   const { handlers, attach } = handlersOf(resident, events.flush, (why) => void end(why))
+  await openPages(resident)
   server = await serveRpc(file.socketPath, handlers)
   attach(server)
   writeGuestFile(directory, { ...file, pid: process.pid })

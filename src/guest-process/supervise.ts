@@ -10,7 +10,7 @@ import { GodwitError } from '../errors.ts'
 import { GUEST_START_TIMEOUT_MS, GUEST_STOP_TIMEOUT_MS } from '../limits.ts'
 import { workerUrl } from '../worker-url.ts'
 import { type GuestFile, readGuestFile, writeGuestFile } from './guest-file.ts'
-import type { GuestStatus, Reservation } from './host-port.ts'
+import type { GuestStatus } from './host-port.ts'
 import { RpcClient } from './rpc.ts'
 
 const LOG_FILE = 'guest.log'
@@ -71,6 +71,9 @@ export function tailOf(path: string, maxBytes: number): string {
 
 /** The log of the guest in `directory`. */
 export const logPathOf = (directory: string): string => join(directory, LOG_FILE)
+
+/** What a guest process is told of a guest that comes in. */
+export type Offer = Pick<GuestFile, 'reservation' | 'sourceAddress' | 'pageSocketPath' | 'neighbours'>
 
 export type GuestEventListener = (event: unknown) => void
 
@@ -162,8 +165,7 @@ export class GuestProcess {
   }
 
   /** The kept copy of this process receives its guest again. Throws what the guest process could not do. */
-  async takeBack(reservation: Reservation, sourceAddress: string): Promise<GuestStatus> {
-    const offer = { reservation, sourceAddress }
+  async takeBack(offer: Offer): Promise<GuestStatus> {
     const status = await this.call<GuestStatus>('takeBack', offer, GUEST_START_TIMEOUT_MS)
     this.#file = { ...this.#file, role: 'incoming', ...offer }
     return status

@@ -48,6 +48,8 @@ export const HEADER = {
   pivotTurn: 12,
   /** Pages of the first round that were left out because they were free (R17). */
   freed: 13,
+  /** Destination: pages of other guests here that `shared` may name, all together; 0: none. */
+  foreignPages: 14,
   /** Page server: the edges of push orders; see push-strategy.ts. Up to word 31. */
   pushEdges: 16,
 } as const
@@ -126,6 +128,8 @@ export const THREAD_BLOCK = {
   classes: 8192,
   /** 16 bytes each: the page table of the pull frame in hand (wire/pull-frame.ts). */
   pullTable: 16384,
+  /** Main thread: u64[TOLD_PAGES], the page hashes that the page service tells next. */
+  told: 65536,
 } as const
 
 /** What encoders and decoders of one transfer thread work in, in bytes from the area's start. Resident once used. */

@@ -1,4 +1,4 @@
-// The typed binding of reference.wat: references to pages that the destination holds.
+// The typed binding of reference.wat: references to pages that the destination's host holds, in this guest or in another.
 
 import type { GuestMemory } from '../guest/memory.ts'
 import { instantiate } from './module.ts'
@@ -18,6 +18,8 @@ export interface ReferenceKernel {
    * and places the copy as `page`. Returns 0, with the page untouched, when the content is another.
    */
   place(at: number, page: number, scratch: number): number
+  /** The same, with the content of the origin at `copy`: checks its hash and places it as `page`, or returns 0. */
+  placeCopy(at: number, page: number, copy: number): number
 }
 
 /** `seed`: the session's, 0 ≤ seed < 2^64. */

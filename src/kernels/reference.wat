@@ -1,4 +1,4 @@
-;; References to pages that the destination holds: the seeded hash of a page copy, and the destination's check of it.
+;; References to pages that the destination's host holds: the seeded hash of a page copy, and the destination's check of it.
 ;; `npm run kernels` turns this file into reference.bytes.ts; reference.ts is its typed binding.
 ;;
 ;; A record of 12 bytes: origin page u32, XXH64 of the content under the session's seed u64. All offsets but page numbers
@@ -63,7 +63,11 @@
   (func (export "place") (param $at i32) (param $page i32) (param $scratch i32) (result i32)
     (memory.copy $control $pages (local.get $scratch)
       (i32.shl (i32.load $control (local.get $at)) (i32.const 12)) (i32.const 4096))
-    (if (i64.ne (call $hash (local.get $scratch)) (i64.load $control offset=4 (local.get $at)))
+    (call $placeCopy (local.get $at) (local.get $page) (local.get $scratch)))
+
+  ;; The same for a copy of the origin that is there already, at $copy of the control memory.
+  (func $placeCopy (export "placeCopy") (param $at i32) (param $page i32) (param $copy i32) (result i32)
+    (if (i64.ne (call $hash (local.get $copy)) (i64.load $control offset=4 (local.get $at)))
       (then (return (i32.const 0))))
-    (memory.copy $pages $control (i32.shl (local.get $page) (i32.const 12)) (local.get $scratch) (i32.const 4096))
+    (memory.copy $pages $control (i32.shl (local.get $page) (i32.const 12)) (local.get $copy) (i32.const 4096))
     (i32.const 1)))

@@ -3,8 +3,7 @@
 
 import { GodwitError } from '../errors.ts'
 import { loadFree } from '../guest/free-map.ts'
-import type { GuestMemory } from '../guest/memory.ts'
-import { type Kernels, resetDigest } from '../kernels/kernels.ts'
+import { resetDigest } from '../kernels/kernels.ts'
 import { REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../limits.ts'
 import { abortOf, type MessageOf } from '../wire/messages.ts'
 import {
@@ -13,39 +12,19 @@ import {
   type DestinationState,
   destinationTransition,
 } from './commit-machine.ts'
+import type { DestinationWorld } from './destination-context.ts'
 import { Inbox } from './inbox.ts'
-import { type StaleCopy, sayReady } from './kept-copy.ts'
-import { type OwnershipRecord, type OwnershipStore, type Verdict, writeIfPossible } from './ownership-record.ts'
+import { sayReady } from './kept-copy.ts'
+import { type OwnershipRecord, writeIfPossible } from './ownership-record.ts'
 import { lastState, placeRounds } from './placed-rounds.ts'
-import type { Clock, ControlLink, PageDestination, Vcpus } from './ports.ts'
+import type { ControlLink, PageDestination } from './ports.ts'
 import { requireEqualDigests, switchDigest, warmProof } from './proof.ts'
 import { beginPulling, Puller, type PullerLinks, warmPulling } from './puller.ts'
 
+export type { DestinationWorld } from './destination-context.ts'
+
 /** How long the destination's step rate is sampled for the report once the guest runs here. */
 const SAMPLE_MS = 100
-
-export interface DestinationWorld {
-  readonly id: string
-  readonly epoch: number
-  readonly guestId: string
-  readonly source: string
-  readonly memory: GuestMemory
-  readonly kernels: Kernels
-  readonly vcpus: Vcpus
-  readonly clock: Clock
-  readonly store: OwnershipStore
-  /** The memory begins as a stale copy of the guest; null: as zeros. */
-  readonly copy: StaleCopy | null
-  /** Dials control and data channels and shows the token. */
-  connect(): Promise<{ control: ControlLink; pages: PageDestination }>
-  /** Dials the control channel once more, after a cut behind PREPARED; `via`: at another host. */
-  redial(via: string | null): Promise<ControlLink>
-  /** Pull phase: dials the lanes of a new generation (R23). */
-  dialLanes(generation: number, via: string | null): Promise<PageDestination>
-  /** What the source's agent says; `unknown` when it cannot be asked. */
-  askPeerAgent(): Promise<Verdict>
-  usage(): { cpuMs: number; rssPeak: number }
-}
 
 /** How an incoming migration ended: the guest runs here, or this attempt is forgotten. */
 export type Arrival = { readonly owner: true } | { readonly owner: false; readonly error: GodwitError }
@@ -57,6 +36,8 @@ export class DestinationSession {
   #pages: PageDestination | null = null
   #inbox: Inbox | null = null
   #digest: { value: string | null; ms: number } = { value: null, ms: 0 }
+  /** Guests here that the source was told of. */
+  #neighbours = 0
   #activateMs = 0
   #closing = false
   #onOwner: () => void = () => {}
@@ -138,7 +119,7 @@ export class DestinationSession {
     const failed = this.#inbox.ended.then((error) => Promise.reject(error))
     failed.catch(() => {})
     const placed = placeRounds(control, pages, memory.layout.pageCount)
-    await Promise.race([sayReady(control, this.#world), placed.failed, failed])
+    this.#neighbours = await Promise.race([sayReady(control, pages, this.#world), placed.failed, failed])
     const state = await Promise.race([lastState(this.#inbox, placed), placed.failed, failed])
     this.#check(state)
     if (state.pull) {
@@ -158,6 +139,10 @@ export class DestinationSession {
       const message = `state of ${state.vcpus.length} vCPUs for a guest of ${memory.layout.vcpus}`
       throw new GodwitError('bad-message', message)
     }
+    // What came from other guests here is this guest's only if its source had it, too.
+    if (this.#neighbours > 0 && state.verify !== 'digest') {
+      throw new GodwitError('unexpected-message', `verify ${state.verify} where pages are those of other guests`)
+    }
     loadFree(memory, state.free, this.#world.kernels)
   }
 
@@ -167,7 +152,7 @@ export class DestinationSession {
     const startedAt = clock.now()
     const value = switchDigest(state.verify, memory, kernels, state.vcpus)
     this.#digest = { value, ms: clock.now() - startedAt }
-    requireEqualDigests(value, state.digest)
+    requireEqualDigests(value, state.digest, this.#neighbours > 0)
   }
 
   /** From PREPARED on: commit, not-released, or redial and ask, for as long as it takes. */

@@ -11,7 +11,8 @@ import type { Kernels } from '../kernels/kernels.ts'
 import { COPY_HASHES, MAX_LANES } from '../limits.ts'
 import type { MessageOf } from '../wire/messages.ts'
 import type { Inbox } from './inbox.ts'
-import type { Clock, ControlLink } from './ports.ts'
+import { type Neighbourhood, type NeighbourLearner, tellNeighbours } from './neighbours.ts'
+import type { Clock, ControlLink, PageDestination } from './ports.ts'
 
 /** How a destination is to tell of the copy that its memory begins with. */
 export interface StaleCopy {
@@ -27,12 +28,22 @@ interface Destination {
   readonly clock: Clock
   /** Null: the memory is all zeros. */
   readonly copy: StaleCopy | null
+  readonly neighbours: Neighbourhood | null
 }
 
-/** Destination: tells of its copy, if it has one, and then that it is ready. Rejects only for a closed clock. */
-export async function sayReady(control: ControlLink, destination: Destination): Promise<void> {
+/**
+ * Destination: tells of its copy and of its neighbours, as far as it has them, and then that it is ready. Returns of how many
+ * neighbours. Rejects only for a closed clock.
+ */
+export async function sayReady(
+  control: ControlLink,
+  pages: PageDestination,
+  destination: Destination,
+): Promise<number> {
   if (destination.copy !== null) await tellCopy(control, destination, destination.copy)
+  const told = await tellNeighbours(control, pages, destination)
   control.send({ type: 'ready' })
+  return told
 }
 
 /**
@@ -59,16 +70,26 @@ async function tellCopy(control: ControlLink, destination: Destination, { seed, 
 /**
  * Source: waits for `ready`; true when the hashes of a copy came before it. They are in `scanHashes` then, which a guest
  * with cards needs in a pull only. Throws `unexpected-message` for a copy that is not of the whole guest in order, or that
- * comes although it may not.
+ * comes although it may not. What comes of neighbours behind it is for the `learner`; null: nothing may.
  */
-export async function learnCopy(inbox: Inbox, memory: GuestMemory, mayCome: boolean): Promise<boolean> {
+export async function learnCopy(
+  inbox: Inbox,
+  memory: GuestMemory,
+  mayCome: boolean,
+  learner: NeighbourLearner | null = null,
+): Promise<boolean> {
   const { pageCount, scanHashes } = memory.layout
   let told = 0
   for (;;) {
-    const message = await inbox.any(({ type }) => type === 'copy' || type === 'ready')
+    const message = await inbox.any(({ type }) => type === 'copy' || type === 'neighbour' || type === 'ready')
     if (message.type === 'ready') break
+    if (message.type === 'neighbour') {
+      if (learner === null) throw unexpected('what other guests hold, which nobody asked for')
+      learner.take(message)
+      continue
+    }
     const { first, hashes } = message as MessageOf<'copy'>
-    const fits = mayCome && first === told && first + hashes.length / 8 <= pageCount
+    const fits = mayCome && learner?.begun !== true && first === told && first + hashes.length / 8 <= pageCount
     if (!fits) throw unexpected(`hashes of ${hashes.length / 8} pages from page ${first} on`)
     memory.controlBytes.set(hashes, scanHashes + 8 * first)
     told += hashes.length / 8

@@ -2,6 +2,7 @@
 // the ownership record. Real threads and sockets implement these for hosts; the simulation implements them on a
 // virtual clock in one thread. The sessions themselves know neither.
 
+import type { SharedForeignIndex } from '../encoding/foreign-index.ts'
 import type { EncodingCounts } from '../encoding/tally.ts'
 import type { ControlMessage } from '../wire/messages.ts'
 import type { PushOrderName } from './settings.ts'
@@ -72,10 +73,19 @@ export interface PullCounts {
   readonly zeroPages: number
 }
 
+/** Another guest of the destination's agent, whose pages may be referred to. */
+export interface Neighbour {
+  /** Its page socket. */
+  readonly path: string
+  readonly pages: number
+}
+
 /** The sending half: n channels that drain the `toSend` bitmap of the guest's control memory. */
 export interface PageSource {
   /** Sends the pages of `toSend`, then ROUND_END on every channel. Rejects on the first channel that fails. */
   sendRound(order: RoundOrder): Promise<RoundSent>
+  /** What other guests at the destination hold, for pages of the first round to refer to; before that round. */
+  share(index: SharedForeignIndex): void
   /** The urgent lane begins to answer faults with pages of `toSend`. */
   answer(): void
   /** Begins to push the pages of `toSend`, and to answer faults if that has not begun. */
@@ -103,6 +113,8 @@ export interface RoundPlaced {
 export interface PageDestination {
   /** Resolves when every channel has ended `round` and its pages are placed; channels go on with the next (R12). */
   placed(round: number): Promise<RoundPlaced>
+  /** The guests here that the source was told of, in that order; before it is told that all is ready. */
+  share(neighbours: readonly Neighbour[]): void
   /** Pull phase: resolves when a lane has installed the last missing page. */
   readonly pulled: Promise<void>
   /** Pages that came although they had been written here. */

@@ -109,10 +109,14 @@ export async function auditPages(
   return differing
 }
 
-/** Throws `digest-mismatch` unless both sides have the same digest. */
-export function requireEqualDigests(ours: string | null, theirs: string | null): void {
+/**
+ * Throws `digest-mismatch` unless both sides have the same digest. `secret`: the error travels to a source that must not
+ * learn ours, which is made of pages of other guests, too.
+ */
+export function requireEqualDigests(ours: string | null, theirs: string | null, secret = false): void {
   if (ours === theirs) return
-  throw new GodwitError('digest-mismatch', `the destination's memory differs: digest ${ours}, source ${theirs}`, {
+  const which = secret ? '' : `: digest ${ours}, source ${theirs}`
+  throw new GodwitError('digest-mismatch', `the destination's memory differs${which}`, {
     hint: 'the guest stays at the source; check the network path, then migrate again',
   })
 }

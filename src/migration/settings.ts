@@ -68,6 +68,12 @@ const fields = z.strictObject({
     .boolean()
     .default(false)
     .describe('the source keeps the memory as a stale copy, so that migrating back sends only what changed'),
+  gang: z
+    .string()
+    .regex(/^[0-9a-f]{32}$/, 'is not 32 hex digits')
+    .nullable()
+    .default(null)
+    .describe('guests of one gang may refer to each other at the destination; whoever moves them draws it by lot'),
   timeout: z
     .number()
     .positive()
@@ -93,6 +99,15 @@ export const settingsSchema = fields.refine(
 /** Every option of one migration, defaults filled in. Sizes bytes, times milliseconds, rates bytes per second. */
 export type MigrationSettings = z.output<typeof settingsSchema>
 export type MigrationOptions = z.input<typeof settingsSchema>
+
+/**
+ * Whether pages may refer to other guests of the destination's agent: there must be a round, an encoding that refers, and the
+ * digest, or a hostile source could have a page of theirs without knowing it.
+ */
+export function refersToOthers({ movement, maxRounds, encode, verify }: MigrationSettings): boolean {
+  const rounds = movement === 'hybrid' ? maxRounds > 0 : movement !== 'post-copy'
+  return rounds && verify === 'digest' && (encode === 'adaptive' || encode === 'dedup')
+}
 
 /** Whether the guest runs at the destination before all its memory is there. */
 export const pulls = (movement: Movement): boolean => movement === 'post-copy' || movement === 'hybrid'

@@ -12,6 +12,7 @@ import { CommitWait, reportLoss } from './commit-wait.ts'
 import { freeze } from './freeze.ts'
 import type { Inbox } from './inbox.ts'
 import { learnCopy } from './kept-copy.ts'
+import { NeighbourLearner } from './neighbours.ts'
 import { PageServer } from './page-server.ts'
 import type { ControlLink, PageSource } from './ports.ts'
 import { precopy, selectEverything } from './precopy.ts'
@@ -20,7 +21,7 @@ import { isPulledWhole, recordFaults } from './pulled.ts'
 import type { MigrationReport, StopReason } from './report.ts'
 import { ReportBuilder } from './report-builder.ts'
 import { watchRound } from './round-watch.ts'
-import { type MigrationSettings, pulls } from './settings.ts'
+import { type MigrationSettings, pulls, refersToOthers } from './settings.ts'
 import type { SourceContext, SourceWorld } from './source-context.ts'
 import { SourceLinks } from './source-links.ts'
 import { SourceOwnership } from './source-ownership.ts'
@@ -154,7 +155,10 @@ export class SourceSession {
       if (this.#ownership.mayGiveUp) this.#stop(GodwitError.from(error, 'link-lost'))
     })
     this.#sameHost = sameHost
-    const copy = await this.#orInterrupt(learnCopy(inbox, world.memory, !pulls(world.settings.movement)))
+    const learner = refersToOthers(world.settings) ? new NeighbourLearner() : null
+    const copy = await this.#orInterrupt(learnCopy(inbox, world.memory, !pulls(world.settings.movement), learner))
+    const foreign = await this.#orInterrupt(learner?.index(() => world.breathe()) ?? Promise.resolve(null))
+    if (foreign !== null) pages.share(foreign)
     const context = this.#makeContext(control, pages, inbox, copy)
     resetPushOrder(world.memory)
     if (pulls(world.settings.movement)) this.#server = new PageServer(context, this.#links, this.#ownership)

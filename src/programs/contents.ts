@@ -40,6 +40,17 @@ function contentKey(seed: number, page: number): number {
   return 0x8000_0000 + shared
 }
 
+/** In place of a guest's own seed for pages that guests have in common. */
+const COMMON_SEED = 0x6a09e667
+
+/**
+ * The seed of a page's content: the guest's own, but for a `share` of the pages one that all guests have. Guests of any seed
+ * agree on which pages these are, so they hold the same there.
+ */
+export function contentSeed(seed: number, share: number, page: number): number {
+  return share > 0 && hash32(COMMON_SEED, page) < share * 2 ** 32 ? COMMON_SEED : seed
+}
+
 /** What page `page` of a guest holds at first. */
 export function pageKind(content: Content, seed: number, page: number): PageKind {
   switch (content) {

@@ -6,7 +6,7 @@
 import type { Accessors } from '../guest/accessors.ts'
 import type { FillContext, Program, ProgramContext } from '../guest/program.ts'
 import { PAGE_BYTES } from '../limits.ts'
-import { type Content, fillPage } from './contents.ts'
+import { type Content, contentSeed, fillPage } from './contents.ts'
 import { below, hash32, nextRandom, RANDOM_WORDS, seedRandom } from './rng.ts'
 
 const PAGE_WORDS = PAGE_BYTES / 4
@@ -154,13 +154,13 @@ export class FreeWorkload implements Program {
 }
 
 /** First content: every page has some, the free ones garbage that need not travel; those in use begin with a stamp. */
-export function fillFree(context: FillContext, content: Content): void {
+export function fillFree(context: FillContext, content: Content, common = 0): void {
   const { bytes, free, firstPage, pageCount, memoryBytes, vcpus, seed } = context
   const declared = declares(context.options.declare)
   const words = new Uint32Array(bytes.buffer, bytes.byteOffset, memoryBytes / 4)
   const rings = Array.from({ length: vcpus }, (_, vcpu) => new Ring(memoryBytes, vcpu, vcpus))
   for (let page = firstPage; page < firstPage + pageCount; page++) {
-    fillPage(bytes, words, content, seed, page)
+    fillPage(bytes, words, content, contentSeed(seed, common, page), page)
     const allocation = Math.floor(page / vcpus)
     if (allocation >= (rings[page % vcpus] as Ring).used) {
       if (declared) free[page] = 1

@@ -1,11 +1,11 @@
 // The built-in guest of demos, tests and benchmarks: writes words by a workload, checks what it reads, and is
-// deterministic, so that the replay oracle can compute what its memory must be. Options: workload, content, for `local`
-// streams and jump, for `free` declare.
+// deterministic, so that the replay oracle can compute what its memory must be. Options: workload, content, common, for
+// `local` streams and jump, for `free` declare.
 
 import type { Accessors } from '../guest/accessors.ts'
 import type { FillContext, Program, ProgramContext } from '../guest/program.ts'
 import { PAGE_BYTES } from '../limits.ts'
-import { CONTENTS, type Content, fillPage, pageKind, valueFor } from './contents.ts'
+import { CONTENTS, type Content, contentSeed, fillPage, pageKind, valueFor } from './contents.ts'
 import { declares, FreeWorkload, fillFree } from './free-workload.ts'
 import { Journal, journalPages } from './journal.ts'
 import { below, hash32, nextRandom, RANDOM_WORDS, seedRandom } from './rng.ts'
@@ -28,6 +28,8 @@ const STREAM_STRIDE_WORDS = 64
 export interface MutatorOptions {
   readonly workload: Workload
   readonly content: Content
+  /** Share of pages whose content does not depend on the seed: guests have them in common. */
+  readonly common: number
   /** `local`: sequential streams, every second one reads. */
   readonly streams: number
   /** `local`: probability that a stream jumps instead of going on. */
@@ -36,7 +38,7 @@ export interface MutatorOptions {
   readonly declare: boolean
 }
 
-const OPTIONS = ['workload', 'content', 'streams', 'jump', 'declare']
+const OPTIONS = ['workload', 'content', 'common', 'streams', 'jump', 'declare']
 
 function oneOf<T extends string>(names: readonly T[], value: unknown, what: string): T {
   if (names.includes(value as T)) return value as T
@@ -47,14 +49,16 @@ function oneOf<T extends string>(names: readonly T[], value: unknown, what: stri
 export function mutatorOptions(options: ProgramContext['options']): MutatorOptions {
   const unknown = Object.keys(options).find((name) => !OPTIONS.includes(name))
   if (unknown !== undefined) throw new Error(`option '${unknown}' is unknown; there are ${OPTIONS.join(', ')}`)
-  const { workload = 'web', content = 'mix', streams = 4, jump = 0.01 } = options
+  const { workload = 'web', content = 'mix', common = 0, streams = 4, jump = 0.01 } = options
   if (!Number.isInteger(streams) || Number(streams) < 1 || Number(streams) > MAX_STREAMS) {
     throw new Error(`streams: give 1 to ${MAX_STREAMS}`)
   }
+  if (!(Number(common) >= 0 && Number(common) <= 1)) throw new Error('common: give a share, 0 to 1')
   if (!(Number(jump) >= 0 && Number(jump) <= 1)) throw new Error('jump: give a probability, 0 to 1')
   return {
     workload: oneOf(WORKLOADS, workload, 'workload'),
     content: oneOf(CONTENTS, content, 'content'),
+    common: Number(common),
     streams: Number(streams),
     jump: Number(jump),
     declare: declares(options.declare),
@@ -119,8 +123,9 @@ class Mutator implements Program {
   }
 
   #write(accessors: Accessors, page: number, word: number): void {
-    const { content } = this.#options
-    const value = valueFor(pageKind(content, this.#context.seed, page), nextRandom(accessors.registers, RANDOM))
+    const { content, common } = this.#options
+    const kind = pageKind(content, contentSeed(this.#context.seed, common, page), page)
+    const value = valueFor(kind, nextRandom(accessors.registers, RANDOM))
     accessors.storeU32(word * 4, value)
     this.#journal.write(accessors, word, value)
   }
@@ -157,9 +162,11 @@ export function create(context: ProgramContext): Program {
 /** First content; journals begin empty. */
 export function fill(context: FillContext): void {
   const { bytes, firstPage, pageCount, memoryBytes, vcpus, seed } = context
-  const { workload, content } = mutatorOptions(context.options)
-  if (workload === 'free') return fillFree(context, content)
+  const { workload, content, common } = mutatorOptions(context.options)
+  if (workload === 'free') return fillFree(context, content, common)
   const words = new Uint32Array(bytes.buffer, bytes.byteOffset, memoryBytes / 4)
   const from = Math.max(firstPage, journalPages(memoryBytes, vcpus))
-  for (let page = from; page < firstPage + pageCount; page++) fillPage(bytes, words, content, seed, page)
+  for (let page = from; page < firstPage + pageCount; page++) {
+    fillPage(bytes, words, content, contentSeed(seed, common, page), page)
+  }
 }

@@ -4,7 +4,7 @@
 import { z } from 'zod'
 import { ENCODINGS } from '../encoding/registry.ts'
 import type { GodwitError, Side } from '../errors.ts'
-import { COPY_HASHES, MAX_LANES, MAX_VCPUS } from '../limits.ts'
+import { COPY_HASHES, MAX_LANES, MAX_MEMORY_BYTES, MAX_NEIGHBOURS, MAX_VCPUS, PAGE_BYTES } from '../limits.ts'
 
 const hex128 = z.string().regex(/^[0-9a-f]{32}$/)
 const hex64 = z.string().regex(/^[0-9a-f]{16}$/)
@@ -57,6 +57,17 @@ export const messageSchemas = {
    * zeros, else its XXH64 under the session's seed (R13).
    */
   copy: z.strictObject({ type: z.literal('copy'), first: count, hashes: pageHashes }),
+  /**
+   * Destination → source, before `ready`, behind `copy`: what other guests here hold, one after the other, each from page 0 to
+   * the last. Hashes as in `copy`; a foreign page is numbered through all of them.
+   */
+  neighbour: z.strictObject({
+    type: z.literal('neighbour'),
+    index: count.max(MAX_NEIGHBOURS - 1),
+    pages: count.min(1).max(MAX_MEMORY_BYTES / PAGE_BYTES),
+    first: count,
+    hashes: pageHashes,
+  }),
   /** Destination → source: every channel is there and read from; whoever pauses the guest now is heard at once. */
   ready: z.strictObject({ type: z.literal('ready') }),
   /** Destination → source: every channel has ended round k and its pages are placed (R12). */
@@ -154,6 +165,7 @@ export const controlMessageSchema = z.discriminatedUnion('type', [
   messageSchemas.hello,
   messageSchemas.welcome,
   messageSchemas.copy,
+  messageSchemas.neighbour,
   messageSchemas.ready,
   messageSchemas.placed,
   messageSchemas.state,

@@ -3,6 +3,7 @@
 // socket; used by the destination's transfer threads and by the simulation.
 //
 //   header ─PAGES─► table ──► payload (direct, staged or coded) ─► header
+//      │                                          └── 'fetch': pages of other guests are wanted, and placed by the caller
 //      └─PULL─────► pull-reader.ts ─► header, and `advance` answers 'pulled'
 //      └─ROUND_END─► header, and `advance` answers 'round-end'
 //      └─CONTROL──► control ─► header, and `advance` throws the peer's abort
@@ -12,11 +13,13 @@ import type { ReferenceSession } from '../encoding/encoding.ts'
 import { FrameDecoder } from '../encoding/frame-decoder.ts'
 import { raw } from '../encoding/raw.ts'
 import { createRunTable, directPays, listRunPages, type RunTable } from '../encoding/runs.ts'
+import { WantedPages } from '../encoding/shared.ts'
 import { zero } from '../encoding/zero.ts'
 import { assert, GodwitError } from '../errors.ts'
 import { CODEC_AREA, HEADER, THREAD_BLOCK } from '../guest/layout.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import type { Kernels } from '../kernels/kernels.ts'
+import { createReferenceKernel, type ReferenceKernel } from '../kernels/reference.ts'
 import { BATCH_PAGES, PAGE_BYTES, READ_BYTES, STAGING_BYTES } from '../limits.ts'
 import { decodeControl } from './control-codec.ts'
 import { decodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameHeader, requireCheck } from './frame.ts'
@@ -42,15 +45,18 @@ export interface StreamReaderOptions {
   /** The urgent lane: it takes no part in rounds. */
   readonly urgent?: boolean
   /** Without it the stream may not hold references. */
-  readonly session?: ReferenceSession
+  readonly session?: Omit<ReferenceSession, 'wanted'>
   /** Pull phase: a page came with a wrong hash; the last missing page is in. */
   readonly onSpoilt?: (page: number) => void
   readonly onLast?: () => void
 }
 
 type State = 'header' | 'table' | 'direct' | 'staged' | 'coded' | 'control' | 'pull' | 'failed'
-/** What `advance` reports: a round has ended on this channel, or a pull frame is complete. */
-export type Reached = 'more' | 'round-end' | 'pulled'
+/**
+ * What `advance` reports: a round has ended on this channel, a pull frame is complete, or pages of other guests have to be
+ * fetched before the stream is read on.
+ */
+export type Reached = 'more' | 'round-end' | 'pulled' | 'fetch'
 
 export class StreamReader {
   /** The round whose pages are expected; one more after each ROUND_END. */
@@ -60,6 +66,10 @@ export class StreamReader {
   /** Bytes of the page frames begun so far, headers included. */
   pageFrameBytes = 0
   readonly pull: PullReader
+  /** What the last frame wants of other guests. */
+  readonly wanted: WantedPages
+  /** Where copies of their pages are read, 4,096 bytes each, before they are placed. */
+  readonly copies: Uint8Array
   readonly #memory: GuestMemory
   readonly #kernels: Kernels
   readonly #hash: boolean
@@ -70,6 +80,9 @@ export class StreamReader {
   readonly #staging: number
   readonly #table: RunTable = createRunTable(BATCH_PAGES)
   readonly #decoder: FrameDecoder
+  readonly #area: number
+  readonly #session: Omit<ReferenceSession, 'wanted'> | undefined
+  #references: ReferenceKernel | null = null
   readonly #header: FrameHeader = { type: FRAME_TYPE.roundEnd, length: 0, round: 0, check: 0 }
   readonly #scratch = new Uint8Array(TABLE_HEAD_BYTES + BATCH_PAGES * RUN_BYTES)
   #state: State = 'header'
@@ -94,9 +107,14 @@ export class StreamReader {
     this.#list = block + THREAD_BLOCK.list
     this.#classes = block + THREAD_BLOCK.classes
     this.#staging = layout.staging + options.channel * STAGING_BYTES
-    const { memory, kernels, channel, onSpoilt = () => {}, onLast = () => {} } = options
+    const { memory, kernels, channel, session, onSpoilt = () => {}, onLast = () => {} } = options
     const area = layout.codecs + channel * CODEC_AREA.bytes
-    this.#decoder = new FrameDecoder({ memory, kernels, area, ...(options.session && { session: options.session }) })
+    this.#area = area
+    this.#session = session
+    this.copies = memory.controlBytes.subarray(area + CODEC_AREA.copies, area + CODEC_AREA.group)
+    this.wanted = new WantedPages(() => Atomics.load(memory.controlWords, HEADER.foreignPages))
+    const wanting = session && { session: { ...session, wanted: this.wanted } }
+    this.#decoder = new FrameDecoder({ memory, kernels, area, ...wanting })
     this.pull = new PullReader({ memory, kernels, channel, onSpoilt, onLast })
   }
 
@@ -134,6 +152,7 @@ export class StreamReader {
    */
   advance(size: number): Reached {
     assert(this.#state !== 'failed', 'a stream that failed was read on')
+    assert(this.wanted.count === 0, 'a stream that waits for pages was read on')
     try {
       if (this.#state === 'pull') return this.#onPull(size)
       assert(size >= 0 && size <= Math.min(READ_BYTES, this.#wanted - this.#filled), 'more bytes than asked for')
@@ -143,6 +162,24 @@ export class StreamReader {
       this.#state = 'failed'
       throw thrown
     }
+  }
+
+  /**
+   * After 'fetch': entry `index` of what is wanted is at `copy` of the copies, or nowhere (null). R13: the copy is hashed, then
+   * placed; R15: then the guest page is hashed. Otherwise the page is missing.
+   */
+  placeWanted(index: number, copy: number | null): void {
+    const [page, record] = [this.wanted.page[index] as number, this.wanted.record[index] as number]
+    const session = this.#session as ReferenceSession
+    this.#references ??= createReferenceKernel(this.#memory, session.seed)
+    const at = this.#area + CODEC_AREA.copies + (copy ?? 0) * PAGE_BYTES
+    if (copy === null || this.#references.placeCopy(record, page, at) === 0) session.missing(page)
+    else if (this.#hash) this.#kernels.hashRun(page, 1, this.#memory.layout.hashes, this.#digest)
+  }
+
+  /** After 'fetch': every entry was placed, or is missing; the stream may be read on. */
+  endWanted(): void {
+    this.wanted.count = 0
   }
 
   #onPull(size: number): Reached {
@@ -171,7 +208,7 @@ export class StreamReader {
       case 'coded':
         this.#requireRounds()
         this.#settleCoded()
-        return 'more'
+        return this.wanted.count === 0 ? 'more' : 'fetch'
       default:
     }
     if (this.#filled < this.#wanted) return 'more'

@@ -2,12 +2,15 @@
 // several rounds and channels. Whatever is sent, the destination must end with the source's pages.
 
 import { type BatchEncoding, createBatchEncoding } from '../../src/encoding/batch-encoding.ts'
+import { ForeignIndex } from '../../src/encoding/foreign-index.ts'
 import type { EncodeMode } from '../../src/encoding/modes.ts'
 import type { EncodePolicy } from '../../src/encoding/policy.ts'
 import { ReferenceIndex } from '../../src/encoding/reference-index.ts'
 import { createVersions } from '../../src/encoding/version-store.ts'
+import { HEADER } from '../../src/guest/layout.ts'
 import { GuestMemory } from '../../src/guest/memory.ts'
 import { addPage } from '../../src/guest/page-set.ts'
+import { createCopyHashes } from '../../src/kernels/copy-hashes.ts'
 import { digestTotal, type Kernels, loadKernels } from '../../src/kernels/kernels.ts'
 import { BatchSender, beginRound } from '../../src/migration/transfer/batch.ts'
 import { encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from '../../src/wire/frame.ts'
@@ -24,6 +27,8 @@ export interface BatchStreamOptions {
   readonly bytesPerSecond?: number
   /** In place of the mode's policy, one for each channel; references and deltas are those of `adaptive`. */
   readonly policy?: (channel: number) => EncodePolicy
+  /** A guest that the destination has beside this one: its pages may be referred to. */
+  readonly neighbour?: GuestMemory
 }
 
 export class BatchStream {
@@ -36,12 +41,20 @@ export class BatchStream {
   /** Bytes of the frames of all rounds. */
   bytes = 0
   readonly #kernels: Kernels
+  readonly #neighbour: GuestMemory | null
   readonly #senders: BatchSender[]
   readonly #readers: StreamReader[]
   readonly encodings: (BatchEncoding | null)[]
   #round = 0
 
-  private constructor(from: GuestMemory, to: GuestMemory, encodings: (BatchEncoding | null)[], mode: EncodeMode) {
+  private constructor(
+    from: GuestMemory,
+    to: GuestMemory,
+    encodings: (BatchEncoding | null)[],
+    options: BatchStreamOptions,
+  ) {
+    const { mode, neighbour = null } = options
+    this.#neighbour = neighbour
     this.from = from
     this.to = to
     this.encodings = encodings
@@ -71,7 +84,7 @@ export class BatchStream {
       if (options.policy === undefined) encodings.push(encoding)
       else encodings.push(encodingWith(options.policy(channel), { memory: from, kernels, versions }, channel))
     }
-    return new BatchStream(from, to, encodings, mode)
+    return new BatchStream(from, to, encodings, options)
   }
 
   /**
@@ -102,9 +115,22 @@ export class BatchStream {
     encodeHeader(end, 0, { type: FRAME_TYPE.roundEnd, length: 0, round: this.#round })
     // Channels are independent until the round ends: the last one first is the worst for references across them.
     for (const [channel, frames] of [...streams.entries()].reverse()) {
-      feed(this.#readers[channel] as StreamReader, Buffer.concat([...frames, end]))
+      feed(this.#readers[channel] as StreamReader, Buffer.concat([...frames, end]), this.#neighbour)
     }
     this.#round++
+  }
+
+  /** What a destination does before it is ready: it tells the hashes of its neighbour's pages. */
+  tell(): void {
+    const neighbour = this.#neighbour as GuestMemory
+    const { pageCount, scanHashes } = neighbour.layout
+    createCopyHashes(neighbour, SEED).tell(0, pageCount, scanHashes)
+    const index = ForeignIndex.create(pageCount)
+    new ForeignIndex(index).add(0, neighbour.controlBytes.slice(scanHashes, scanHashes + 8 * pageCount))
+    for (const encoding of this.encodings) {
+      if (encoding?.references) encoding.references.foreign = new ForeignIndex(index)
+    }
+    this.to.controlWords[HEADER.foreignPages] = pageCount
   }
 
   /** Sends the missing pages until none is, as rounds of a migration do; returns how many rounds that took. */
@@ -131,12 +157,22 @@ export class BatchStream {
   }
 }
 
-function feed(reader: StreamReader, bytes: Buffer): void {
+function feed(reader: StreamReader, bytes: Buffer, neighbour: GuestMemory | null): void {
   for (let at = 0; at < bytes.length; ) {
     const into = reader.next()
     const size = Math.min(into.length, bytes.length - at)
     into.set(bytes.subarray(at, at + size))
     at += size
-    reader.advance(size)
+    if (reader.advance(size) !== 'fetch') continue
+    const { wanted, copies } = reader
+    for (let index = 0; index < wanted.count; index++) {
+      const page = wanted.foreign[index] as number
+      if (neighbour !== null) copies.set(pageOf(neighbour.bytes, page), index * PAGE_BYTES)
+      reader.placeWanted(index, neighbour === null ? null : index)
+    }
+    reader.endWanted()
   }
 }
+
+const pageOf = (bytes: Uint8Array, page: number): Uint8Array =>
+  bytes.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES)

@@ -24,13 +24,14 @@ export function encodingWith(
 ): BatchEncoding {
   const area = memory.layout.codecs + channel * CODEC_AREA.bytes
   const context = { memory, kernels, area }
+  const references = createReferences(context, channel, SEED)
   const encoder = new BatchEncoder({
     ...context,
     codecs: new Codecs(context, LZ4_KERNEL),
     classify: loadClassifier(memory, area + CODEC_AREA.tables),
     policy,
-    references: createReferences(context, channel, SEED),
+    references,
     deltas: versions === null ? null : new Deltas(context, versions),
   })
-  return { policy, encoder }
+  return { policy, encoder, references }
 }

@@ -4,10 +4,12 @@
 //   input   │ runs 1–4 │ per run: gap u8, pages u8, payload u16 │ payloads, one behind the other │
 
 import type { EncodingContext, PageEncoder, PageEncoding } from '../../src/encoding/encoding.ts'
+import { WantedPages } from '../../src/encoding/shared.ts'
 import { GodwitError } from '../../src/errors.ts'
 import { CODEC_AREA } from '../../src/guest/layout.ts'
 import { GuestMemory } from '../../src/guest/memory.ts'
 import { loadKernels } from '../../src/kernels/kernels.ts'
+import { createReferenceKernel } from '../../src/kernels/reference.ts'
 import { GROUP_PAGES, PAGE_BYTES } from '../../src/limits.ts'
 import { CONTENTS, fillPage } from '../../src/programs/contents.ts'
 import type { FuzzTarget } from './loop.ts'
@@ -24,8 +26,22 @@ const contextOf = (memory: GuestMemory): EncodingContext => ({
   memory,
   kernels: loadKernels(memory),
   area: memory.layout.codecs + CODEC_AREA.bytes,
-  session: { seed: 0n, missing: () => {} },
+  session: { seed: 0n, missing: () => {}, wanted: new WantedPages(() => PAGES) },
 })
+
+/** What a run wants of other guests is placed later: here from copies that nobody has filled. */
+function placeWanted({ memory, area, session }: EncodingContext): void {
+  const wanted = session?.wanted
+  if (session === undefined || wanted === undefined || wanted.count === 0) return
+  const { placeCopy } = createReferenceKernel(memory, session.seed)
+  for (let index = 0; index < wanted.count; index++) {
+    const copy = area + CODEC_AREA.copies + index * PAGE_BYTES
+    if (placeCopy(wanted.record[index] as number, wanted.page[index] as number, copy) === 0) {
+      session.missing(wanted.page[index] as number)
+    }
+  }
+  wanted.count = 0
+}
 
 export interface Run {
   readonly gap: number
@@ -107,8 +123,10 @@ export function decoderTarget(encoding: PageEncoding, seeds: readonly Uint8Array
 
   /** Decodes one run as a receiver does; returns what the decoder threw, null if nothing. */
   const decode = (firstPage: number, count: number, from: number, payloadBytes: number): unknown => {
+    if (context.session?.wanted !== undefined) context.session.wanted.count = 0
     try {
       decoder.decodeRun(firstPage, count, from, payloadBytes)
+      placeWanted(context)
       return null
     } catch (thrown) {
       return thrown

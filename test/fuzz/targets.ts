@@ -8,6 +8,7 @@ import { LZ4_KERNEL } from '../../src/encoding/lz4-backend.ts'
 import { createPackedEncoder, packed } from '../../src/encoding/packed.ts'
 import { createPatternEncoder, pattern } from '../../src/encoding/pattern.ts'
 import { raw } from '../../src/encoding/raw.ts'
+import { shared } from '../../src/encoding/shared.ts'
 import { createSparseEncoder, sparse } from '../../src/encoding/sparse.ts'
 import { zero } from '../../src/encoding/zero.ts'
 import { GodwitError } from '../../src/errors.ts'
@@ -36,6 +37,11 @@ export const TARGETS: Readonly<Record<string, () => FuzzTarget>> = {
   dedup: () =>
     decoderTarget(
       dedup,
+      payloadSeeds((context, from, to) => createReferenceWriter(context, 0n)(from, 3, to)),
+    ),
+  shared: () =>
+    decoderTarget(
+      shared,
       payloadSeeds((context, from, to) => createReferenceWriter(context, 0n)(from, 3, to)),
     ),
   lz4: () => decoderTarget(lz4, [...lz4Seeds(1), ...lz4Seeds(GROUP_PAGES)]),

@@ -7,7 +7,7 @@ import { digestTotal, loadKernels } from '../../src/kernels/kernels.ts'
 import { COPY_HASHES, MAX_CONTROL_FRAME_BYTES, PAGE_BYTES } from '../../src/limits.ts'
 import { Inbox } from '../../src/migration/inbox.ts'
 import { learnCopy, sayReady } from '../../src/migration/kept-copy.ts'
-import type { ControlLink } from '../../src/migration/ports.ts'
+import type { ControlLink, PageDestination } from '../../src/migration/ports.ts'
 import { encodeControl } from '../../src/wire/control-codec.ts'
 import { type ControlMessage, messageSchemas } from '../../src/wire/messages.ts'
 
@@ -27,7 +27,9 @@ function inboxOf(messages: readonly ControlMessage[]): Inbox {
 async function saidBy(memory: GuestMemory, copy: { seed: bigint; hash: boolean } | null): Promise<ControlMessage[]> {
   const said: ControlMessage[] = []
   const control = { send: (message: ControlMessage) => said.push(message), flushed: async () => {} }
-  await sayReady(control as unknown as ControlLink, { memory, kernels: loadKernels(memory), clock, copy })
+  const pages = {} as unknown as PageDestination
+  const world = { memory, kernels: loadKernels(memory), clock, copy, neighbours: null }
+  await sayReady(control as unknown as ControlLink, pages, world)
   return said
 }
 

@@ -3,7 +3,7 @@
 
 import { compressSync } from 'lz4-napi'
 import { describe, expect, test } from 'vitest'
-import { type Content, fillPage, type PageKind, pageKind, valueFor } from '../../src/programs/contents.ts'
+import { type Content, contentSeed, fillPage, type PageKind, pageKind, valueFor } from '../../src/programs/contents.ts'
 
 const PAGES = 4000
 const PAGE_BYTES = 4096
@@ -100,4 +100,31 @@ test('written values keep the kind of their page, and are never 0', () => {
       expect(valueFor(kind, random)).toBeGreaterThan(0)
     }
   }
+})
+
+describe('contents in common', () => {
+  const SHARE = 0.6
+  const guest = (seed: number): Uint8Array => {
+    const bytes = new Uint8Array(PAGES * PAGE_BYTES)
+    const words = new Uint32Array(bytes.buffer)
+    for (let page = 0; page < PAGES; page++) fillPage(bytes, words, 'mix', contentSeed(seed, SHARE, page), page)
+    return bytes
+  }
+
+  test('are the same in guests of any seed, and the rest is not', () => {
+    const [one, other] = [guest(1), guest(2)]
+    const zero = Buffer.alloc(PAGE_BYTES)
+    const pages = Array.from({ length: PAGES }, (_, page) => page).filter((page) => !pageOf(one, page).equals(zero))
+    const common = pages.filter((page) => pageOf(one, page).equals(pageOf(other, page)))
+    expect(common.length / pages.length).toBeGreaterThan(SHARE - 0.03)
+    expect(common.length / pages.length).toBeLessThan(SHARE + 0.03)
+    for (const page of common) expect(contentSeed(1, SHARE, page)).toBe(contentSeed(2, SHARE, page))
+  })
+
+  test('are none, or all, where the share says so', () => {
+    for (let page = 0; page < 100; page++) {
+      expect(contentSeed(7, 0, page)).toBe(7)
+      expect(contentSeed(7, 1, page)).toBe(contentSeed(8, 1, page))
+    }
+  })
 })

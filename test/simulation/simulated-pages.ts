@@ -93,6 +93,8 @@ export class SimulatedPages implements PageSource, PageDestination {
 
   answer(): void {}
 
+  share(): void {}
+
   pull(): void {
     throw new Error('the simulation does not pull')
   }

@@ -225,6 +225,7 @@ class Sea {
       vcpus: destination.vcpus,
       store: storeOf(destination),
       copy: copy ? { seed: SEED, hash: settings.verify === 'digest' } : null,
+      neighbours: null,
       connect: async () => ({ control: this.#control.destination, pages: this.#pages }),
       redial: () => this.#redial(),
       dialLanes: () => Promise.reject(new Error('the simulation does not pull')),

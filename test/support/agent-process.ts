@@ -14,19 +14,28 @@ export class AgentProcess {
   client: AgentClient
   readonly directory: string
   readonly name: string
+  readonly #options: readonly string[]
   #child: ChildProcess
 
-  private constructor(name: string, directory: string, child: ChildProcess, url: string) {
+  private constructor(
+    name: string,
+    directory: string,
+    child: ChildProcess,
+    url: string,
+    options: readonly string[] = [],
+  ) {
+    this.#options = options
     this.name = name
     this.directory = directory
     this.#child = child
     this.client = new AgentClient(url)
   }
 
-  static async start(name: string): Promise<AgentProcess> {
+  /** `options`: more for `godwit agent`. */
+  static async start(name: string, ...options: string[]): Promise<AgentProcess> {
     const directory = await mkdtemp(join(tmpdir(), 'godwit-test-'))
-    const { child, url } = await launch(name, directory, 0)
-    return new AgentProcess(name, directory, child, url)
+    const { child, url } = await launch(name, directory, 0, options)
+    return new AgentProcess(name, directory, child, url, options)
   }
 
   get port(): number {
@@ -41,7 +50,7 @@ export class AgentProcess {
 
   /** Starts it again on the same directory and port. */
   async restart(): Promise<void> {
-    const { child, url } = await launch(this.name, this.directory, this.port)
+    const { child, url } = await launch(this.name, this.directory, this.port, this.#options)
     this.#child = child
     this.client = new AgentClient(url)
   }
@@ -57,7 +66,12 @@ export class AgentProcess {
   }
 }
 
-async function launch(name: string, directory: string, port: number): Promise<{ child: ChildProcess; url: string }> {
+async function launch(
+  name: string,
+  directory: string,
+  port: number,
+  options: readonly string[],
+): Promise<{ child: ChildProcess; url: string }> {
   const listen = [
     '--listen',
     `127.0.0.1:${port}`,
@@ -68,6 +82,7 @@ async function launch(name: string, directory: string, port: number): Promise<{ 
     '--data-ports',
     '0-0',
     '--json',
+    ...options,
   ]
   const child = spawn(process.execPath, [MAIN, 'agent', ...listen], { stdio: ['ignore', 'pipe', 'inherit'] })
   const [line] = (await once(createInterface({ input: child.stdout as NodeJS.ReadableStream }), 'line')) as [string]

@@ -20,6 +20,7 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
     name: args.text('name'),
     memoryLimit: args.number('memory-limit'),
     copyMemory: args.number('copy-memory'),
+    sharePages: args.flag('share-pages'),
     programsDirectory: args.text('programs') ?? null,
     bandwidth: args.number('bandwidth') ?? null,
     maxMigrations: args.number('migrations'),

@@ -12,6 +12,7 @@ import { HELLO_TIMEOUT_MS } from '../../limits.ts'
 import { encodeControl } from '../../wire/control-codec.ts'
 import { CAPABILITIES, PROTOCOL_VERSION } from '../../wire/messages.ts'
 import { StreamReader } from '../../wire/stream-reader.ts'
+import { ForeignPages } from './foreign-pages.ts'
 import { LaneFeedback } from './lane-feedback.ts'
 import { count } from './thread-counters.ts'
 import type { DestinationThreadData, FromDestinationThread, ToDestinationThread } from './thread-messages.ts'
@@ -36,6 +37,7 @@ const reader = new StreamReader({
 })
 /** Pages of this round that could not be made from what is here: a set, for a faulty source may name one for ever. */
 const missing = new Set<number>()
+const foreign = new ForeignPages(reader)
 let closing = false
 let failed = false
 let connected = false
@@ -74,6 +76,10 @@ function take(bytes: number): boolean {
       tell({ type: 'connected' })
     }
     if (result === 'more') return true
+    if (result === 'fetch') {
+      void fetch()
+      return false
+    }
     if (result === 'pulled') return feedback.pulled(reader.pull)
     tell({
       type: 'ended',
@@ -88,6 +94,16 @@ function take(bytes: number): boolean {
   } catch (thrown) {
     fail(thrown)
     return true
+  }
+}
+
+/** Nothing is read before the pages that the last frame wants of other guests are placed, or known to be missing. */
+async function fetch(): Promise<void> {
+  try {
+    await foreign.fetch()
+    if (!closing && !failed) socket.resume()
+  } catch (thrown) {
+    fail(thrown)
   }
 }
 
@@ -131,12 +147,17 @@ parentPort?.on('message', (message: ToDestinationThread) => {
     feedback.again(message.page)
     return
   }
+  if (message.type === 'share') {
+    foreign.share(message.neighbours)
+    return
+  }
   if (message.type === 'proceed') {
     socket.resume()
     return
   }
   closing = true
   feedback.close()
+  foreign.close()
   clearTimeout(tooLate)
   socket.destroy()
   parentPort?.close()

@@ -7,10 +7,15 @@ import { HEADER } from '../../guest/layout.ts'
 import type { GuestMemory } from '../../guest/memory.ts'
 import { MAX_PAGE_RETRIES } from '../../limits.ts'
 import { workerUrl } from '../../worker-url.ts'
-import type { PageDestination, RoundPlaced } from '../ports.ts'
+import type { Neighbour, PageDestination, RoundPlaced } from '../ports.ts'
 import { endThreads } from './source-transfer.ts'
 import { resetCounters, totals } from './thread-counters.ts'
-import type { ChannelIdentity, DestinationThreadData, FromDestinationThread } from './thread-messages.ts'
+import type {
+  ChannelIdentity,
+  DestinationThreadData,
+  FromDestinationThread,
+  ToDestinationThread,
+} from './thread-messages.ts'
 
 export interface DialOptions extends ChannelIdentity {
   readonly memory: GuestMemory
@@ -73,6 +78,7 @@ export class ThreadedPageDestination implements PageDestination {
     const { memory, host, ports, hash, urgent = false, locked = null, migration, token, generation } = options
     Atomics.store(memory.controlWords, HEADER.abort, 0)
     Atomics.store(memory.controlWords, HEADER.selectLock, 0)
+    Atomics.store(memory.controlWords, HEADER.foreignPages, 0)
     resetCounters(memory, ports.length)
     const identity = { migration, token, generation }
     const workers = ports.map((port, channel) => {
@@ -96,6 +102,14 @@ export class ThreadedPageDestination implements PageDestination {
    */
   placed(round: number): Promise<RoundPlaced> {
     return Promise.race([this.#round(round).promise, this.failed])
+  }
+
+  share(neighbours: readonly Neighbour[]): void {
+    const pages = neighbours.reduce((sum, neighbour) => sum + neighbour.pages, 0)
+    Atomics.store(this.#memory.controlWords, HEADER.foreignPages, pages)
+    for (const worker of this.#workers) {
+      worker.postMessage({ type: 'share', neighbours } satisfies ToDestinationThread)
+    }
   }
 
   get dropped(): number {

@@ -6,6 +6,7 @@ import { createServer, type Socket } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import { parentPort, workerData } from 'node:worker_threads'
 import { createBatchEncoding } from '../../encoding/batch-encoding.ts'
+import { ForeignIndex } from '../../encoding/foreign-index.ts'
 import { seedOf } from '../../encoding/seed.ts'
 import { GodwitError } from '../../errors.ts'
 import { grantSteps, grantsUsed } from '../../guest/grants.ts'
@@ -205,6 +206,10 @@ parentPort?.on('message', (message: ToSourceThread) => {
     socket?.destroySoon()
     socket?.unref()
     parentPort?.close()
+    return
+  }
+  if (message.type === 'share') {
+    if (encoding?.references) encoding.references.foreign = new ForeignIndex(message.index)
     return
   }
   if (message.type === 'answer') return urgentLane?.start()

@@ -2,6 +2,7 @@
 // PageSource port.
 
 import { Worker } from 'node:worker_threads'
+import type { SharedForeignIndex } from '../../encoding/foreign-index.ts'
 import type { Lz4Choice } from '../../encoding/lz4-backend.ts'
 import type { EncodeMode } from '../../encoding/modes.ts'
 import { ReferenceIndex } from '../../encoding/reference-index.ts'
@@ -152,6 +153,10 @@ export class ThreadedPageSource implements PageSource {
     }
     const words = this.#memory.controlWords
     return { ...sum, skipped: Atomics.load(words, HEADER.skipped), free: Atomics.load(words, HEADER.freed) }
+  }
+
+  share(index: SharedForeignIndex): void {
+    for (const worker of this.#bulk) worker.postMessage({ type: 'share', index } satisfies ToSourceThread)
   }
 
   answer(): void {

@@ -1,12 +1,13 @@
 // What the main thread and its transfer threads say to each other, on both sides.
 
+import type { SharedForeignIndex } from '../../encoding/foreign-index.ts'
 import type { Lz4Choice } from '../../encoding/lz4-backend.ts'
 import type { EncodeMode } from '../../encoding/modes.ts'
 import type { EncodingCounts } from '../../encoding/tally.ts'
 import type { SharedVersions } from '../../encoding/version-store.ts'
 import type { ErrorCode, Side } from '../../errors.ts'
 import type { SharedGuestMemory } from '../../guest/memory.ts'
-import type { PullOrder, RoundOrder } from '../ports.ts'
+import type { Neighbour, PullOrder, RoundOrder } from '../ports.ts'
 
 /** Proof that a connection belongs to this migration (R14). */
 export interface ChannelIdentity {
@@ -54,6 +55,7 @@ export interface ChannelRound {
 export type PlainError = { code: ErrorCode; message: string; hint?: string; side?: Side }
 
 export type ToSourceThread =
+  | { type: 'share'; index: SharedForeignIndex }
   | { type: 'round'; order: RoundOrder }
   | { type: 'answer' }
   | { type: 'pull'; order: PullOrder }
@@ -66,7 +68,11 @@ export type FromSourceThread =
   | { type: 'failed'; error: PlainError }
 
 /** `again`, to the urgent lane: the page came with a wrong hash (R10). */
-export type ToDestinationThread = { type: 'proceed' } | { type: 'again'; page: number } | { type: 'close' }
+export type ToDestinationThread =
+  | { type: 'share'; neighbours: readonly Neighbour[] }
+  | { type: 'proceed' }
+  | { type: 'again'; page: number }
+  | { type: 'close' }
 export type FromDestinationThread =
   | { type: 'connected' }
   | { type: 'ended'; round: number; bytes: number; missing: readonly number[] }

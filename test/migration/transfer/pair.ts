@@ -2,6 +2,7 @@
 
 import { randomBytes } from 'node:crypto'
 import { connect, createServer, type Server, type Socket } from 'node:net'
+import type { EncodeMode } from '../../../src/encoding/modes.ts'
 import { GuestMemory } from '../../../src/guest/memory.ts'
 import { fillAll } from '../../../src/guest/page-set.ts'
 import { digestTotal } from '../../../src/kernels/kernels.ts'
@@ -50,13 +51,21 @@ export async function openPair(options: {
   memoryBytes: number
   channels: number
   hash?: boolean
+  encode?: EncodeMode
   through?: (ports: readonly number[]) => Promise<readonly number[]>
 }): Promise<Pair> {
   const from = GuestMemory.create(options.memoryBytes, 1)
   const to = GuestMemory.create(options.memoryBytes, 1)
-  const { channels, hash = true } = options
+  const { channels, hash = true, encode = 'zero' } = options
   const where = { host: LOOPBACK, portRange: ANY_PORT }
-  const source = await ThreadedPageSource.listen({ memory: from, channels, ...where, ...identity, locked: null })
+  const source = await ThreadedPageSource.listen({
+    memory: from,
+    channels,
+    encode,
+    ...where,
+    ...identity,
+    locked: null,
+  })
   const ports = (await options.through?.(source.ports)) ?? source.ports
   try {
     const destination = await ThreadedPageDestination.dial({ memory: to, host: LOOPBACK, ports, ...identity, hash })
