@@ -15,7 +15,6 @@ const LEAST_SHARE = 1 / 8
 export class Deltas {
   readonly #store: VersionStore
   readonly #encoder: DeltaEncoder
-  /** With a slot for every page round 0 is remembered; else it would fill the cache with pages of no future. */
   readonly #fromRound: number
   #tried = 0
   #succeeded = 0
@@ -24,7 +23,7 @@ export class Deltas {
   constructor(context: EncodingContext, versions: SharedVersions) {
     this.#store = new VersionStore(versions)
     this.#encoder = createDeltaEncoder(context, this.#store.memory)
-    this.#fromRound = this.#store.holds(context.memory.layout.pageCount) ? 0 : 1
+    this.#fromRound = this.#store.firstRoundFor(context.memory.layout.pageCount)
   }
 
   has(page: number): boolean {

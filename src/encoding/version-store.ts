@@ -44,17 +44,22 @@ export function createVersions(cacheBytes: number, pageCount: number): SharedVer
 /** By guest: an attempt that failed leaves its store to the next, for the collector does not see how much such a memory holds. */
 const stores = new WeakMap<GuestMemory, SharedVersions>()
 
-/** An empty store as `createVersions` makes it, for the next attempt to move the guest. No other may be under way. */
+/**
+ * The store of the guest's attempt before, with whatever is in it, or one as `createVersions` makes it. No other attempt may
+ * be under way.
+ */
 export function versionsOf(guest: GuestMemory, cacheBytes: number): SharedVersions | null {
   const last = stores.get(guest)
-  if (last?.slots === slotsOf(cacheBytes, guest.layout.pageCount)) {
-    new Int32Array(last.memory.buffer).fill(0, 0, 2 * last.slots)
-    return last
-  }
+  if (last?.slots === slotsOf(cacheBytes, guest.layout.pageCount)) return last
   stores.delete(guest)
   const versions = createVersions(cacheBytes, guest.layout.pageCount)
   if (versions !== null) stores.set(guest, versions)
   return versions
+}
+
+/** Before an attempt, when no thread works. */
+export function clearVersions({ memory, slots }: SharedVersions): void {
+  new Int32Array(memory.buffer).fill(0, 0, 2 * slots)
 }
 
 export class VersionStore {
@@ -70,9 +75,22 @@ export class VersionStore {
     this.#versions = align(8 * slots)
   }
 
-  /** Whether every page can have a slot of its own. */
-  holds(pageCount: number): boolean {
-    return this.#slots >= pageCount
+  /**
+   * The first round whose pages are worth a slot. If every page can have one of its own it is round 0; else that would fill
+   * the cache with pages of no future.
+   */
+  firstRoundFor(pageCount: number): 0 | 1 {
+    return this.#slots >= pageCount ? 0 : 1
+  }
+
+  /** Forgets the versions for which `isRight` says no, and how old the others are. No other thread may be at work. */
+  retain(isRight: (page: number, stored: number) => boolean): void {
+    const words = this.#words
+    for (let slot = 0; slot < this.#slots; slot++) {
+      const page = (words[slot] as number) - 1
+      if (page < 0 || !isRight(page, this.#versions + slot * PAGE_BYTES)) words[slot] = 0
+    }
+    words.fill(0, this.#slots, 2 * this.#slots)
   }
 
   /** Whether a version of the page is there; it may be gone a moment later. */

@@ -10,7 +10,7 @@ import { PEER_SILENT_MS } from '../limits.ts'
 import type { DestinationWorld } from '../migration/destination-session.ts'
 import type { OwnershipStore } from '../migration/ownership-record.ts'
 import type { Neighbour } from '../migration/ports.ts'
-import { pulls, refersToOthers } from '../migration/settings.ts'
+import { keepsArrivals, pulls, refersToOthers } from '../migration/settings.ts'
 import { ThreadedPageDestination } from '../migration/transfer/destination-transfer.ts'
 import { lockedLambda } from '../programs/registry.ts'
 import { warmControlCodec } from '../wire/control-codec.ts'
@@ -70,6 +70,7 @@ export function destinationWorld(options: DestinationOptions): DestinationWorld 
       generation: of,
       hash,
       urgent,
+      arrivalCache: keepsArrivals(settings) ? settings.deltaCache : 0,
       locked,
     })
   }

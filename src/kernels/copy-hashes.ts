@@ -2,6 +2,7 @@
 // the hashes of its pages, and the source leaves out what is the same there (migration/kept-copy.ts, transfer/batch.ts).
 
 import type { GuestMemory } from '../guest/memory.ts'
+import { PAGE_BYTES } from '../limits.ts'
 import { MODULE_BASE64 } from './copy-hashes.bytes.ts'
 import { assertRun } from './kernels.ts'
 import { instantiate } from './module.ts'
@@ -18,6 +19,17 @@ export interface CopyHashes {
    * `classes`, as `scan` writes it; both close up. Returns how many stay.
    */
   leaveOut(list: number, classes: number, count: number, table: number): number
+}
+
+/** Writes the entry of the 4,096 bytes at `stored` of a store of versions to `to` of the control memory. */
+export type VersionHash = (stored: number, to: number) => void
+
+export function createVersionHash(memory: GuestMemory, store: WebAssembly.Memory, seed: bigint): VersionHash {
+  const raw = instantiate<CopyHashes>(MODULE_BASE64, memory, { seed: BigInt.asIntN(64, seed), pages: store })
+  return (stored, to) => {
+    const page = stored / PAGE_BYTES
+    raw.tell(page, 1, to - 8 * page)
+  }
 }
 
 /** `seed`: the session's, 0 ≤ seed < 2^64. */

@@ -27,6 +27,8 @@ export interface DeltaKernels {
   placeRecords(firstPage: number, count: number, from: number, availableBytes: number, onto: 'zeros' | 'pages'): number
   /** A page → the store. */
   storePage(from: number, stored: number): void
+  /** A guest page → the store. */
+  keepPage(page: number, stored: number): void
   /** Whether the store has the page, bit for bit. */
   matches(from: number, stored: number): boolean
 }
@@ -60,6 +62,10 @@ export function loadDeltaKernels(memory: GuestMemory, store: WebAssembly.Memory 
       return exports.placeRecords(firstPage, count, from, availableBytes, onto === 'zeros' ? 1 : 0)
     },
     storePage: exports.storePage,
+    keepPage(page, stored) {
+      assertRun(memory, page, 1)
+      exports.keepPage(page, stored)
+    },
     matches: (from, stored) => exports.matches(from, stored) === 1,
   }
 }

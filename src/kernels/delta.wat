@@ -273,6 +273,10 @@
   (func (export "storePage") (param $from i32) (param $stored i32)
     (memory.copy $store $control (local.get $stored) (local.get $from) (i32.const 4096)))
 
+  ;; A guest page -> the store.
+  (func (export "keepPage") (param $page i32) (param $stored i32)
+    (memory.copy $store $pages (local.get $stored) (i32.shl (local.get $page) (i32.const 12)) (i32.const 4096)))
+
   ;; 1 if the store has the same 4,096 bytes.
   (func (export "matches") (param $from i32) (param $stored i32) (result i32)
     (local $left i32)

@@ -109,5 +109,13 @@ export function refersToOthers({ movement, maxRounds, encode, verify }: Migratio
   return rounds && verify === 'digest' && (encode === 'adaptive' || encode === 'dedup')
 }
 
+/**
+ * Whether the destination remembers pages as they came: the source keeps its memory as a copy, so when the guest goes back they
+ * are what deltas can be made against.
+ */
+export function keepsArrivals({ movement, encode, keepCopy }: MigrationSettings): boolean {
+  return keepCopy && !pulls(movement) && (encode === 'adaptive' || encode === 'delta')
+}
+
 /** Whether the guest runs at the destination before all its memory is there. */
 export const pulls = (movement: Movement): boolean => movement === 'post-copy' || movement === 'hybrid'

@@ -46,6 +46,8 @@ export interface StreamReaderOptions {
   readonly urgent?: boolean
   /** Without it the stream may not hold references. */
   readonly session?: Omit<ReferenceSession, 'wanted'>
+  /** All pages of a frame of that round are placed, but for those that have to be fetched. */
+  readonly onPlaced?: (table: RunTable, round: number) => void
   /** Pull phase: a page came with a wrong hash; the last missing page is in. */
   readonly onSpoilt?: (page: number) => void
   readonly onLast?: () => void
@@ -78,6 +80,7 @@ export class StreamReader {
   readonly #list: number
   readonly #classes: number
   readonly #staging: number
+  readonly #onPlaced: (table: RunTable, round: number) => void
   readonly #table: RunTable = createRunTable(BATCH_PAGES)
   readonly #decoder: FrameDecoder
   readonly #area: number
@@ -103,6 +106,7 @@ export class StreamReader {
     this.#kernels = options.kernels
     this.#hash = options.hash
     this.#urgent = options.urgent === true
+    this.#onPlaced = options.onPlaced ?? (() => {})
     this.#digest = block + THREAD_BLOCK.digest
     this.#list = block + THREAD_BLOCK.list
     this.#classes = block + THREAD_BLOCK.classes
@@ -224,6 +228,11 @@ export class StreamReader {
     this.#wanted = wanted
   }
 
+  #endFrame(): void {
+    this.#onPlaced(this.#table, this.round)
+    this.#expect('header', FRAME_HEADER_BYTES)
+  }
+
   #onHeader(): Reached {
     decodeHeader(this.#scratch, 0, this.#header)
     const { type, length, round } = this.#header
@@ -293,7 +302,7 @@ export class StreamReader {
     for (;;) {
       this.#run++
       if (this.#run >= this.#table.length) {
-        this.#expect('header', FRAME_HEADER_BYTES)
+        this.#endFrame()
         return
       }
       if (this.#table.encoding[this.#run] === raw.id) {
@@ -340,14 +349,14 @@ export class StreamReader {
       if (this.#hash) this.#kernels.scan(list, fresh, this.#classes, hashes, this.#digest, 1)
       this.#settled = complete
     }
-    if (over) this.#expect('header', FRAME_HEADER_BYTES)
+    if (over) this.#endFrame()
   }
 
   /** A frame with pages that must be decoded is decoded as a whole, run by run, once it is there. */
   #settleCoded(): void {
     if (this.#filled < this.#wanted) return
     this.#decoder.decode(this.#table, this.#staging, this.#hash ? this.#digest : null)
-    this.#expect('header', FRAME_HEADER_BYTES)
+    this.#endFrame()
   }
 
   /** The source says welcome once, and later at most why it gives up. */

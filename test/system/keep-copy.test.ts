@@ -49,6 +49,39 @@ test.each([
   },
 )
 
+test.each([
+  { encode: 'delta', channels: 2, deltaCache: 16 * MIB },
+  { encode: 'adaptive', channels: 1, deltaCache: 16 * MIB },
+  { encode: 'delta', channels: 1, deltaCache: 4 * MIB },
+] as const)('back with few bytes changed: deltas against the copy, $encode', async ({ deltaCache, ...how }) => {
+  const settings = { ...how, deltaCache, bandwidth: 40_000_000 }
+  const going = await begin({ ...STILL, options: { workload: 'sparse', content: 'text' } })
+  await going.expectWell(await going.hop(settings))
+  const stale = await going.dirty(0.05)
+  const back = await going.hop(settings)
+  await going.expectWell(back)
+  expect(back.consistent).toBe(true)
+  const changed = Math.round(stale * back.pages.total)
+  // The first round alone filled the cache if it can hold all pages.
+  if (deltaCache < 16 * MIB) return expect(back.pages.encodings.delta?.pages ?? 0).toBeLessThan(changed)
+  // Pages that were zero when they came are not worth a slot: the mutator's own, four of them.
+  expect(back.pages.encodings.delta?.pages).toBe(changed - 4)
+  expect(back.bytes.sent).toBeLessThan(0.01 * back.guest.memoryBytes)
+})
+
+test('versions that are not in the copy are not compared with', async () => {
+  const settings = { encode: 'delta', deltaCache: 16 * MIB } as const
+  const going = await begin({ ...STILL, options: { workload: 'sparse', content: 'text' } })
+  await going.hop(settings)
+  await going.dirty(0.05)
+  const { bytes } = going.copy?.memory ?? { bytes: new Uint8Array() }
+  for (let at = 0; at < bytes.length; at += 2 * 4096) bytes[at + 5] = (bytes[at + 5] as number) ^ 0x40
+  const back = await going.hop(settings)
+  await going.expectWell(back)
+  expect(back.consistent).toBe(true)
+  expect(kept(back)).toBeLessThan(back.pages.total / 2)
+})
+
 test('four hops of a guest that goes on writing, over two channels', async () => {
   const going = await begin({ vcpus: 4, options: { workload: 'hot', content: 'mix' } })
   for (let hop = 0; hop < 4; hop++) {

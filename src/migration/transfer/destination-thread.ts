@@ -4,6 +4,7 @@
 
 import { connect, type Socket } from 'node:net'
 import { parentPort, workerData } from 'node:worker_threads'
+import { Arrivals } from '../../encoding/arrivals.ts'
 import { seedOf } from '../../encoding/seed.ts'
 import { GodwitError } from '../../errors.ts'
 import { GuestMemory } from '../../guest/memory.ts'
@@ -24,6 +25,7 @@ const OPEN = "the destination dials the source: open the source's data ports, or
 const data = workerData as DestinationThreadData
 const { channel, host, port, migration, token, generation } = data
 const memory = new GuestMemory(data.memory)
+const arrivals = data.versions && new Arrivals(memory, data.versions)
 const reader = new StreamReader({
   memory,
   kernels: loadKernels(memory),
@@ -33,6 +35,7 @@ const reader = new StreamReader({
   awaitWelcome: true,
   onSpoilt: (page) => tell({ type: 'spoilt', page }),
   onLast: () => tell({ type: 'pulled' }),
+  ...(arrivals && { onPlaced: (table, round) => arrivals.keep(table, round) }),
   session: { seed: seedOf(token), missing: (page) => missing.add(page) },
 })
 /** Pages of this round that could not be made from what is here: a set, for a faulty source may name one for ever. */

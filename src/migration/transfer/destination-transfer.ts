@@ -2,6 +2,7 @@
 // destination session through the PageDestination port.
 
 import { Worker } from 'node:worker_threads'
+import { clearVersions, versionsOf } from '../../encoding/version-store.ts'
 import { GodwitError } from '../../errors.ts'
 import { HEADER } from '../../guest/layout.ts'
 import type { GuestMemory } from '../../guest/memory.ts'
@@ -24,6 +25,8 @@ export interface DialOptions extends ChannelIdentity {
   readonly ports: readonly number[]
   /** Keep page hashes and the digest (R15). */
   readonly hash: boolean
+  /** Bytes of pages that are kept as they came, for deltas when the guest migrates back; 0: none. */
+  readonly arrivalCache?: number
   /** The last port is that of the urgent lane. */
   readonly urgent?: boolean
   /** Pull phase of a locked guest: steps granted per page. */
@@ -76,13 +79,16 @@ export class ThreadedPageDestination implements PageDestination {
   /** Dials every channel. Throws `unreachable` or `link-lost`. */
   static async dial(options: DialOptions): Promise<ThreadedPageDestination> {
     const { memory, host, ports, hash, urgent = false, locked = null, migration, token, generation } = options
+    const { arrivalCache = 0 } = options
     Atomics.store(memory.controlWords, HEADER.abort, 0)
     Atomics.store(memory.controlWords, HEADER.selectLock, 0)
     Atomics.store(memory.controlWords, HEADER.foreignPages, 0)
     resetCounters(memory, ports.length)
     const identity = { migration, token, generation }
+    const versions = versionsOf(memory, arrivalCache)
+    if (versions !== null) clearVersions(versions)
     const workers = ports.map((port, channel) => {
-      const lane = { channel, host, port, hash, locked, urgent: urgent && channel === ports.length - 1 }
+      const lane = { versions, channel, host, port, hash, locked, urgent: urgent && channel === ports.length - 1 }
       const workerData: DestinationThreadData = { ...identity, memory: memory.shared, ...lane }
       return new Worker(workerUrl(import.meta.url, './destination-thread'), { workerData })
     })

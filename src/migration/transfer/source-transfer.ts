@@ -2,14 +2,16 @@
 // PageSource port.
 
 import { Worker } from 'node:worker_threads'
+import { keepOnlyCopied } from '../../encoding/arrivals.ts'
 import type { SharedForeignIndex } from '../../encoding/foreign-index.ts'
 import type { Lz4Choice } from '../../encoding/lz4-backend.ts'
 import type { EncodeMode } from '../../encoding/modes.ts'
 import { ReferenceIndex } from '../../encoding/reference-index.ts'
+import { seedOf } from '../../encoding/seed.ts'
 import { addCounts } from '../../encoding/tally.ts'
-import { versionsOf } from '../../encoding/version-store.ts'
+import { clearVersions, type SharedVersions, versionsOf } from '../../encoding/version-store.ts'
 import { GodwitError } from '../../errors.ts'
-import { HEADER } from '../../guest/layout.ts'
+import { CODEC_AREA, HEADER } from '../../guest/layout.ts'
 import type { GuestMemory } from '../../guest/memory.ts'
 import { workerUrl } from '../../worker-url.ts'
 import type { PageSource, PullCounts, PullOrder, RoundOrder, RoundSent } from '../ports.ts'
@@ -51,6 +53,13 @@ export interface ListenOptions extends ChannelIdentity {
 /** A thread that does not end by itself in this time is ended. */
 const CLOSE_MS = 500
 
+interface ThreadsOptions {
+  readonly channels: number
+  readonly versions: SharedVersions | null
+  readonly seed: bigint
+  notice(text: string): void
+}
+
 export class ThreadedPageSource implements PageSource {
   /** One a channel, in channel order; the urgent lane's is the last. */
   readonly ports: readonly number[]
@@ -60,6 +69,8 @@ export class ThreadedPageSource implements PageSource {
   /** Those that take part in rounds. */
   readonly #bulk: readonly Worker[]
   readonly #connected: Promise<unknown>
+  readonly #versions: SharedVersions | null
+  readonly #seed: bigint
   #shares: { resolve(share: ChannelRound): void }[] = []
   #closed: Promise<void> | null = null
   #last = { sent: 0, received: 0, control: 0 }
@@ -69,11 +80,13 @@ export class ThreadedPageSource implements PageSource {
     memory: GuestMemory,
     workers: readonly Worker[],
     ports: readonly number[],
-    { channels, notice }: { channels: number; notice(text: string): void },
+    { channels, notice, versions, seed }: ThreadsOptions,
   ) {
     this.#memory = memory
     this.#workers = workers
     this.#bulk = workers.slice(0, channels)
+    this.#versions = versions
+    this.#seed = seed
     this.ports = ports
     const { promise, reject } = Promise.withResolvers<never>()
     this.failed = promise
@@ -118,7 +131,7 @@ export class ThreadedPageSource implements PageSource {
         workers.push(new Worker(workerUrl(import.meta.url, './source-thread'), { workerData }))
       }
       const ports = await Promise.all(workers.map(listening))
-      return new ThreadedPageSource(memory, workers, ports, { channels, notice })
+      return new ThreadedPageSource(memory, workers, ports, { channels, notice, versions, seed: seedOf(token) })
     } catch (thrown) {
       await Promise.all(workers.map((worker) => worker.terminate()))
       throw thrown
@@ -139,6 +152,7 @@ export class ThreadedPageSource implements PageSource {
   }
 
   async sendRound(order: RoundOrder): Promise<RoundSent> {
+    if (order.round === 0) this.#beginVersions(order.copy === true)
     beginRound(this.#memory)
     const shares = this.#bulk.map(() => Promise.withResolvers<ChannelRound>())
     this.#shares = shares
@@ -157,6 +171,14 @@ export class ThreadedPageSource implements PageSource {
 
   share(index: SharedForeignIndex): void {
     for (const worker of this.#bulk) worker.postMessage({ type: 'share', index } satisfies ToSourceThread)
+  }
+
+  /** R13: before anything is sent the destination holds nothing, or what its copy holds. */
+  #beginVersions(copy: boolean): void {
+    if (this.#versions === null) return
+    const { layout } = this.#memory
+    if (copy) keepOnlyCopied(this.#memory, this.#versions, this.#seed, layout.codecs + CODEC_AREA.tables)
+    else clearVersions(this.#versions)
   }
 
   answer(): void {

@@ -33,6 +33,8 @@ export interface SourceThreadData extends ChannelIdentity {
 }
 
 export interface DestinationThreadData extends ChannelIdentity {
+  /** Where pages are kept for the way back; null: nowhere. */
+  readonly versions: SharedVersions | null
   readonly memory: SharedGuestMemory
   readonly channel: number
   readonly host: string
