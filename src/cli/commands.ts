@@ -1,6 +1,7 @@
 // The one table of the command line: every command, its arguments and its options. Parsing, help and the errors for
 // unknown options are drawn from it; command-line.ts loads the module of the command that was asked for.
 
+import { LZ4_CHOICES } from '../encoding/lz4-backend.ts'
 import { ENCODE_MODES } from '../encoding/modes.ts'
 import {
   API_PORT,
@@ -61,6 +62,12 @@ const MOVING: OptionTable = {
     choices: ENCODE_MODES,
     default: 'adaptive',
     help: 'how pages travel; adaptive takes what is fastest on this link, the others force one way',
+  },
+  lz4: {
+    type: 'choice',
+    choices: LZ4_CHOICES,
+    default: 'auto',
+    help: "what compresses where lz4 is chosen: Godwit's kernel (auto) or the native library",
   },
   'delta-cache': {
     type: 'bytes',

@@ -39,6 +39,7 @@ export function settingsOf(args: Arguments): MigrationOptions {
     downtimeTarget: args.number('downtime-target'),
     maxRounds: args.number('max-rounds'),
     encode: args.text('encode') as MigrationOptions['encode'],
+    lz4: args.text('lz4') as MigrationOptions['lz4'],
     deltaCache: args.number('delta-cache'),
     selection: args.text('selection') as MigrationOptions['selection'],
     stop: args.text('stop') as MigrationOptions['stop'],

@@ -9,7 +9,7 @@ import { Codecs } from './codecs.ts'
 import { Deltas } from './deltas.ts'
 import { fill } from './fill.ts'
 import { lz4 } from './lz4.ts'
-import { chooseLz4Backend } from './lz4-backend.ts'
+import { chooseLz4Backend, type Lz4Choice } from './lz4-backend.ts'
 import type { EncodeMode } from './modes.ts'
 import { packed } from './packed.ts'
 import { pattern } from './pattern.ts'
@@ -32,6 +32,8 @@ export interface BatchEncodingOptions {
   readonly kernels: Kernels
   readonly channel: number
   readonly mode: EncodeMode
+  /** What compresses where lz4 is chosen (default auto). */
+  readonly lz4?: Lz4Choice
   /** A limit set on this channel, bytes per second. */
   readonly bytesPerSecond: number | null
   /** Of the hashes in references. */
@@ -56,7 +58,7 @@ function policyOf(mode: EncodeMode, bytesPerSecond: number | null): EncodePolicy
 export async function createBatchEncoding(options: BatchEncodingOptions): Promise<BatchEncoding | null> {
   const { memory, kernels, channel, mode, bytesPerSecond, seed, versions, notice } = options
   if (mode === 'zero' || mode === 'raw') return null
-  const { backend, notice: missing } = await chooseLz4Backend()
+  const { backend, notice: missing } = await chooseLz4Backend(options.lz4)
   if (missing !== null) notice(missing)
   const area = memory.layout.codecs + channel * CODEC_AREA.bytes
   const context = { memory, kernels, area }

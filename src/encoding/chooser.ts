@@ -1,6 +1,6 @@
 // The adaptive chooser: which codec for which class of pages, from what codecs and link have shown so far. It minimises
-// the time to completion of one channel, which encodes and sends at the same time: max(time to encode, bytes / link).
-// Starting from raw it takes the one change that shortens that time most, again and again, until none does; so a slow
+// the time to completion of one channel, whose thread encodes pages and hands them to the kernel while the link carries
+// those before: max(time to encode + bytes to hand over, bytes / link). On a loopback the two are near each other. Starting from raw it takes the one change that shortens that time most, again and again, until none does; so a slow
 // link gets the smallest form of every class, a fast one gets raw. Pure; no page, no clock. MECOM (CLUSTER 2009) chooses
 // by class alone; measuring both codec and link is ours (techniques.md §3).
 
@@ -35,6 +35,8 @@ const LEAST_MS_PER_BYTE = 1e-9
 /** The value, or the nearer bound; whatever is no number is the upper one: a mean must never become NaN. */
 const within = (value: number, least: number, most: number): number =>
   value >= least && value <= most ? value : value < least ? least : most
+
+const isWrite = (bytes: number): boolean => bytes >= 1 && Number.isFinite(bytes)
 
 /** A running mean that takes its first value as it is. */
 class Mean {
@@ -94,6 +96,7 @@ export class Chooser {
   readonly #classes: readonly PageClass[]
   readonly #look = new MeanTime(PRIOR_LOOK_MS)
   readonly #link = new LinkEstimate()
+  readonly #copying = new LinkEstimate()
   #unheard = 0
   #outlook: Outlook = { on: false, bytes: PAGE_BYTES, ms: 0, link: null }
 
@@ -121,6 +124,11 @@ export class Chooser {
     )
       return
     this.#link.note(bytes, within(ms, LEAST_MS_PER_BYTE * bytes, MOST_MS_PER_BYTE * bytes))
+  }
+
+  /** The thread itself spent `ms` on handing `bytes` over to the kernel. */
+  noteCopying(bytes: number, ms: number): void {
+    if (isWrite(bytes)) this.#copying.note(bytes, within(ms, 0, MOST_MS_PER_BYTE * bytes))
   }
 
   /** A codec made `bytes` of a page of that class, or PAGE_BYTES if it did not shrink, in `ms`. */
@@ -171,20 +179,23 @@ export class Chooser {
       return this.#outlook
     }
     let [bytes, ms] = [PAGE_BYTES + ENTRY_BYTES, this.#look.value]
-    const plainMs = PAGE_BYTES * perByte
+    const copying = this.#copying.msPerByte ?? 0
+    const completion = (pageMs: number, pageBytes: number): number =>
+      Math.max(pageMs + pageBytes * copying, pageBytes * perByte)
+    const plainMs = completion(0, PAGE_BYTES)
     for (let better = true; better; ) {
       better = false
       let best: { one: PageClass; candidate: Candidate | null; bytes: number; ms: number } | null = null
-      let bestMs = Math.max(ms, bytes * perByte)
+      let bestMs = completion(ms, bytes)
       for (const one of this.#classes) {
         if (one.share.value < RARE) continue
         for (const candidate of one.options) {
           const change = one.share.value
           const nextBytes = bytes + change * (bytesOf(candidate) - bytesOf(one.chosen))
           const nextMs = ms + change * (msOf(candidate) - msOf(one.chosen))
-          const completion = Math.max(nextMs, nextBytes * perByte)
-          if (!(completion < bestMs * (1 - LEAST_GAIN))) continue
-          bestMs = completion
+          const next = completion(nextMs, nextBytes)
+          if (!(next < bestMs * (1 - LEAST_GAIN))) continue
+          bestMs = next
           best = { one, candidate, bytes: nextBytes, ms: nextMs }
         }
       }
@@ -193,7 +204,7 @@ export class Chooser {
       ;({ bytes, ms } = best)
       better = true
     }
-    const on = Math.max(ms, bytes * perByte) < WORTH_IT * plainMs
+    const on = completion(ms, bytes) < WORTH_IT * plainMs
     this.#outlook = { on, bytes, ms, link: 1000 / perByte }
     return this.#outlook
   }

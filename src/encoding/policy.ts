@@ -28,6 +28,8 @@ export interface EncodePolicy {
   noteClasses(counts: Uint32Array, pages: number, ms: number): void
   /** The socket took `bytes` in `ms`; in no less, if that went `unheard` because the thread was busy when it ended. */
   noteLink(bytes: number, ms: number, unheard?: boolean): void
+  /** The thread itself spent `ms` on handing `bytes` over to the socket. */
+  noteCopying(bytes: number, ms: number): void
   /** What it has come to, in one line; null: it had nothing to decide. */
   verdict(): string | null
 }
@@ -63,6 +65,7 @@ export class ForcedPolicy implements EncodePolicy {
   note(): void {}
   noteClasses(): void {}
   noteLink(): void {}
+  noteCopying(): void {}
 
   verdict(): null {
     return null
@@ -150,6 +153,10 @@ export class AdaptivePolicy implements EncodePolicy {
   noteLink(bytes: number, ms: number, unheard = false): void {
     if (++this.#writes <= COLD_WRITES) return
     this.#chooser.noteLink(bytes, ms, unheard)
+  }
+
+  noteCopying(bytes: number, ms: number): void {
+    if (this.#writes > COLD_WRITES) this.#chooser.noteCopying(bytes, ms)
   }
 
   verdict(): string {

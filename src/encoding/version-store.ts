@@ -5,6 +5,7 @@
 //
 //   │ tags: u32 a slot, page + 1 or 0, BUSY while a thread works on it │ rounds: u32 a slot │ versions: 4,096 bytes a slot │
 
+import type { GuestMemory } from '../guest/memory.ts'
 import { MAX_MEMORY_BYTES, PAGE_BYTES, WASM_PAGE_BYTES } from '../limits.ts'
 
 const BUSY = -1
@@ -22,12 +23,15 @@ export interface SharedVersions {
 /** A store is one memory, 4 GiB at most, of which each version takes a page, a tag and a round. */
 const MOST_SLOTS = Math.floor((MAX_MEMORY_BYTES - PAGE_BYTES) / (PAGE_BYTES + 8))
 
+const slotsOf = (cacheBytes: number, pageCount: number): number =>
+  Math.min(pageCount, Math.floor(cacheBytes / PAGE_BYTES), MOST_SLOTS)
+
 /**
  * A store of at most `cacheBytes` of versions for a guest of `pageCount` pages; null: too small for one, or this host has
  * no room for it. A migration does without.
  */
 export function createVersions(cacheBytes: number, pageCount: number): SharedVersions | null {
-  const slots = Math.min(pageCount, Math.floor(cacheBytes / PAGE_BYTES), MOST_SLOTS)
+  const slots = slotsOf(cacheBytes, pageCount)
   if (slots === 0) return null
   const size = Math.ceil((align(8 * slots) + slots * PAGE_BYTES) / WASM_PAGE_BYTES)
   try {
@@ -35,6 +39,22 @@ export function createVersions(cacheBytes: number, pageCount: number): SharedVer
   } catch {
     return null
   }
+}
+
+/** By guest: an attempt that failed leaves its store to the next, for the collector does not see how much such a memory holds. */
+const stores = new WeakMap<GuestMemory, SharedVersions>()
+
+/** An empty store as `createVersions` makes it, for the next attempt to move the guest. No other may be under way. */
+export function versionsOf(guest: GuestMemory, cacheBytes: number): SharedVersions | null {
+  const last = stores.get(guest)
+  if (last?.slots === slotsOf(cacheBytes, guest.layout.pageCount)) {
+    new Int32Array(last.memory.buffer).fill(0, 0, 2 * last.slots)
+    return last
+  }
+  stores.delete(guest)
+  const versions = createVersions(cacheBytes, guest.layout.pageCount)
+  if (versions !== null) stores.set(guest, versions)
+  return versions
 }
 
 export class VersionStore {

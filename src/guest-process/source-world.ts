@@ -87,9 +87,9 @@ export function openSource(options: SourceOptions): { world: SourceWorld; close(
     const lambda = config.pace.kind === 'locked' ? lockedLambda(config) : null
     const locked = lambda === null ? null : { lambda }
     const urgent = pulls(settings.movement)
-    const { channels, encode, deltaCache, bandwidth } = settings
+    const { channels, encode, lz4, deltaCache, bandwidth } = settings
     const notice = (text: string): void => console.error(text)
-    const how = { channels, encode, deltaCache, bandwidth, notice, locked, urgent }
+    const how = { channels, encode, lz4, deltaCache, bandwidth, notice, locked, urgent }
     const options = { memory, ...how, ...where, migration: request.id, token }
     listenLanes = (generation, ports) => ThreadedPageSource.listen({ ...options, generation, ports })
     pages = await listenLanes(0, [])

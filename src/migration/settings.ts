@@ -2,6 +2,7 @@
 // and the library alike; every value in force goes into the report.
 
 import { z } from 'zod'
+import { LZ4_CHOICES } from '../encoding/lz4-backend.ts'
 import { ENCODE_MODES } from '../encoding/modes.ts'
 import {
   DEFAULT_DELTA_CACHE_BYTES,
@@ -47,6 +48,10 @@ const fields = z.strictObject({
     .enum(ENCODE_MODES)
     .default('adaptive')
     .describe('how pages travel; adaptive: what is fastest on this link, measured; raw: zero pages in full, too'),
+  lz4: z
+    .enum(LZ4_CHOICES)
+    .default('auto')
+    .describe('what compresses where lz4 is chosen; auto: the kernel, which is as fast and needs no native library'),
   deltaCache: z
     .int()
     .min(0)

@@ -137,24 +137,37 @@ describe('the chooser', () => {
     expect(shown({ ...slow, bytesPerSecond: 1000 * MB }, 400, chooser).decide().on).toBe(false)
   })
 
+  it('stays off where handing pages over takes as long as the link does: a loopback has one processor for both', () => {
+    const world = typical(700 * MB)
+    const chooser = shown(world)
+    expect(chooser.decide().on).toBe(true)
+    for (let write = 0; write < 9; write++) chooser.noteCopying(MB, 1000 / 750)
+    expect(chooser.decide().on).toBe(false)
+    // A thread that hands over ten times as fast encodes while the link carries what is there.
+    for (let write = 0; write < 9; write++) chooser.noteCopying(MB, 1000 / 7000)
+    expect(chooser.decide().on).toBe(true)
+  })
+
   it('takes any measurement without an error or a promise that cannot be', () => {
     const odd = fc.oneof(
       fc.constantFrom(0, -1, 1e-300, 1e300, Number.NaN, Number.POSITIVE_INFINITY),
       fc.double({ min: 0, max: 1e6 }),
     )
-    const note = fc.tuple(fc.constantFrom('link', 'codec', 'classes'), odd, odd)
+    const note = fc.tuple(fc.constantFrom('link', 'codec', 'classes', 'copying'), odd, odd)
     fc.assert(
       fc.property(fc.array(note, { maxLength: 40 }), (notes) => {
         const chooser = new Chooser(3, [3, 4])
         for (const [kind, a, b] of notes) {
           if (kind === 'link') chooser.noteLink(a, b)
+          else if (kind === 'copying') chooser.noteCopying(a, b)
           else if (kind === 'codec') chooser.note(0, 3, a, b)
           else chooser.noteClasses(Uint32Array.of(1, 3, 0), 4, b)
         }
         const { on, bytes, ms, link } = chooser.decide()
         expect(link === null || link > 0).toBe(true)
-        if (on)
+        if (on && !notes.some(([kind]) => kind === 'copying'))
           expect(Math.max(ms, (1000 * bytes) / (link as number))).toBeLessThan((1000 * PAGE_BYTES) / (link as number))
+        for (let write = 0; write < 9; write++) chooser.noteCopying(MB, 0.1)
         // After enough honest measurements it is of this world again.
         expect(shown(typical(20 * MB), 2000, chooser).decide().on).toBe(true)
       }),

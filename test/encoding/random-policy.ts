@@ -49,6 +49,7 @@ export class RandomPolicy implements EncodePolicy {
   note(): void {}
   noteClasses(): void {}
   noteLink(): void {}
+  noteCopying(): void {}
 
   verdict(): null {
     return null

@@ -2,7 +2,8 @@
 
 import { Worker } from 'node:worker_threads'
 import { describe, expect, it } from 'vitest'
-import { createVersions, type SharedVersions, VersionStore } from '../../src/encoding/version-store.ts'
+import { createVersions, type SharedVersions, VersionStore, versionsOf } from '../../src/encoding/version-store.ts'
+import { GuestMemory } from '../../src/guest/memory.ts'
 import { MAX_MEMORY_BYTES } from '../../src/limits.ts'
 
 const storeOf = (slots: number): VersionStore => new VersionStore(createVersions(slots * 4096, 1000) as SharedVersions)
@@ -44,6 +45,22 @@ describe('size', () => {
     expect(storeOf(8).holds(8)).toBe(true)
     expect(storeOf(8).holds(9)).toBe(false)
   })
+})
+
+it('the next attempt has the memory of the one before, and none of its versions', () => {
+  const guest = GuestMemory.create(16 * 4096, 1)
+  const first = versionsOf(guest, 8 * 4096) as SharedVersions
+  const store = new VersionStore(first)
+  expect(put(store, 3, 5)).toBe(true)
+  store.claim(4, 1)
+  const next = versionsOf(guest, 8 * 4096) as SharedVersions
+  expect(next.memory).toBe(first.memory)
+  const empty = new VersionStore(next)
+  for (let page = 0; page < 16; page++) expect(empty.has(page)).toBe(false)
+  // Neither a busy slot nor an age stays behind.
+  for (let page = 8; page < 16; page++) expect(put(empty, page, 0)).toBe(true)
+  expect(versionsOf(guest, 4 * 4096)?.memory).not.toBe(first.memory)
+  expect(versionsOf(guest, 0)).toBeNull()
 })
 
 describe('a slot', () => {

@@ -75,6 +75,11 @@ test('verify full and no verification', async () => {
   journey = undefined
 })
 
+test.each(['kernel', 'lz4-napi'] as const)('blocks of lz4 by the %s', async (lz4) => {
+  const { pages } = await arrive(small('web', 'text'), { encode: 'lz4', lz4 })
+  expect(pages.encodings.lz4?.pages).toBeGreaterThan(0)
+})
+
 test.each([4095, 4096, 7 * 4096 + 1, 4 * 1024 ** 3])('a delta cache of %i bytes', async (deltaCache) => {
   const { pages } = await arrive(small('sparse', 'text'), { encode: 'delta', deltaCache, channels: 2 })
   if (deltaCache < 4096) expect(pages.encodings.delta).toBeUndefined()

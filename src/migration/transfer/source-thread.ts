@@ -42,6 +42,7 @@ const encoding = await createBatchEncoding({
   channel: data.channel,
   // The urgent lane takes no part in rounds.
   mode: data.urgent ? 'zero' : data.encode,
+  lz4: data.lz4,
   bytesPerSecond: data.bytesPerSecond,
   seed,
   versions: data.versions,
@@ -137,6 +138,7 @@ async function sendBatch(batch: Batch, paced = true): Promise<void> {
   // The policy knows a limit from the start.
   if (unheard && piece !== null) return
   encoding.policy.noteLink(batch.bytes, unheard ? copyingMs : ms, unheard)
+  if (piece === null) encoding.policy.noteCopying(batch.bytes, copyingMs)
 }
 
 /** Takes the next batch and lays out its frame; null when there is nothing of it to send. */

@@ -3,10 +3,11 @@
 
 import { Worker } from 'node:worker_threads'
 import type { SharedForeignIndex } from '../../encoding/foreign-index.ts'
+import type { Lz4Choice } from '../../encoding/lz4-backend.ts'
 import type { EncodeMode } from '../../encoding/modes.ts'
 import { ReferenceIndex } from '../../encoding/reference-index.ts'
 import { addCounts } from '../../encoding/tally.ts'
-import { createVersions } from '../../encoding/version-store.ts'
+import { versionsOf } from '../../encoding/version-store.ts'
 import { GodwitError } from '../../errors.ts'
 import { HEADER } from '../../guest/layout.ts'
 import type { GuestMemory } from '../../guest/memory.ts'
@@ -35,6 +36,8 @@ export interface ListenOptions extends ChannelIdentity {
   readonly locked: { readonly lambda: number } | null
   /** How pages of rounds are encoded. */
   readonly encode?: EncodeMode
+  /** What compresses where lz4 is chosen. */
+  readonly lz4?: Lz4Choice
   /** Bytes of last versions sent that are kept to compare with. */
   readonly deltaCache?: number
   /** Limit of all channels together, bytes per second; null: none. */
@@ -94,9 +97,9 @@ export class ThreadedPageSource implements PageSource {
   /** Starts the threads; resolves when every one listens. Throws `no-port`. */
   static async listen(options: ListenOptions): Promise<ThreadedPageSource> {
     const { memory, channels, host, portRange, locked, urgent = false, migration, token, generation } = options
-    const { encode = 'zero', deltaCache = 0, bandwidth = null, notice = () => {} } = options
+    const { encode = 'zero', lz4 = 'auto', deltaCache = 0, bandwidth = null, notice = () => {} } = options
     const deltas = encode === 'adaptive' || encode === 'delta'
-    const versions = deltas ? createVersions(deltaCache, memory.layout.pageCount) : null
+    const versions = deltas ? versionsOf(memory, deltaCache) : null
     if (encode === 'adaptive' || encode === 'dedup') ReferenceIndex.clear(memory)
     const bytesPerSecond = bandwidth === null ? null : bandwidth / channels
     const lanes = channels + (urgent ? 1 : 0)
@@ -110,7 +113,7 @@ export class ThreadedPageSource implements PageSource {
         const port = options.ports?.[channel]
         const range = port === undefined ? portRange : ([port, port] as const)
         const where = { memory: memory.shared, channel, host, portRange: range }
-        const how = { encode, versions, bytesPerSecond, locked, urgent: channel === channels }
+        const how = { encode, lz4, versions, bytesPerSecond, locked, urgent: channel === channels }
         const workerData: SourceThreadData = { ...identity, ...where, ...how }
         workers.push(new Worker(workerUrl(import.meta.url, './source-thread'), { workerData }))
       }

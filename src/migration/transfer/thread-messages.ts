@@ -1,6 +1,7 @@
 // What the main thread and its transfer threads say to each other, on both sides.
 
 import type { SharedForeignIndex } from '../../encoding/foreign-index.ts'
+import type { Lz4Choice } from '../../encoding/lz4-backend.ts'
 import type { EncodeMode } from '../../encoding/modes.ts'
 import type { EncodingCounts } from '../../encoding/tally.ts'
 import type { SharedVersions } from '../../encoding/version-store.ts'
@@ -22,6 +23,7 @@ export interface SourceThreadData extends ChannelIdentity {
   readonly portRange: readonly [number, number]
   readonly locked: { readonly lambda: number } | null
   readonly encode: EncodeMode
+  readonly lz4: Lz4Choice
   /** The cache of deltas that all channels share; null: no deltas. */
   readonly versions: SharedVersions | null
   /** A bandwidth limit set on this channel, bytes per second. */
