@@ -62,27 +62,41 @@ export async function stopAgent(agent: Agent): Promise<void> {
   rmSync(agent.dataDir, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })
 }
 
-export async function startGuest(agent: Agent, name: string, memory: string): Promise<void> {
-  await command(
-    'start',
-    '--agent',
-    agent.url,
-    '--name',
-    name,
-    '--memory',
-    memory,
-    '--workload',
-    'web',
-    '--content',
-    'mix',
-  )
+/** Options of a command, by their names. */
+type Options = Readonly<Record<string, string | number>>
+const words = (options: Options): string[] =>
+  Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)])
+
+export async function startGuestAs(agent: Agent, name: string, options: Options): Promise<void> {
+  await command('start', '--agent', agent.url, '--name', name, ...words(options))
+}
+
+export const startGuest = (agent: Agent, name: string, memory: string): Promise<void> =>
+  startGuestAs(agent, name, { memory, workload: 'web', content: 'mix' })
+
+/** Throws unless the migration completed with consistent memory. */
+function arrived(document: unknown): MigrationReport {
+  const report = reportSchema.parse(document)
+  if (report.outcome !== 'completed' || report.consistent !== true) throw new Error(`migration ${report.outcome}`)
+  return report
 }
 
 /** Migrates a guest; throws unless it completed with consistent memory. */
-export async function migrate(name: string, from: Agent, to: Agent): Promise<MigrationReport> {
-  const report = reportSchema.parse(await command('migrate', name, '--agent', from.url, '--to', to.url))
-  if (report.outcome !== 'completed' || report.consistent !== true) throw new Error(`migration ${report.outcome}`)
-  return report
+export async function migrateAs(name: string, from: Agent, to: Agent, options: Options): Promise<MigrationReport> {
+  return arrived(await command('migrate', name, '--agent', from.url, '--to', to.url, ...words(options)))
+}
+
+export const migrate = (name: string, from: Agent, to: Agent): Promise<MigrationReport> => migrateAs(name, from, to, {})
+
+/** Migrates guests as a gang; throws unless all of them completed with consistent memory. */
+export async function gangOf(
+  names: readonly string[],
+  from: Agent,
+  to: Agent,
+  options: Options,
+): Promise<MigrationReport[]> {
+  const document = await command('migrate', ...names, '--agent', from.url, '--to', to.url, ...words(options))
+  return (document as { reports: unknown[] }).reports.map(arrived)
 }
 
 function statusOf(pid: number): Record<string, string> {

@@ -5,6 +5,7 @@ import { ceiling } from './ceiling.ts'
 import { codecs } from './codecs.ts'
 import { encodings } from './encodings.ts'
 import { faultLatency } from './fault-latency.ts'
+import { gang } from './gang.ts'
 import { idleRate } from './idle-rate.ts'
 import { kernels } from './kernels.ts'
 import { lockedBytes } from './locked-bytes.ts'
@@ -23,6 +24,7 @@ export const TECHNIQUES: readonly Technique[] = [
   lockedBytes,
   pulledBytes,
   encodings,
+  gang,
   faultLatency,
   memory,
 ]

@@ -229,7 +229,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       'Ctrl-C detaches: the migration goes on. Exit status: 0 completed and consistent, 1 failed or cancelled and the\n' +
       'guest still at the source, 2 usage, 3 unreconciled, 4 lost, 5 inconsistent.\n' +
       'Several guests are a gang: they move one after the other, and pages that one before has brought are not sent\n' +
-      'again. If one does not get there, those behind it are not begun; of Ctrl-C, too. The worst status is returned.',
+      'again. If one does not get there, or on Ctrl-C, those behind it are not begun. The worst status is returned.',
     load: () => import('./commands/migrate.ts'),
   },
   ps: { summary: 'list guests', operands: [], options: COMMON, load: () => import('./commands/ps.ts') },

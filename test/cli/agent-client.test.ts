@@ -153,6 +153,26 @@ describe('commands and the API', () => {
     expect(output).toContain('nothing was changed')
   })
 
+  it('migrate moves several guests as a gang, when all are there', async () => {
+    const to = ['--agent', url, '--to', 'b', '--json']
+    const { status, output, errors } = await godwit('migrate', 'web1', 'web2', ...to)
+    expect({ status, errors }).toEqual({ status: 0, errors: '' })
+    const { gang, reports } = JSON.parse(output) as { gang: string; reports: unknown[] }
+    expect(reports).toEqual([sampleReport(), sampleReport()])
+    const begun = seen.filter(({ line }) => line.endsWith('/migrate'))
+    expect(begun.map(({ line }) => line)).toEqual(['POST /v1/guests/web1/migrate', 'POST /v1/guests/web2/migrate'])
+    for (const { body } of begun) expect(body).toMatchObject({ settings: { gang } })
+    seen = []
+    expect(await godwit('migrate', 'web1', 'nobody', ...to)).toMatchObject({ status: 1, output: '' })
+    expect(seen.some(({ line }) => line.endsWith('/migrate'))).toBe(false)
+  })
+
+  it('migrate --check asks about each', async () => {
+    const { status, output } = await godwit('migrate', 'web1', 'web2', '--agent', url, '--to', 'b', '--check', '--json')
+    expect(seen.map(({ line }) => line)).toEqual([1, 2].map((n) => `POST /v1/guests/web${n}/migrate?check=true`))
+    expect([status, JSON.parse(output)]).toMatchObject([0, [{ agent: 'beta' }, { agent: 'beta' }]])
+  })
+
   it('a broken event stream is no broken migration', async () => {
     streamBreaks = true
     const { status, output } = await godwit('migrate', 'web1', '--agent', url, '--to', 'b', '--json')

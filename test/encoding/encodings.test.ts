@@ -5,6 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { raw } from '../../src/encoding/raw.ts'
 import { checkRun, ENCODINGS, encodingById, encodingByName } from '../../src/encoding/registry.ts'
 import { buildRuns, createRunTable, directPays, listRunPages } from '../../src/encoding/runs.ts'
+import { WantedPages } from '../../src/encoding/shared.ts'
 import { zero } from '../../src/encoding/zero.ts'
 import type { ErrorCode } from '../../src/errors.ts'
 import { loadKernels } from '../../src/kernels/kernels.ts'
@@ -199,7 +200,7 @@ describe('a batch travels', () => {
       memory: destination,
       kernels: loadKernels(destination),
       area: destination.layout.codecs,
-      session: { seed: 0n, missing: () => {} },
+      session: { seed: 0n, missing: () => {}, wanted: new WantedPages(() => 0) },
     }
     const decoders = new Map(ENCODINGS.map((encoding) => [encoding.id, encoding.createDecoder(target)]))
     const places = placesOf(source)

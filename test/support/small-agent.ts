@@ -10,6 +10,7 @@ import { GodwitError } from '../../src/errors.ts'
 import { bootId } from '../../src/guest-process/boot-id.ts'
 import { GuestHost } from '../../src/guest-process/host.ts'
 import type { Reservation } from '../../src/guest-process/host-port.ts'
+import type { Neighbour } from '../../src/migration/ports.ts'
 import { Relay } from './relay.ts'
 
 export class SmallAgent {
@@ -25,6 +26,8 @@ export class SmallAgent {
   mute = false
   /** What a guest has left behind here: the next reservation that it fits begins with it. */
   copy: GuestHost | null = null
+  /** Guests that those who come in may refer to. */
+  neighbours: readonly Neighbour[] = []
   /** Refuses the next reservations with this, when set. */
   refusal: GodwitError | null = null
   readonly #server: Server
@@ -94,7 +97,7 @@ export class SmallAgent {
     const directory = await mkdtemp(join(this.#directory, 'guest-'))
     this.directories.push(directory)
     const common = { directory, programsDirectory: this.#programsDirectory, agentName: 'small' }
-    const options = { ...common, reservation, sourceAddress: '127.0.0.1' }
+    const options = { ...common, reservation, sourceAddress: '127.0.0.1', neighbours: this.neighbours }
     const { copy } = this
     this.copy = null
     const taken = await copy?.takeBack(options).catch(() => null)

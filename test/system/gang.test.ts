@@ -68,12 +68,6 @@ test.each(['adaptive', 'dedup'] as const)('a gang of three, %s', { timeout: 120_
   expect(reports.map((report) => shared(report) > 0)).toEqual([false, true, true])
   const [first, second] = reports as [MigrationReport, MigrationReport]
   expect(second.bytes.sent / first.bytes.sent).toBeLessThan(0.65)
-  console.log(
-    'RATIO',
-    second.bytes.sent / first.bytes.sent,
-    total(reports) / (3 * total([first])),
-    JSON.stringify(second.pages.encodings),
-  )
   expect(total(reports) / (3 * total([first]))).toBeLessThan(0.75)
   for (const name of names) expect(await beta.client.oracle(name)).toMatchObject({ equal: true })
 })
