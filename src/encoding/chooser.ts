@@ -27,6 +27,12 @@ const PRIOR_BYTES = PAGE_BYTES / 2
 /** Copying a page and finding its class, ms, until measured. */
 const PRIOR_LOOK_MS = 0.002
 
+/** A codec's mean is relied on after so many pages. */
+const SETTLED = 16
+/** Weight of a batch's slowdown against those before it, and the most that one batch may tell. */
+const FRESH_SLOWDOWN = 1 / 8
+const MOST_SLOWDOWN = 16
+
 /** A page that takes longer was not measured, and a link is between 1 byte and 1 TB a second. */
 const MOST_MS = 1000
 const MOST_MS_PER_BYTE = 1000
@@ -98,6 +104,11 @@ export class Chooser {
   readonly #link = new LinkEstimate()
   readonly #copying = new LinkEstimate()
   #unheard = 0
+  /** Since the last decision: what pages took, and what they would have by their codecs' means, ms. */
+  #took = 0
+  #expected = 0
+  /** How much longer encoding takes than the means say: they leave out what others have of this thread's processor. */
+  #slowdown = 1
   #outlook: Outlook = { on: false, bytes: PAGE_BYTES, ms: 0, link: null }
 
   /** `codecs`: wire ids to choose from, for pages of `classes` classes. */
@@ -134,8 +145,14 @@ export class Chooser {
   /** A codec made `bytes` of a page of that class, or PAGE_BYTES if it did not shrink, in `ms`. */
   note(pageClass: number, codec: number, bytes: number, ms: number): void {
     const found = this.#classes[pageClass]?.candidates.find((candidate) => candidate.codec === codec)
-    found?.bytes.add(within(bytes, 0, PAGE_BYTES))
-    found?.ms.add(within(ms, 0, MOST_MS))
+    if (found === undefined) return
+    const took = within(ms, 0, MOST_MS)
+    if (found.ms.samples >= SETTLED) {
+      this.#took += took
+      this.#expected += found.ms.value
+    }
+    found.bytes.add(within(bytes, 0, PAGE_BYTES))
+    found.ms.add(took)
   }
 
   /** Of `pages` pages looked at, `counts[c]` were of class c; copying and classifying took `ms`. */
@@ -161,24 +178,25 @@ export class Chooser {
 
   /** What a page that is not zero would come to if every class had its smallest form, whatever the link: bytes and ms. */
   get smallest(): { readonly bytes: number; readonly ms: number } {
-    let [bytes, ms] = [0, this.#look.value]
+    let [bytes, ms] = [0, this.#look.value * this.#slowdown]
     for (const { share, options } of this.#classes) {
       const least = options.reduce((best, one) => (bytesOf(one) < bytesOf(best) ? one : best))
       bytes += share.value * bytesOf(least)
-      ms += share.value * msOf(least)
+      ms += share.value * msOf(least) * this.#slowdown
     }
     return { bytes, ms }
   }
 
   /** Chooses anew from the measurements so far. */
   decide(): Outlook {
+    this.#weighSlowdown()
     for (const one of this.#classes) one.chosen = null
     const perByte = this.#link.msPerByte
     if (perByte === null) {
       this.#outlook = { on: false, bytes: PAGE_BYTES, ms: 0, link: null }
       return this.#outlook
     }
-    let [bytes, ms] = [PAGE_BYTES + ENTRY_BYTES, this.#look.value]
+    let [bytes, ms] = [PAGE_BYTES + ENTRY_BYTES, this.#look.value * this.#slowdown]
     const copying = this.#copying.msPerByte ?? 0
     const completion = (pageMs: number, pageBytes: number): number =>
       Math.max(pageMs + pageBytes * copying, pageBytes * perByte)
@@ -192,7 +210,7 @@ export class Chooser {
         for (const candidate of one.options) {
           const change = one.share.value
           const nextBytes = bytes + change * (bytesOf(candidate) - bytesOf(one.chosen))
-          const nextMs = ms + change * (msOf(candidate) - msOf(one.chosen))
+          const nextMs = ms + change * (msOf(candidate) - msOf(one.chosen)) * this.#slowdown
           const next = completion(nextMs, nextBytes)
           if (!(next < bestMs * (1 - LEAST_GAIN))) continue
           bestMs = next
@@ -207,5 +225,14 @@ export class Chooser {
     const on = completion(ms, bytes) < WORTH_IT * plainMs
     this.#outlook = { on, bytes, ms, link: 1000 / perByte }
     return this.#outlook
+  }
+
+  /** A thread that others keep from running loses whole time slices: few pages show it, the sum over a batch does. */
+  #weighSlowdown(): void {
+    if (this.#expected <= 0) return
+    const ratio = within(this.#took / this.#expected, 1, MOST_SLOWDOWN)
+    this.#slowdown += (ratio - this.#slowdown) * FRESH_SLOWDOWN
+    this.#took = 0
+    this.#expected = 0
   }
 }

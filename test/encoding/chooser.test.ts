@@ -148,6 +148,25 @@ describe('the chooser', () => {
     expect(chooser.decide().on).toBe(true)
   })
 
+  it('a thread that has a quarter of a processor encodes a quarter as fast, though few pages show it', () => {
+    const world = typical(170 * MB)
+    const chooser = shown(world)
+    expect(chooser.decide().on).toBe(true)
+    const batches = (others: number): void => {
+      for (let batch = 0; batch < 60; batch++) {
+        shown(world, 1, chooser)
+        // One page in all of a batch meets the time slices of the others.
+        for (let page = 0; page < 100; page++) chooser.note(0, 3, 700, 0.004)
+        chooser.note(0, 3, 700, 0.4 * others)
+        chooser.decide()
+      }
+    }
+    batches(12)
+    expect(chooser.decide().on).toBe(false)
+    batches(0)
+    expect(chooser.decide().on).toBe(true)
+  })
+
   it('takes any measurement without an error or a promise that cannot be', () => {
     const odd = fc.oneof(
       fc.constantFrom(0, -1, 1e-300, 1e300, Number.NaN, Number.POSITIVE_INFINITY),
