@@ -1,6 +1,7 @@
 // One command on one shard: the store's only door. The same requests with the same times lead to the same bytes in the
 // guest and the same replies, on whatever host.
 
+import { assert } from '../../errors.ts'
 import {
   KV_MAX_KEY_BYTES,
   KV_REAP_ENTRIES,
@@ -8,6 +9,7 @@ import {
   KV_REAP_MORE_TIMES,
   KV_SWEEP_KEYS,
 } from '../../limits.ts'
+import { OUT_OF_MEMORY, type Run, wrongArguments } from './command.ts'
 import { type CommandName, type CommandSpec, findCommand, fitsArity, lastKey } from './command-table.ts'
 import * as hashCommands from './hash-commands.ts'
 import * as keyCommands from './key-commands.ts'
@@ -15,7 +17,6 @@ import type { Reply } from './reply.ts'
 import { lengthOf, type Request, textOf } from './request.ts'
 import * as serverCommands from './server-commands.ts'
 import type { Shard } from './shard.ts'
-import type { Run } from './string-commands.ts'
 import * as stringCommands from './string-commands.ts'
 
 const { append, decr, decrby, get, getset, incr, incrby, mget, mset, set, setnx, strlen } = stringCommands
@@ -29,16 +30,18 @@ const RUN: Readonly<Record<CommandName, Run>> = {
   ...{ client, command, config, echo, hello, info, ping, select },
 }
 
-const OUT_OF_MEMORY = "OOM command not allowed when used memory > 'maxmemory'."
 const KEY_TOO_LONG = `ERR key or field is longer than ${KV_MAX_KEY_BYTES} bytes`
+/** Any reply but a key's content fits. */
+export const MIN_REPLY_BYTES = 512
 /** How much of the arguments an error shows, as in Redis. */
 const SHOWN_BYTES = 128
 
 /**
  * Executes a request, which has a name at least, and writes its reply behind what `reply` holds. `nowMs` comes with the
- * request: whole milliseconds since 1970, by the guest's time.
+ * request: whole milliseconds since 1970, by the guest's time. `reply` has room for `MIN_REPLY_BYTES` at least.
  */
 export function execute(shard: Shard, request: Request, reply: Reply, nowMs: number): void {
+  assert(reply.fits(MIN_REPLY_BYTES), 'no room for a reply')
   shard.advance(nowMs)
   shard.note('commands')
   shard.sweep(KV_SWEEP_KEYS)
@@ -63,7 +66,7 @@ function run(command: Run, shard: Shard, request: Request, reply: Reply): void {
 
 /** What is wrong with a request for that command; null: nothing. */
 function refusal(spec: CommandSpec, request: Request): string | null {
-  if (!fitsArity(spec, request)) return `ERR wrong number of arguments for '${spec.name}' command`
+  if (!fitsArity(spec, request)) return wrongArguments(spec.name)
   const [first, , step] = spec.keys
   const last = lastKey(spec, request)
   if (first !== 0) {

@@ -1,9 +1,8 @@
 // Commands on hashes. A hash is there as long as it has a field.
 
-import { WRONG_TYPE } from './key-commands.ts'
+import { type Run, refuse, WRONG_TYPE, wrongArguments } from './command.ts'
 import type { Reply } from './reply.ts'
 import type { Shard } from './shard.ts'
-import type { Run } from './string-commands.ts'
 
 /** The dictionary of the entry's hash; 0: the key is not there; null: it holds something else, and that is said. */
 function hashOf(shard: Shard, entry: number, reply: Reply): number | null {
@@ -14,10 +13,7 @@ function hashOf(shard: Shard, entry: number, reply: Reply): number | null {
 }
 
 export const hset: Run = (shard, request, reply) => {
-  if (request.count % 2 !== 0) {
-    reply.error("ERR wrong number of arguments for 'hset' command")
-    return true
-  }
+  if (request.count % 2 !== 0) return refuse(reply, wrongArguments('hset'))
   const entry = shard.find(request, 1)
   const hash = hashOf(shard, entry, reply)
   if (hash === null) return true

@@ -76,6 +76,10 @@ export class Hashes {
 
   /** Puts a hash that nobody can find any more onto the list. */
   bury(hash: number): void {
+    if (this.count(hash) === 0) {
+      this.#give(hash)
+      return
+    }
     this.#accessors.storeU32(hash + HASH.removed, this.#accessors.loadU32(this.#removed))
     this.#accessors.storeU32(this.#removed, hash)
   }
@@ -89,12 +93,16 @@ export class Hashes {
       const field = this.#dictionaries.takeAny(hash)
       if (field !== 0) this.#entries.give(field)
       if (accessors.loadU32(hash + DICTIONARY.entries) !== 0) continue
-      this.#dictionaries.trim(hash)
       const next = accessors.loadU32(hash + HASH.removed)
-      this.#arena.give(hash)
+      this.#give(hash)
       accessors.storeU32(this.#removed, next)
       hash = next
     }
     return true
+  }
+
+  #give(hash: number): void {
+    this.#dictionaries.trim(hash)
+    this.#arena.give(hash)
   }
 }

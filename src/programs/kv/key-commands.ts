@@ -1,15 +1,10 @@
 // Commands on keys of any type: whether they are there, until when, and away with them.
 
+import { invalidExpiry, NOT_AN_INTEGER, type Run, refuse, SYNTAX } from './command.ts'
 import { parseInteger } from './integers.ts'
 import type { Reply } from './reply.ts'
 import { isWord, lengthOf, type Request, startOf, textOf } from './request.ts'
 import type { Shard } from './shard.ts'
-import type { Run } from './string-commands.ts'
-
-export const WRONG_TYPE = 'WRONGTYPE Operation against a key holding the wrong kind of value'
-export const NOT_AN_INTEGER = 'ERR value is not an integer or out of range'
-export const SYNTAX = 'ERR syntax error'
-export const invalidExpiry = (command: string): string => `ERR invalid expire time in '${command}' command`
 
 /** When a time that an argument gives is over, ms; null: it is none, and that is said. */
 export function expiryOf(
@@ -53,10 +48,7 @@ export const type: Run = (shard, request, reply) => {
 }
 
 export const expire: Run = (shard, request, reply) => {
-  if (request.count > 3) {
-    reply.error(`ERR Unsupported option ${textOf(request, 3)}`)
-    return true
-  }
+  if (request.count > 3) return refuse(reply, `ERR Unsupported option ${textOf(request, 3)}`)
   const deadline = expiryOf(shard, request, 2, 1000, 'expire', reply)
   if (deadline === null) return true
   const entry = shard.find(request, 1)
@@ -92,10 +84,8 @@ export const dbsize: Run = (shard, _request, reply) => {
 
 export const flushall: Run = (shard, request, reply) => {
   const known = request.count === 1 || isWord(request, 1, 'ASYNC') || isWord(request, 1, 'SYNC')
-  if (request.count > 2 || !known) reply.error(SYNTAX)
-  else {
-    shard.flush()
-    reply.ok()
-  }
+  if (request.count > 2 || !known) return refuse(reply, SYNTAX)
+  shard.flush()
+  reply.ok()
   return true
 }

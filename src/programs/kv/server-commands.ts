@@ -2,13 +2,12 @@
 // (its number, its name) is the gateway's, which answers CLIENT ID and the like before a shard sees them.
 
 import { KV_MAX_VALUE_BYTES } from '../../limits.ts'
+import { NOT_AN_INTEGER, type Run, refuse, wrongArguments } from './command.ts'
 import { COMMANDS, type CommandSpec, findCommand } from './command-table.ts'
 import { parseInteger } from './integers.ts'
-import { NOT_AN_INTEGER, SYNTAX } from './key-commands.ts'
 import type { Reply } from './reply.ts'
 import { isWord, lengthOf, type Request, startOf, textOf } from './request.ts'
 import type { Shard } from './shard.ts'
-import type { Run } from './string-commands.ts'
 
 /** The Redis whose answers these are; clients choose their commands by it. */
 const REDIS_VERSION = '7.2.0'
@@ -18,19 +17,13 @@ const integer = (request: Request, index: number): number | null => {
   return typeof value === 'number' ? value : null
 }
 
-const wrongArguments = (reply: Reply, name: string): true => {
-  reply.error(`ERR wrong number of arguments for '${name}' command`)
-  return true
-}
-
 function unknownSubcommand(request: Request, reply: Reply): true {
   const [command, subcommand] = [textOf(request, 0), textOf(request, 1)]
-  reply.error(`ERR unknown subcommand '${subcommand}'. Try ${command.toUpperCase()} HELP.`)
-  return true
+  return refuse(reply, `ERR unknown subcommand '${subcommand}'. Try ${command.toUpperCase()} HELP.`)
 }
 
 export const ping: Run = (_shard, request, reply) => {
-  if (request.count > 2) return wrongArguments(reply, 'ping')
+  if (request.count > 2) return refuse(reply, wrongArguments('ping'))
   if (request.count === 2) reply.bulk(request.bytes, startOf(request, 1), lengthOf(request, 1))
   else reply.simple('PONG')
   return true
@@ -51,10 +44,9 @@ export const select: Run = (_shard, request, reply) => {
 export const hello: Run = (_shard, request, reply) => {
   if (request.count > 1) {
     const version = integer(request, 1)
-    if (version === null) reply.error('ERR Protocol version is not an integer or out of range')
-    else if (version !== 2) reply.error('NOPROTO unsupported protocol version')
-    else if (request.count > 2) reply.error(`ERR Syntax error in HELLO option '${textOf(request, 2)}'`)
-    if (version !== 2 || request.count > 2) return true
+    if (version === null) return refuse(reply, 'ERR Protocol version is not an integer or out of range')
+    if (version !== 2) return refuse(reply, 'NOPROTO unsupported protocol version')
+    if (request.count > 2) return refuse(reply, `ERR Syntax error in HELLO option '${textOf(request, 2)}'`)
   }
   const facts = { server: 'redis', version: REDIS_VERSION, proto: 2, id: 0, mode: 'standalone', role: 'master' }
   reply.array(2 * Object.keys(facts).length + 2)
@@ -70,13 +62,13 @@ export const hello: Run = (_shard, request, reply) => {
 
 export const client: Run = (_shard, request, reply) => {
   if (isWord(request, 1, 'SETINFO')) {
-    if (request.count !== 4) return wrongArguments(reply, 'client|setinfo')
+    if (request.count !== 4) return refuse(reply, wrongArguments('client|setinfo'))
     reply.ok()
   } else if (isWord(request, 1, 'SETNAME')) {
-    if (request.count !== 3) return wrongArguments(reply, 'client|setname')
+    if (request.count !== 3) return refuse(reply, wrongArguments('client|setname'))
     reply.ok()
   } else if (isWord(request, 1, 'GETNAME')) {
-    if (request.count !== 2) return wrongArguments(reply, 'client|getname')
+    if (request.count !== 2) return refuse(reply, wrongArguments('client|getname'))
     reply.null()
   } else return unknownSubcommand(request, reply)
   return true
@@ -96,7 +88,7 @@ export const command: Run = (_shard, request, reply) => {
     reply.array(COMMANDS.length)
     for (const spec of COMMANDS) describe(spec, reply)
   } else if (isWord(request, 1, 'COUNT')) {
-    if (request.count !== 2) return wrongArguments(reply, 'command|count')
+    if (request.count !== 2) return refuse(reply, wrongArguments('command|count'))
     reply.integer(COMMANDS.length)
   } else if (isWord(request, 1, 'DOCS')) {
     reply.array(0)
@@ -145,7 +137,7 @@ function matches(name: string, pattern: string): boolean {
 
 export const config: Run = (shard, request, reply) => {
   if (!isWord(request, 1, 'GET')) return unknownSubcommand(request, reply)
-  if (request.count < 3) return wrongArguments(reply, 'config|get')
+  if (request.count < 3) return refuse(reply, wrongArguments('config|get'))
   const patterns = Array.from({ length: request.count - 2 }, (_, index) => textOf(request, index + 2).toLowerCase())
   const found = Object.entries(settings(shard)).filter(([name]) => patterns.some((each) => matches(name, each)))
   reply.array(2 * found.length)

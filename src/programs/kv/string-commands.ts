@@ -1,14 +1,12 @@
-// Commands on strings and counters. A command answers and returns true; false: no memory is left, and nothing that a
-// client can see has changed.
+// Commands on strings and counters.
 
 import { KV_MAX_VALUE_BYTES } from '../../limits.ts'
+import { invalidExpiry, NOT_AN_INTEGER, type Run, refuse, SYNTAX, WRONG_TYPE, wrongArguments } from './command.ts'
 import { addIntegers, type Integer, negateInteger, parseInteger, writeInteger } from './integers.ts'
-import { expiryOf, invalidExpiry, NOT_AN_INTEGER, SYNTAX, WRONG_TYPE } from './key-commands.ts'
+import { expiryOf } from './key-commands.ts'
 import type { Reply } from './reply.ts'
 import { isWord, lengthOf, type Request, startOf } from './request.ts'
 import type { Shard } from './shard.ts'
-
-export type Run = (shard: Shard, request: Request, reply: Reply) => boolean
 
 /** True for a key that is not there or holds a string; otherwise the error is said. */
 function stringOrNone(shard: Shard, entry: number, reply: Reply): boolean {
@@ -71,18 +69,12 @@ const NO_OPTIONS: SetOptions = { nx: false, xx: false, expiryIndex: 0, unitMs: 0
 
 export const set: Run = (shard, request, reply) => {
   const options = request.count === 3 ? NO_OPTIONS : setOptions(request)
-  if (options === null) {
-    reply.error(SYNTAX)
-    return true
-  }
+  if (options === null) return refuse(reply, SYNTAX)
   let deadline: number | null = null
   if (options.expiryIndex !== 0) {
     deadline = expiryOf(shard, request, options.expiryIndex, options.unitMs, 'set', reply)
     if (deadline === null) return true
-    if (deadline <= shard.nowMs) {
-      reply.error(invalidExpiry('set'))
-      return true
-    }
+    if (deadline <= shard.nowMs) return refuse(reply, invalidExpiry('set'))
   }
   const entry = shard.find(request, 1)
   if (options.nx ? entry !== 0 : options.xx && entry === 0) {
@@ -121,10 +113,7 @@ export const getset: Run = (shard, request, reply) => {
 }
 
 export const mset: Run = (shard, request, reply) => {
-  if (request.count % 2 === 0) {
-    reply.error("ERR wrong number of arguments for 'mset' command")
-    return true
-  }
+  if (request.count % 2 === 0) return refuse(reply, wrongArguments('mset'))
   if (!shard.putPairs(request, 1)) return false
   reply.ok()
   return true
@@ -135,8 +124,7 @@ export const append: Run = (shard, request, reply) => {
   if (!stringOrNone(shard, entry, reply)) return true
   const length = lengthOf(request, 2) + (entry === 0 ? 0 : shard.entries.length(entry))
   if (length > KV_MAX_VALUE_BYTES) {
-    reply.error('ERR string exceeds maximum allowed size (proto-max-bulk-len)')
-    return true
+    return refuse(reply, 'ERR string exceeds maximum allowed size (proto-max-bulk-len)')
   }
   const done = entry === 0 ? shard.put(0, request, 1, 2) !== null : shard.entries.append(entry, request, 2)
   if (done) reply.integer(length)
@@ -156,14 +144,13 @@ function integerOf(shard: Shard, entry: number): Integer | null {
 }
 
 function add(shard: Shard, request: Request, reply: Reply, by: Integer | null): boolean {
+  if (by === null) return refuse(reply, NOT_AN_INTEGER)
   const entry = shard.find(request, 1)
   if (!stringOrNone(shard, entry, reply)) return true
-  const value = by === null ? null : integerOf(shard, entry)
-  const sum = value === null ? null : addIntegers(value, by as Integer)
-  if (sum === null) {
-    reply.error(value === null ? NOT_AN_INTEGER : 'ERR increment or decrement would overflow')
-    return true
-  }
+  const value = integerOf(shard, entry)
+  if (value === null) return refuse(reply, NOT_AN_INTEGER)
+  const sum = addIntegers(value, by)
+  if (sum === null) return refuse(reply, 'ERR increment or decrement would overflow')
   const length = writeInteger(digits, 0, sum)
   const place = entry === 0 ? shard.add(request, 1) : entry
   if (place === null) return false
@@ -184,7 +171,6 @@ export const incrby: Run = (shard, request, reply) => add(shard, request, reply,
 export const decrby: Run = (shard, request, reply) => {
   const by = argument(request, 2)
   const opposite = by === null ? null : negateInteger(by)
-  if (by === null || opposite !== null) return add(shard, request, reply, opposite)
-  reply.error('ERR decrement would overflow')
-  return true
+  if (by !== null && opposite === null) return refuse(reply, 'ERR decrement would overflow')
+  return add(shard, request, reply, opposite)
 }
