@@ -14,8 +14,9 @@ import type { Request } from './request.ts'
 
 const [CR, LF, STAR, DOLLAR] = [0x0d, 0x0a, 0x2a, 0x24]
 const FIRST_ARGUMENTS = 16
-/** An idle connection keeps no more than this. */
+/** An idle connection keeps no more than this, and places of no more arguments. */
 const KEPT_BYTES = 16 * 1024
+const KEPT_ARGUMENTS = 1024
 const NOTHING = new Uint8Array(0)
 
 /** `request`: `parser.request` is one. `more`: bytes are missing. `broken`: `parser.error` says why. */
@@ -49,12 +50,13 @@ export class RequestParser {
 
   constructor(limits: Partial<RequestLimits> = {}) {
     this.#limits = { maxBulkBytes: KV_MAX_VALUE_BYTES, maxRequestBytes: KV_MAX_REQUEST_BYTES, ...limits }
-    const arrays = () => new Uint32Array(FIRST_ARGUMENTS)
-    this.request = { bytes: NOTHING, starts: arrays(), lengths: arrays(), count: 0 }
+    const places = (): Uint32Array => new Uint32Array(FIRST_ARGUMENTS)
+    this.request = { bytes: NOTHING, starts: places(), lengths: places(), count: 0 }
   }
 
   /** Takes bytes in, which must stay as they are until `next` says `more`; before that nothing else may be pushed. */
   push(bytes: Uint8Array): void {
+    if (this.error !== '') return
     if (this.#end === 0) {
       this.#bytes = bytes
       this.#own = false
@@ -79,7 +81,7 @@ export class RequestParser {
   #begin(): Parsed | null {
     this.#start = this.#at
     this.#searched = Math.max(this.#searched, this.#at)
-    this.request.count = 0
+    this.#forget()
     if (this.#at === this.#end) return 'more'
     const inline = this.#bytes[this.#at] !== STAR
     const lineEnd = this.#lineEnd(inline ? 'too big inline request' : 'too big mbulk count string', inline)
@@ -133,6 +135,14 @@ export class RequestParser {
       start += length
     }
     return this.#found(bytes)
+  }
+
+  #forget(): void {
+    const { request } = this
+    request.count = 0
+    if (request.starts.length <= KEPT_ARGUMENTS) return
+    request.starts = new Uint32Array(FIRST_ARGUMENTS)
+    request.lengths = new Uint32Array(FIRST_ARGUMENTS)
   }
 
   #found(bytes: Uint8Array): Parsed {
