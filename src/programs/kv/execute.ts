@@ -42,12 +42,14 @@ const SHOWN_BYTES = 128
  */
 export function execute(shard: Shard, request: Request, reply: Reply, nowMs: number): void {
   assert(reply.fits(MIN_REPLY_BYTES), 'no room for a reply')
+  assert(Number.isSafeInteger(nowMs), `${nowMs} is no time`)
   shard.advance(nowMs)
   shard.note('commands')
   shard.sweep(KV_SWEEP_KEYS)
   const spec = findCommand(request)
-  const error = spec === null ? unknown(request) : refusal(spec, request)
-  if (spec === null || error !== null) reply.error(error as string)
+  const error = spec === null ? null : refusal(spec, request)
+  if (spec === null) reply.error(unknown(request))
+  else if (error !== null) reply.error(error)
   else run(RUN[spec.name], shard, request, reply)
   shard.hashes.reap(KV_REAP_ENTRIES)
 }

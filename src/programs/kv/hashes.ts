@@ -37,6 +37,9 @@ export class Hashes {
    * and nothing has changed.
    */
   set(hash: number, request: Request, first: number): number | null {
+    // One field that is there needs no new entry, and dirties fewer pages without.
+    const field = request.count === first + 2 ? this.find(hash, request, first) : 0
+    if (field !== 0) return this.#entries.setString(field, request, first + 1) ? 0 : null
     const before = this.count(hash)
     const head = this.#dictionaries.prepare(hash) ? this.#entries.makePairs(request, first) : null
     if (head === null) {

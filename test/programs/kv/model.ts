@@ -74,9 +74,6 @@ export class Model {
       }
       case 'TYPE':
         return held === undefined ? '+none\r\n' : text === undefined ? '+hash\r\n' : '+string\r\n'
-      case 'FLUSHALL':
-        this.keys.clear()
-        return '+OK\r\n'
       default:
         throw new Error(`the model knows no ${name}`)
     }

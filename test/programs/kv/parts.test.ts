@@ -2,6 +2,7 @@
 
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { fillStore, firstDataPage } from '../../../src/programs/kv/arena-layout.ts'
 import { findCommand, slotOfRequest } from '../../../src/programs/kv/command-table.ts'
 import { addIntegers, negateInteger, parseInteger, writeInteger } from '../../../src/programs/kv/integers.ts'
 import { keyHash } from '../../../src/programs/kv/key-hash.ts'
@@ -44,6 +45,24 @@ describe('slots', () => {
 
   test('a guest that is too small is refused', () => {
     expect(() => shareOf(65_536, 0, 2)).toThrow(expect.objectContaining({ code: 'bad-size' }))
+  })
+
+  test('a new store is free but for headers and page tables, in whatever ranges it is filled', () => {
+    const [memoryBytes, vcpus, pageCount] = [2 ** 24, 3, 4096]
+    const filled = (...ranges: (readonly [number, number])[]): Uint8Array => {
+      const [bytes, free] = [new Uint8Array(0), new Uint8Array(pageCount)]
+      for (const [firstPage, end] of ranges) {
+        fillStore({ bytes, free, firstPage, pageCount: end - firstPage, memoryBytes, vcpus, options: {}, seed: 1 })
+      }
+      return free
+    }
+    const whole = filled([0, pageCount])
+    expect(filled([0, 3], [3, 1366], [1366, 2000], [2000, pageCount])).toEqual(whole)
+    const shares = Array.from({ length: vcpus }, (_, vcpu) => shareOf(memoryBytes, vcpu, vcpus))
+    const kept = shares.flatMap((range) =>
+      Array.from({ length: firstDataPage(range) - range.from }, (_, n) => range.from + n),
+    )
+    expect([...whole.keys()].filter((page) => whole[page] === 0)).toEqual(kept)
   })
 
   test('of requests', () => {

@@ -56,7 +56,7 @@ test('answers like a Map', () => {
       compare(store, model, nowMs)
       empty(store, model, nowMs)
     }),
-    seeded(30),
+    seeded(24),
   )
 })
 
@@ -77,7 +77,7 @@ test('without memory a command fails as a whole, and everything else stays reada
       compare(store, model, nowMs)
       empty(store, model, nowMs)
     }),
-    seeded(30),
+    seeded(20),
   )
   expect(failures).toBeGreaterThan(100)
 })
