@@ -71,17 +71,22 @@ export class Deadlines {
     const [deadline, moved] = [accessors.loadF64(node), accessors.loadU32(node + NODE.entry)]
     accessors.storeU32(this.#header + HEADER.heapNodes, last)
     if (moved !== entry) this.#settle(place - 1, deadline, moved)
-    this.trim()
+    this.#trim(SPARE_NODES)
   }
 
-  /** Gives pages back that are not needed. */
-  trim(): void {
+  /** Gives back what `reserve` took, when nothing is to be set after all. */
+  unreserve(): void {
+    this.#trim(PAGE_NODES)
+  }
+
+  /** Gives the last page back if `spare` nodes are unused, and the last two when there is no node. */
+  #trim(spare: number): void {
     const accessors = this.#accessors
     const pages = accessors.loadU32(this.#header + HEADER.heapPages)
     const count = this.count
-    if (pages === 0 || (count > 0 && pages * PAGE_NODES - count < SPARE_NODES)) return
+    if (pages === 0 || (count > 0 && pages * PAGE_NODES - count < spare)) return
     this.#keep(this.#trees.shrink(accessors.loadU32(this.#header + HEADER.heapRoot), pages), pages - 1)
-    if (count === 0) this.trim()
+    if (count === 0) this.#trim(spare)
   }
 
   /** Finds the place of a deadline, from `index` upwards or downwards, and puts it there. */

@@ -91,7 +91,7 @@ function assign(shard: Shard, entry: number, request: Request, deadline: number 
   const { deadlines } = shard
   if (deadline !== null && !deadlines.reserve()) return false
   const place = shard.put(entry, request, 1, 2)
-  if (place === null) deadlines.trim()
+  if (place === null) deadlines.unreserve()
   else if (deadline === null) deadlines.clear(place)
   else deadlines.set(place, deadline)
   return place !== null
