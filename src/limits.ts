@@ -129,3 +129,24 @@ export const EVENT_HEARTBEAT_MS = 10_000
 export const MAX_EVENT_CLIENTS = 64
 /** Most bytes of a guest's log that one request returns. */
 export const LOG_TAIL_BYTES = 64 * 1024
+/** Longest key and longest field of a hash in the key-value store: what an entry holds beside it fits half a page. */
+export const KV_MAX_KEY_BYTES = 2000
+/** Longest value and longest argument of a request; Redis allows 512 MiB, which no ring of a guest carries. */
+export const KV_MAX_VALUE_BYTES = 16 * 1024 * 1024
+/** Arguments of one request, as in Redis. */
+export const KV_MAX_ARGUMENTS = 1024 * 1024
+/** One request with all its arguments; it is kept until its last byte is there. */
+export const KV_MAX_REQUEST_BYTES = 64 * 1024 * 1024
+/** A request line, and the line that says a length, as in Redis. */
+export const KV_MAX_LINE_BYTES = 64 * 1024
+/** One reply: a hash as large as the memory must not take the host's. */
+export const KV_MAX_REPLY_BYTES = 64 * 1024 * 1024
+/** Keys whose time is over that a command removes beside its own work. */
+export const KV_SWEEP_KEYS = 16
+/** Entries of removed hashes that a command gives back beside its own work. */
+export const KV_REAP_ENTRIES = 64
+/** A command that finds no memory gives back so many entries of removed hashes, at most so often, before it fails. */
+export const KV_REAP_MORE_ENTRIES = 1024
+export const KV_REAP_MORE_TIMES = 64
+/** Smallest share of a vCPU, pages: header, page table, and a page for each of the sizes that a few keys need. */
+export const KV_MIN_SHARE_PAGES = 16

@@ -1,0 +1,114 @@
+// The commands there are, as Redis's COMMAND describes them: what a gateway needs to route one, and `execute` to check it.
+
+import { lengthOf, type Request, startOf } from './request.ts'
+import { slotOf } from './shares.ts'
+
+export interface CommandSpec {
+  readonly name: CommandName
+  /** Arguments with the name; negative: at least so many. */
+  readonly arity: number
+  readonly flags: readonly ('readonly' | 'write' | 'denyoom' | 'fast' | 'loading' | 'stale' | 'admin')[]
+  /** Where its keys are: first, last (negative: from the end) and step; 0: it has none. */
+  readonly keys: readonly [first: number, last: number, step: number]
+}
+
+const [NONE, ONE, ALL, PAIRS] = [
+  [0, 0, 0],
+  [1, 1, 1],
+  [1, -1, 1],
+  [1, -1, 2],
+] as const
+
+const TABLE = {
+  append: [3, ['write', 'denyoom', 'fast'], ONE],
+  client: [-2, ['loading', 'stale'], NONE],
+  command: [-1, ['loading', 'stale'], NONE],
+  config: [-2, ['admin', 'loading', 'stale'], NONE],
+  dbsize: [1, ['readonly', 'fast'], NONE],
+  decr: [2, ['write', 'denyoom', 'fast'], ONE],
+  decrby: [3, ['write', 'denyoom', 'fast'], ONE],
+  del: [-2, ['write'], ALL],
+  echo: [2, ['loading', 'stale', 'fast'], NONE],
+  exists: [-2, ['readonly', 'fast'], ALL],
+  expire: [-3, ['write', 'fast'], ONE],
+  flushall: [-1, ['write'], NONE],
+  get: [2, ['readonly', 'fast'], ONE],
+  getset: [3, ['write', 'denyoom', 'fast'], ONE],
+  hdel: [-3, ['write', 'fast'], ONE],
+  hello: [-1, ['loading', 'stale', 'fast'], NONE],
+  hget: [3, ['readonly', 'fast'], ONE],
+  hgetall: [2, ['readonly'], ONE],
+  hset: [-4, ['write', 'denyoom', 'fast'], ONE],
+  incr: [2, ['write', 'denyoom', 'fast'], ONE],
+  incrby: [3, ['write', 'denyoom', 'fast'], ONE],
+  info: [-1, ['loading', 'stale'], NONE],
+  mget: [-2, ['readonly', 'fast'], ALL],
+  mset: [-3, ['write', 'denyoom'], PAIRS],
+  persist: [2, ['write', 'fast'], ONE],
+  ping: [-1, ['fast'], NONE],
+  select: [2, ['loading', 'stale', 'fast'], NONE],
+  set: [-3, ['write', 'denyoom'], ONE],
+  setnx: [3, ['write', 'denyoom', 'fast'], ONE],
+  strlen: [2, ['readonly', 'fast'], ONE],
+  ttl: [2, ['readonly', 'fast'], ONE],
+  type: [2, ['readonly', 'fast'], ONE],
+} as const satisfies Record<string, readonly [number, CommandSpec['flags'], CommandSpec['keys']]>
+
+export type CommandName = keyof typeof TABLE
+
+export const COMMANDS: readonly CommandSpec[] = Object.entries(TABLE).map(([name, [arity, flags, keys]]) => ({
+  name: name as CommandName,
+  arity,
+  flags,
+  keys,
+}))
+
+/** A number of a name's letters, in any case: what the names are found by. */
+function digest(bytes: Uint8Array, start: number, length: number): number {
+  let sum = length
+  for (let at = start; at < start + length; at++) sum = (Math.imul(sum, 31) + ((bytes[at] as number) | 0x20)) | 0
+  return sum
+}
+
+const BY_DIGEST = new Map(
+  COMMANDS.map((spec) => {
+    const bytes = Buffer.from(spec.name)
+    return [digest(bytes, 0, bytes.length), { spec, bytes }]
+  }),
+)
+const MAX_NAME_BYTES = Math.max(...COMMANDS.map(({ name }) => name.length))
+
+/** The command that an argument names, in any case; null: there is none. */
+export function findCommand(request: Request, index = 0): CommandSpec | null {
+  const [start, length] = [startOf(request, index), lengthOf(request, index)]
+  if (length > MAX_NAME_BYTES) return null
+  const found = BY_DIGEST.get(digest(request.bytes, start, length))
+  if (found === undefined || found.bytes.length !== length) return null
+  for (let at = 0; at < length; at++) {
+    const byte = request.bytes[start + at] as number
+    // Letters alone differ in this bit by their case only.
+    if ((byte | 0x20) !== found.bytes[at] || (byte & 0x40) === 0) return null
+  }
+  return found.spec
+}
+
+/** Whether a request has as many arguments as its command takes. */
+export const fitsArity = ({ arity }: CommandSpec, { count }: Request): boolean =>
+  arity < 0 ? count >= -arity : count === arity
+
+/** Index of the last key, for a request that fits its command; before `keys[0]` when it has none. */
+export function lastKey({ keys: [first, last] }: CommandSpec, { count }: Request): number {
+  if (first === 0) return -1
+  return last < 0 ? count + last : last
+}
+
+/** The slot of all keys of a request; 'none' without keys, 'cross' when they lie in several. */
+export function slotOfRequest(spec: CommandSpec, request: Request): number | 'none' | 'cross' {
+  const [first, , step] = spec.keys
+  const last = lastKey(spec, request)
+  if (first === 0 || last < first) return 'none'
+  const slotAt = (index: number): number => slotOf(request.bytes, startOf(request, index), lengthOf(request, index))
+  const slot = slotAt(first)
+  for (let index = first + step; index <= last; index += step) if (slotAt(index) !== slot) return 'cross'
+  return slot
+}
