@@ -9,6 +9,7 @@ import type { GuestMemory } from '../../guest/memory.ts'
 import { MAX_PAGE_RETRIES } from '../../limits.ts'
 import { workerUrl } from '../../worker-url.ts'
 import type { Neighbour, PageDestination, RoundPlaced } from '../ports.ts'
+import { beginTransfer } from './select-lock.ts'
 import { endThreads } from './source-transfer.ts'
 import { resetCounters, totals } from './thread-counters.ts'
 import type {
@@ -40,6 +41,7 @@ export class ThreadedPageDestination implements PageDestination {
   readonly failed: Promise<never>
   readonly pulled: Promise<void>
   readonly #memory: GuestMemory
+  readonly #abort: () => void
   readonly #connected: Promise<unknown>
   readonly #rounds: PromiseWithResolvers<RoundPlaced>[] = []
   /** Round and bytes each channel has ended; −1 before the first. */
@@ -50,8 +52,9 @@ export class ThreadedPageDestination implements PageDestination {
   readonly #spoilt = new Map<number, number>()
   #closed: Promise<void> | null = null
 
-  private constructor(memory: GuestMemory, workers: readonly Worker[], urgent: boolean) {
+  private constructor(memory: GuestMemory, workers: readonly Worker[], urgent: boolean, abort: () => void) {
     this.#memory = memory
+    this.#abort = abort
     this.#workers = workers
     this.#ended = workers.slice(0, urgent ? -1 : undefined).map(() => ({ round: -1, bytes: 0 }))
     const last = Promise.withResolvers<void>()
@@ -80,8 +83,7 @@ export class ThreadedPageDestination implements PageDestination {
   static async dial(options: DialOptions): Promise<ThreadedPageDestination> {
     const { memory, host, ports, hash, urgent = false, locked = null, migration, token, generation } = options
     const { arrivalCache = 0 } = options
-    Atomics.store(memory.controlWords, HEADER.abort, 0)
-    Atomics.store(memory.controlWords, HEADER.selectLock, 0)
+    const abort = beginTransfer(memory)
     Atomics.store(memory.controlWords, HEADER.foreignPages, 0)
     resetCounters(memory, ports.length)
     const identity = { migration, token, generation }
@@ -92,7 +94,7 @@ export class ThreadedPageDestination implements PageDestination {
       const workerData: DestinationThreadData = { ...identity, memory: memory.shared, ...lane }
       return new Worker(workerUrl(import.meta.url, './destination-thread'), { workerData })
     })
-    const pages = new ThreadedPageDestination(memory, workers, urgent)
+    const pages = new ThreadedPageDestination(memory, workers, urgent, abort)
     try {
       await Promise.race([pages.#connected, pages.failed])
     } catch (thrown) {
@@ -123,7 +125,7 @@ export class ThreadedPageDestination implements PageDestination {
   }
 
   close(): Promise<void> {
-    Atomics.store(this.#memory.controlWords, HEADER.abort, 1)
+    this.#abort()
     this.#closed ??= endThreads(this.#workers, { type: 'close' }, CLOSE_MS)
     return this.#closed
   }
