@@ -28,6 +28,8 @@ export interface DialOptions extends ChannelIdentity {
   readonly hash: boolean
   /** Bytes of pages that are kept as they came, for deltas when the guest migrates back; 0: none. */
   readonly arrivalCache?: number
+  /** The memory begins as a stale copy of the guest, which is kept in that cache, too. */
+  readonly copy?: boolean
   /** The last port is that of the urgent lane. */
   readonly urgent?: boolean
   /** Pull phase of a locked guest: steps granted per page. */
@@ -82,15 +84,25 @@ export class ThreadedPageDestination implements PageDestination {
   /** Dials every channel. Throws `unreachable` or `link-lost`. */
   static async dial(options: DialOptions): Promise<ThreadedPageDestination> {
     const { memory, host, ports, hash, urgent = false, locked = null, migration, token, generation } = options
-    const { arrivalCache = 0 } = options
+    const { arrivalCache = 0, copy = false } = options
     const abort = beginTransfer(memory)
     Atomics.store(memory.controlWords, HEADER.foreignPages, 0)
     resetCounters(memory, ports.length)
     const identity = { migration, token, generation }
     const versions = versionsOf(memory, arrivalCache)
     if (versions !== null) clearVersions(versions)
+    const copyParts = copy ? ports.length : null
     const workers = ports.map((port, channel) => {
-      const lane = { versions, channel, host, port, hash, locked, urgent: urgent && channel === ports.length - 1 }
+      const lane = {
+        versions,
+        copyParts,
+        channel,
+        host,
+        port,
+        hash,
+        locked,
+        urgent: urgent && channel === ports.length - 1,
+      }
       const workerData: DestinationThreadData = { ...identity, memory: memory.shared, ...lane }
       return new Worker(workerUrl(import.meta.url, './destination-thread'), { workerData })
     })
