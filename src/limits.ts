@@ -37,6 +37,8 @@ export const COPY_HASHES = 32_768
 export const MAX_NEIGHBOURS = 16
 /** Their pages all together: 16 GiB of guests, whose hashes and index take 64 MiB at the source. */
 export const MAX_FOREIGN_PAGES = 2 ** 22
+/** Of these at most so many for each page of the guest that comes in: their hashes are 3 % of it, whatever else is here. */
+export const FOREIGN_PAGES_PER_PAGE = 16
 /** A guest process hashes so many pages, 8 MiB, between two turns of its event loop: it may be inside its own pause. */
 export const TOLD_PAGES = 2048
 /** A neighbour that does not answer for its hashes within this is not referred to. */

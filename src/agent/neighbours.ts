@@ -5,7 +5,7 @@
 import { socketPathFor } from '../guest-process/guest-file.ts'
 import type { Reservation } from '../guest-process/host-port.ts'
 import type { Offer } from '../guest-process/supervise.ts'
-import { MAX_FOREIGN_PAGES, MAX_NEIGHBOURS, PAGE_BYTES } from '../limits.ts'
+import { FOREIGN_PAGES_PER_PAGE, MAX_FOREIGN_PAGES, MAX_NEIGHBOURS, PAGE_BYTES } from '../limits.ts'
 import type { Neighbour } from '../migration/ports.ts'
 import type { GuestEntry } from './guest-table.ts'
 
@@ -38,7 +38,7 @@ export function neighboursOf(
   const chosen = others.filter(isOfGang)
   if (sharePages) chosen.push(...others.filter((entry) => !isOfGang(entry)))
   const neighbours: Neighbour[] = []
-  let left = MAX_FOREIGN_PAGES
+  let left = Math.min(MAX_FOREIGN_PAGES, FOREIGN_PAGES_PER_PAGE * (guest.memoryBytes / PAGE_BYTES))
   for (const { config, process } of chosen) {
     const pages = config.memoryBytes / PAGE_BYTES
     const path = process.file.pageSocketPath ?? null

@@ -18,6 +18,19 @@ export function guestNameOf(args: Arguments): string {
   return args.positionals[0] ?? ''
 }
 
+/** Guests by name or id, before the first has moved. Throws what is wrong with a name, and `usage` for one guest by both. */
+export async function requireGuests(client: AgentClient, names: readonly string[]): Promise<void> {
+  const found = new Map<string, string>()
+  for (const name of names) {
+    const { id } = await client.guest(name)
+    const other = found.get(id)
+    if (other !== undefined) {
+      throw new GodwitError('usage', `${other} and ${name} are the same guest`, { hint: 'name each guest once' })
+    }
+    found.set(id, name)
+  }
+}
+
 /** The GUEST... operands. Throws `usage` when one is there twice. */
 export function guestNamesOf(args: Arguments): readonly string[] {
   const names = args.positionals

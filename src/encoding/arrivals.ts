@@ -2,7 +2,7 @@
 // destination puts the pages it places into a delta cache of its own: what the copy holds. When the guest goes back, every
 // version is hashed and compared with what the copy's host tells of it, so none is taken on trust (R13).
 //
-//   arrival    page placed ─────────────► version
+//   arrival    page placed, or in the copy it comes into ─► version
 //   way back   told hash = version's hash? ─ yes: first-round delta     no: forgotten
 
 import type { GuestMemory } from '../guest/memory.ts'
@@ -25,6 +25,16 @@ export class Arrivals {
     this.#fromRound = this.#store.firstRoundFor(memory.layout.pageCount)
   }
 
+  /**
+   * Before the first round: what is in the copy that the guest comes back into will be in the one that it leaves, too, where
+   * it does not come anew. Thread `part` of `parts` takes its share, if there is a slot for every page.
+   */
+  keepCopy(pageCount: number, part: number, parts: number): void {
+    if (this.#fromRound > 0) return
+    const [first, end] = [part, part + 1].map((at) => Math.floor((at * pageCount) / parts)) as [number, number]
+    for (let page = first; page < end; page++) this.#keepPage(page, 0)
+  }
+
   /** The pages of this table were placed in `round`, and no vCPU has touched them since. */
   keep({ length, firstPage, count, encoding }: RunTable, round: number): void {
     for (let run = 0; run < length; run++) {
@@ -32,15 +42,17 @@ export class Arrivals {
       // A zero page is no gain, and one of another guest is not here yet.
       const keeps = round >= this.#fromRound && encoding[run] !== zero.id && encoding[run] !== shared.id
       for (let page = first; page < first + pages; page++) {
-        const stored = keeps ? this.#store.claim(page, round) : -1
-        if (stored < 0) {
-          this.#store.forget(page)
-          continue
-        }
-        this.#kernels.keepPage(page, stored)
-        this.#store.release(page, round)
+        if (keeps) this.#keepPage(page, round)
+        else this.#store.forget(page)
       }
     }
+  }
+
+  #keepPage(page: number, round: number): void {
+    const stored = this.#store.claim(page, round)
+    if (stored < 0) return this.#store.forget(page)
+    this.#kernels.keepPage(page, stored)
+    this.#store.release(page, round)
   }
 }
 

@@ -167,6 +167,11 @@ export class Chooser {
     return this.#classes[pageClass]?.chosen?.codec ?? raw.id
   }
 
+  /** Whether any codec was tried on any page. */
+  get begun(): boolean {
+    return this.#classes.some(({ candidates }) => candidates.some(({ ms }) => ms.samples > 0))
+  }
+
   /** Whether every codec was tried on a class that occurs. */
   knows(pageClass: number): boolean {
     return this.#classes[pageClass]?.candidates.every(({ ms }) => ms.samples > 0) ?? true

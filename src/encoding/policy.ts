@@ -159,9 +159,11 @@ export class AdaptivePolicy implements EncodePolicy {
     if (this.#writes > COLD_WRITES) this.#chooser.noteCopying(bytes, ms)
   }
 
-  verdict(): string {
+  verdict(): string | null {
     const { on, bytes, ms, link } = this.#chooser.decide()
     if (link === null) return 'compression off: the link is not known yet'
+    // Every page was zero, there already or like another: what is known of codecs are guesses.
+    if (!this.#chooser.begun) return null
     if (!on) return `compression off: ${this.#reasonAgainst(link)}`
     const names = new Set<string>()
     for (let one = 0; one < CONTENT_CLASSES; one++) names.add(encodingById(this.#chooser.codecOf(one)).name)

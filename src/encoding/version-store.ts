@@ -41,19 +41,22 @@ export function createVersions(cacheBytes: number, pageCount: number): SharedVer
   }
 }
 
-/** By guest: an attempt that failed leaves its store to the next, for the collector does not see how much such a memory holds. */
-const stores = new WeakMap<GuestMemory, SharedVersions>()
+/**
+ * By the guest's pages: an attempt that failed, or a copy that its guest comes back into, leaves its store to the next, for the
+ * collector does not see how much such a memory holds.
+ */
+const stores = new WeakMap<WebAssembly.Memory, SharedVersions>()
 
 /**
  * The store of the guest's attempt before, with whatever is in it, or one as `createVersions` makes it. No other attempt may
  * be under way.
  */
-export function versionsOf(guest: GuestMemory, cacheBytes: number): SharedVersions | null {
-  const last = stores.get(guest)
-  if (last?.slots === slotsOf(cacheBytes, guest.layout.pageCount)) return last
-  stores.delete(guest)
-  const versions = createVersions(cacheBytes, guest.layout.pageCount)
-  if (versions !== null) stores.set(guest, versions)
+export function versionsOf({ pages, layout }: GuestMemory, cacheBytes: number): SharedVersions | null {
+  const last = stores.get(pages)
+  if (last?.slots === slotsOf(cacheBytes, layout.pageCount)) return last
+  stores.delete(pages)
+  const versions = createVersions(cacheBytes, layout.pageCount)
+  if (versions !== null) stores.set(pages, versions)
   return versions
 }
 

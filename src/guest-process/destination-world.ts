@@ -71,6 +71,7 @@ export function destinationWorld(options: DestinationOptions): DestinationWorld 
       hash,
       urgent,
       arrivalCache: keepsArrivals(settings) ? settings.deltaCache : 0,
+      copy: options.copy,
       locked,
     })
   }

@@ -56,8 +56,15 @@ describe('neighbours', () => {
     const many = Array.from({ length: 20 }, (_, index) => entry(`g${index}`, null))
     expect(paths(many, null, true)).toHaveLength(MAX_NEIGHBOURS)
     const large = Array.from({ length: 5 }, (_, index) => entry(`g${index}`, null, { pages: 2 ** 20 }))
-    const found = neighboursOf([entry('small', null), ...large], reservation(null), true)
-    expect(found.map(({ pages }) => pages)).toEqual(Array(4).fill(2 ** 20))
+    const some = [entry('small', null), ...large]
+    const sizes = (memoryBytes: number): number[] => {
+      const guest = guestConfig({ id: 'me', memoryBytes })
+      return neighboursOf(some, { ...reservation(null), guest }, true).map(({ pages }) => pages)
+    }
+    expect(sizes(4096 * MIB)).toEqual(Array(4).fill(2 ** 20))
+    // Their hashes must not outweigh a guest that is small beside them.
+    expect(sizes(256 * MIB)).toEqual([2 ** 20])
+    expect(sizes(255 * MIB)).toEqual([256])
   })
 })
 

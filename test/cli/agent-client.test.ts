@@ -56,6 +56,7 @@ function respond(line: string, response: ServerResponse): void {
     answer(response, 404, { error: { code: 'no-such-guest', message: 'there is no nobody', hint: 'see: godwit ps' } })
   } else if (line === 'GET /v1/guests') answer(response, 200, [shown])
   else if (line === 'GET /v1/copies') answer(response, 200, [COPY])
+  else if (line === 'GET /v1/guests/web2') answer(response, 200, { ...GUEST, name: 'web2', id: 'cd'.repeat(16) })
   else if (line.endsWith('check=true')) answer(response, 200, { ok: true, agent: 'beta' })
   else if (line.endsWith('/migrate')) answer(response, 202, { id: ID })
   else if (line.endsWith('/logs')) answer(response, 200, { text: 'first\nlast\n' })
@@ -164,12 +165,16 @@ describe('commands and the API', () => {
     for (const { body } of begun) expect(body).toMatchObject({ settings: { gang } })
     seen = []
     expect(await godwit('migrate', 'web1', 'nobody', ...to)).toMatchObject({ status: 1, output: '' })
+    const twice = await godwit('migrate', 'web1', ID, ...to)
+    expect(twice).toMatchObject({ status: 2, output: '' })
+    expect(twice.errors).toContain(`web1 and ${ID} are the same guest (usage)`)
     expect(seen.some(({ line }) => line.endsWith('/migrate'))).toBe(false)
   })
 
   it('migrate --check asks about each', async () => {
     const { status, output } = await godwit('migrate', 'web1', 'web2', '--agent', url, '--to', 'b', '--check', '--json')
-    expect(seen.map(({ line }) => line)).toEqual([1, 2].map((n) => `POST /v1/guests/web${n}/migrate?check=true`))
+    const asked = seen.map(({ line }) => line).filter((line) => line.startsWith('POST'))
+    expect(asked).toEqual([1, 2].map((n) => `POST /v1/guests/web${n}/migrate?check=true`))
     expect([status, JSON.parse(output)]).toMatchObject([0, [{ agent: 'beta' }, { agent: 'beta' }]])
   })
 

@@ -47,6 +47,26 @@ it('a cache that cannot hold all pages is not filled by the first round', () => 
   expect(kept(1)).toBe(8)
 })
 
+it('a copy that the guest comes back into is kept, by every thread a part', () => {
+  const memory = GuestMemory.create(PAGES * PAGE_BYTES, 1)
+  for (let page = 0; page < PAGES; page++) fillPage(memory, page, page)
+  for (const [slots, parts, kept] of [
+    [PAGES, 1, PAGES],
+    [PAGES, 3, PAGES],
+    [PAGES - 1, 2, 0],
+  ] as const) {
+    const versions = createVersions(slots * PAGE_BYTES, PAGES) as SharedVersions
+    const store = new VersionStore(versions)
+    for (let part = 0; part < parts; part++) new Arrivals(memory, versions).keepCopy(PAGES, part, parts)
+    const has = [...Array(PAGES).keys()].filter((page) => store.has(page))
+    expect(has).toHaveLength(kept)
+    for (const page of has) {
+      const version = new Uint8Array(versions.memory.buffer, store.take(page), PAGE_BYTES)
+      expect(sameBytes(version, memory.bytes.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES))).toBe(true)
+    }
+  }
+})
+
 it('the way back has what the copy has, bit for bit, under the seed of the session', () => {
   for (const seed of [SEED, SEED ^ 1n]) {
     const { memory, versions, store } = arrived(PAGES)

@@ -66,6 +66,8 @@ it('the next attempt has the memory of the one before, and none of its versions'
   for (let page = 0; page < 16; page++) expect(empty.has(page)).toBe(false)
   // Neither a busy slot nor an age stays behind.
   for (let page = 8; page < 16; page++) expect(put(empty, page, 0)).toBe(true)
+  // The guest that comes back into its copy has the same pages.
+  expect(versionsOf(GuestMemory.create(guest.layout.memoryBytes, 1, guest.pages), 8 * 4096)?.memory).toBe(first.memory)
   expect(versionsOf(guest, 4 * 4096)?.memory).not.toBe(first.memory)
   expect(versionsOf(guest, 0)).toBeNull()
 })

@@ -69,6 +69,21 @@ test.each([
   expect(back.bytes.sent).toBeLessThan(0.01 * back.guest.memoryBytes)
 })
 
+test('every later hop has deltas against the copy, too, for pages that did not travel the last time', async () => {
+  const settings = { encode: 'delta', channels: 2, deltaCache: 16 * MIB } as const
+  const going = await begin({ ...STILL, options: { workload: 'sparse', content: 'text' } })
+  for (let hop = 0; hop < 4; hop++) {
+    const stale = hop === 0 ? 0 : await going.dirty(0.05)
+    const report = await going.hop(settings)
+    await going.expectWell(report)
+    expect(report.consistent).toBe(true)
+    if (hop === 0) continue
+    const { delta, raw } = report.pages.encodings
+    expect(delta?.pages).toBeGreaterThan(stale * report.pages.total - 8)
+    expect(raw?.pages ?? 0).toBeLessThan(8)
+  }
+})
+
 test('versions that are not in the copy are not compared with', async () => {
   const settings = { encode: 'delta', deltaCache: 16 * MIB } as const
   const going = await begin({ ...STILL, options: { workload: 'sparse', content: 'text' } })

@@ -6,7 +6,7 @@ import { type AgentClient, parseAddress } from '../agent-client.ts'
 import type { Arguments } from '../arguments.ts'
 import { follow } from '../follow.ts'
 import { moveGang } from '../gang.ts'
-import { agentOf, guestNamesOf, settingsOf } from '../moving.ts'
+import { agentOf, guestNamesOf, requireGuests, settingsOf } from '../moving.ts'
 import { exitStatus, summarize } from '../summary.ts'
 import type { Terminal } from '../terminal.ts'
 
@@ -17,6 +17,7 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
   const names = guestNamesOf(args)
   const json = args.flag('json')
   const body = { to: parseAddress(to), settings: settingsOf(args) }
+  if (names.length > 1) await requireGuests(client, names)
   if (args.flag('check')) {
     const answers = []
     for (const name of names) {
@@ -42,8 +43,6 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
   process.once('SIGINT', interrupt)
   try {
     if (names.length > 1) {
-      // A name that is wrong is found before the first has moved.
-      for (const name of names) await client.guest(name)
       const ended = (): boolean => interrupted.signal.aborted
       return await moveGang(names, body.settings, { move, ended, terminal, json, to })
     }

@@ -75,6 +75,8 @@ function take(bytes: number): boolean {
     if (!connected && reader.welcomed) {
       connected = true
       clearTimeout(tooLate)
+      // The first round begins when every lane is connected.
+      if (data.copyParts !== null) arrivals?.keepCopy(memory.layout.pageCount, channel, data.copyParts)
       if (data.urgent) feedback.askForever()
       tell({ type: 'connected' })
     }

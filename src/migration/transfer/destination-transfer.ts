@@ -9,6 +9,7 @@ import type { GuestMemory } from '../../guest/memory.ts'
 import { MAX_PAGE_RETRIES } from '../../limits.ts'
 import { workerUrl } from '../../worker-url.ts'
 import type { Neighbour, PageDestination, RoundPlaced } from '../ports.ts'
+import { beginTransfer } from './select-lock.ts'
 import { endThreads } from './source-transfer.ts'
 import { resetCounters, totals } from './thread-counters.ts'
 import type {
@@ -27,6 +28,8 @@ export interface DialOptions extends ChannelIdentity {
   readonly hash: boolean
   /** Bytes of pages that are kept as they came, for deltas when the guest migrates back; 0: none. */
   readonly arrivalCache?: number
+  /** The memory begins as a stale copy of the guest, which is kept in that cache, too. */
+  readonly copy?: boolean
   /** The last port is that of the urgent lane. */
   readonly urgent?: boolean
   /** Pull phase of a locked guest: steps granted per page. */
@@ -40,6 +43,7 @@ export class ThreadedPageDestination implements PageDestination {
   readonly failed: Promise<never>
   readonly pulled: Promise<void>
   readonly #memory: GuestMemory
+  readonly #abort: () => void
   readonly #connected: Promise<unknown>
   readonly #rounds: PromiseWithResolvers<RoundPlaced>[] = []
   /** Round and bytes each channel has ended; −1 before the first. */
@@ -50,8 +54,9 @@ export class ThreadedPageDestination implements PageDestination {
   readonly #spoilt = new Map<number, number>()
   #closed: Promise<void> | null = null
 
-  private constructor(memory: GuestMemory, workers: readonly Worker[], urgent: boolean) {
+  private constructor(memory: GuestMemory, workers: readonly Worker[], urgent: boolean, abort: () => void) {
     this.#memory = memory
+    this.#abort = abort
     this.#workers = workers
     this.#ended = workers.slice(0, urgent ? -1 : undefined).map(() => ({ round: -1, bytes: 0 }))
     const last = Promise.withResolvers<void>()
@@ -79,20 +84,29 @@ export class ThreadedPageDestination implements PageDestination {
   /** Dials every channel. Throws `unreachable` or `link-lost`. */
   static async dial(options: DialOptions): Promise<ThreadedPageDestination> {
     const { memory, host, ports, hash, urgent = false, locked = null, migration, token, generation } = options
-    const { arrivalCache = 0 } = options
-    Atomics.store(memory.controlWords, HEADER.abort, 0)
-    Atomics.store(memory.controlWords, HEADER.selectLock, 0)
+    const { arrivalCache = 0, copy = false } = options
+    const abort = beginTransfer(memory)
     Atomics.store(memory.controlWords, HEADER.foreignPages, 0)
     resetCounters(memory, ports.length)
     const identity = { migration, token, generation }
     const versions = versionsOf(memory, arrivalCache)
     if (versions !== null) clearVersions(versions)
+    const copyParts = copy ? ports.length : null
     const workers = ports.map((port, channel) => {
-      const lane = { versions, channel, host, port, hash, locked, urgent: urgent && channel === ports.length - 1 }
+      const lane = {
+        versions,
+        copyParts,
+        channel,
+        host,
+        port,
+        hash,
+        locked,
+        urgent: urgent && channel === ports.length - 1,
+      }
       const workerData: DestinationThreadData = { ...identity, memory: memory.shared, ...lane }
       return new Worker(workerUrl(import.meta.url, './destination-thread'), { workerData })
     })
-    const pages = new ThreadedPageDestination(memory, workers, urgent)
+    const pages = new ThreadedPageDestination(memory, workers, urgent, abort)
     try {
       await Promise.race([pages.#connected, pages.failed])
     } catch (thrown) {
@@ -123,7 +137,7 @@ export class ThreadedPageDestination implements PageDestination {
   }
 
   close(): Promise<void> {
-    Atomics.store(this.#memory.controlWords, HEADER.abort, 1)
+    this.#abort()
     this.#closed ??= endThreads(this.#workers, { type: 'close' }, CLOSE_MS)
     return this.#closed
   }

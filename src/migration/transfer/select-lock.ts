@@ -9,6 +9,24 @@ import { ABORT_POLL_MS } from '../../limits.ts'
 /** Free again: the holder is microseconds away from its release unless it waits for grants. */
 const SPINS = 200
 
+/** By guest: the transfer that began last. */
+const latest = new WeakMap<GuestMemory, () => void>()
+
+/**
+ * Makes abort word and lock a new transfer's. Returns what asks its threads to stop early, and does nothing any more once
+ * another has begun: a guest that has just arrived may leave again while the lanes it came by are still being closed.
+ */
+export function beginTransfer(memory: GuestMemory): () => void {
+  const words = memory.controlWords
+  Atomics.store(words, HEADER.abort, 0)
+  Atomics.store(words, HEADER.selectLock, 0)
+  const abort = (): void => {
+    if (latest.get(memory) === abort) Atomics.store(words, HEADER.abort, 1)
+  }
+  latest.set(memory, abort)
+  return abort
+}
+
 /** Throws `cancelled` when the migration asks its threads to stop early. */
 export function throwIfAborted(memory: GuestMemory): void {
   if (Atomics.load(memory.controlWords, HEADER.abort) !== 0) {

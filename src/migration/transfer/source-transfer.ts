@@ -17,6 +17,7 @@ import { workerUrl } from '../../worker-url.ts'
 import type { PageSource, PullCounts, PullOrder, RoundOrder, RoundSent } from '../ports.ts'
 import { beginRound } from './batch.ts'
 import { setRate } from './pacer.ts'
+import { beginTransfer } from './select-lock.ts'
 import { resetCounters, totals } from './thread-counters.ts'
 import type {
   ChannelIdentity,
@@ -58,6 +59,8 @@ interface ThreadsOptions {
   readonly versions: SharedVersions | null
   readonly seed: bigint
   notice(text: string): void
+  /** Asks them to stop early. */
+  abort(): void
 }
 
 export class ThreadedPageSource implements PageSource {
@@ -71,6 +74,7 @@ export class ThreadedPageSource implements PageSource {
   readonly #connected: Promise<unknown>
   readonly #versions: SharedVersions | null
   readonly #seed: bigint
+  readonly #abort: () => void
   #shares: { resolve(share: ChannelRound): void }[] = []
   #closed: Promise<void> | null = null
   #last = { sent: 0, received: 0, control: 0 }
@@ -80,13 +84,14 @@ export class ThreadedPageSource implements PageSource {
     memory: GuestMemory,
     workers: readonly Worker[],
     ports: readonly number[],
-    { channels, notice, versions, seed }: ThreadsOptions,
+    { channels, notice, versions, seed, abort }: ThreadsOptions,
   ) {
     this.#memory = memory
     this.#workers = workers
     this.#bulk = workers.slice(0, channels)
     this.#versions = versions
     this.#seed = seed
+    this.#abort = abort
     this.ports = ports
     const { promise, reject } = Promise.withResolvers<never>()
     this.failed = promise
@@ -116,8 +121,7 @@ export class ThreadedPageSource implements PageSource {
     if (encode === 'adaptive' || encode === 'dedup') ReferenceIndex.clear(memory)
     const bytesPerSecond = bandwidth === null ? null : bandwidth / channels
     const lanes = channels + (urgent ? 1 : 0)
-    Atomics.store(memory.controlWords, HEADER.abort, 0)
-    Atomics.store(memory.controlWords, HEADER.selectLock, 0)
+    const abort = beginTransfer(memory)
     resetCounters(memory, lanes)
     const workers: Worker[] = []
     try {
@@ -131,7 +135,8 @@ export class ThreadedPageSource implements PageSource {
         workers.push(new Worker(workerUrl(import.meta.url, './source-thread'), { workerData }))
       }
       const ports = await Promise.all(workers.map(listening))
-      return new ThreadedPageSource(memory, workers, ports, { channels, notice, versions, seed: seedOf(token) })
+      const how = { channels, notice, versions, seed: seedOf(token), abort }
+      return new ThreadedPageSource(memory, workers, ports, how)
     } catch (thrown) {
       await Promise.all(workers.map((worker) => worker.terminate()))
       throw thrown
@@ -223,7 +228,7 @@ export class ThreadedPageSource implements PageSource {
   }
 
   async #end(): Promise<void> {
-    Atomics.store(this.#memory.controlWords, HEADER.abort, 1)
+    this.#abort()
     await endThreads(this.#workers, { type: 'close' }, CLOSE_MS)
   }
 }

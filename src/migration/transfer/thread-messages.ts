@@ -35,6 +35,8 @@ export interface SourceThreadData extends ChannelIdentity {
 export interface DestinationThreadData extends ChannelIdentity {
   /** Where pages are kept for the way back; null: nowhere. */
   readonly versions: SharedVersions | null
+  /** The memory begins as a copy of the guest, of which this thread keeps its share of so many. */
+  readonly copyParts: number | null
   readonly memory: SharedGuestMemory
   readonly channel: number
   readonly host: string
