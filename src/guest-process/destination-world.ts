@@ -83,7 +83,8 @@ export function destinationWorld(options: DestinationOptions): DestinationWorld 
     memory,
     kernels: loadKernels(memory),
     copy: options.copy ? { seed: seedOf(token), hash: settings.verify === 'digest' } : null,
-    neighbours: refersToOthers(settings) ? askNeighbours(options.neighbours, seedOf(token)) : null,
+    // A copy knows better than a neighbour what its guest is like.
+    neighbours: refersToOthers(settings) && !options.copy ? askNeighbours(options.neighbours, seedOf(token)) : null,
     vcpus: options.vcpus,
     clock: systemClock,
     store: options.store,
