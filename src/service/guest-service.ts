@@ -1,0 +1,159 @@
+// The service of a guest as its process offers it: numbered requests in, answers out (R30). Runs on the main thread and never
+// blocks it; the other ends of the rings are the vCPUs' (guest/service-ports.ts). Made by guest-process/assemble.ts.
+//
+//   here ──leave (a pause for the switch begins)──► leaving ──left (vCPUs stand, answers are out)──► elsewhere
+//     ▲                                                │                                               │
+//     └─────────────── arrive (the vCPUs run here) ────┴───────────────────────────────────────────────┘
+
+import { setImmediate as breathe } from 'node:timers/promises'
+import { assert } from '../errors.ts'
+import { AcknowledgementWriter } from '../guest/acknowledgements.ts'
+import type { GuestMemory } from '../guest/memory.ts'
+import { type Message, MessageReader, MessageWriter } from '../guest/message-ring.ts'
+import type { ServiceAnswer, ServiceRequest } from '../guest/program.ts'
+import { vcpuWords, wake } from '../guest/safepoint.ts'
+import { ANSWERS, type ServiceRings } from '../guest/service-ports.ts'
+import { SERVICE_DRAIN_MESSAGES, SERVICE_REQUEST_BYTES } from '../limits.ts'
+
+/**
+ * `accepted`: it will be answered, or `onGone` is called. `full`: try again when answers have come. `not-here`: the vCPU
+ * does not run here. `too-long`: no ring carries it. What was not accepted was not executed, and its sequence is free.
+ */
+export type Submitted = 'accepted' | 'full' | 'not-here' | 'too-long'
+
+export interface ServiceListener {
+  /** The bytes are good until it returns. The same answer may come twice when a request was sent twice. */
+  onAnswer(vcpu: number, answer: ServiceAnswer): void
+  /**
+   * The vCPU is not here any more, and there will be no more answers: whatever is unanswered is to be sent again, in
+   * order, to where it runs, or here when `submit` says so.
+   */
+  onGone(vcpu: number): void
+}
+
+/** The ends of one vCPU's rings. */
+interface Line {
+  readonly requests: MessageWriter
+  readonly replies: MessageReader
+  readonly acknowledgements: AcknowledgementWriter
+  wake(): void
+}
+
+export class GuestService {
+  readonly #lines: readonly Line[]
+  readonly #listeners = new Set<ServiceListener>()
+  #state: 'here' | 'leaving' | 'elsewhere'
+  #closed = false
+
+  constructor(memory: GuestMemory, rings: readonly ServiceRings[], here: boolean) {
+    assert(rings.length === memory.layout.vcpus, 'as many rings as vCPUs')
+    this.#lines = rings.map(({ requests, replies, acknowledgements }, vcpu) => ({
+      requests: new MessageWriter(requests),
+      replies: new MessageReader(replies),
+      acknowledgements: new AcknowledgementWriter(acknowledgements),
+      wake: () => wake(memory, vcpuWords(memory, vcpu)),
+    }))
+    this.#state = here ? 'here' : 'elsewhere'
+    for (const vcpu of this.#lines.keys()) void this.#deliver(vcpu)
+  }
+
+  get vcpus(): number {
+    return this.#lines.length
+  }
+
+  /** Whether requests of this vCPU are taken in here. */
+  isHere(vcpu: number): boolean {
+    return vcpu < this.#lines.length && this.#state === 'here' && !this.#closed
+  }
+
+  /** Hands a request to the vCPU. A gateway's sequences go up by one. */
+  submit(vcpu: number, request: ServiceRequest): Submitted {
+    if (!this.isHere(vcpu)) return 'not-here'
+    if (request.bytes.length > SERVICE_REQUEST_BYTES) return 'too-long'
+    assert(request.gateway > 0 && request.sequence > 0, 'gateways and requests are numbered from 1')
+    const line = this.#line(vcpu)
+    // Also when the request finds no room: it may be for want of this that there is none.
+    line.acknowledgements.set(request.gateway, request.acknowledged)
+    const accepted = line.requests.push({ ...request, kind: 0 })
+    if (line.requests.takeWaiting()) line.wake()
+    return accepted ? 'accepted' : 'full'
+  }
+
+  /** The gateway has every reply up to this sequence. For gateways that have nothing to ask; requests say it themselves. */
+  acknowledge(vcpu: number, gateway: number, sequence: number): void {
+    if (!this.isHere(vcpu)) return
+    const line = this.#line(vcpu)
+    line.acknowledgements.set(gateway, sequence)
+    if (line.requests.takeWaiting()) line.wake()
+  }
+
+  /** Returns what ends the listening. */
+  listen(listener: ServiceListener): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** The vCPUs run here from now on. Requests that were accepted before are executed if nobody did elsewhere. */
+  arrive(): void {
+    this.#state = 'here'
+  }
+
+  /** They are being stopped: nothing is accepted any more. */
+  leave(): void {
+    if (this.#state === 'here') this.#state = 'leaving'
+  }
+
+  /** They stand still: the last answers go out, then everybody hears that they are gone. */
+  left(): void {
+    if (this.#state !== 'leaving') return
+    this.#state = 'elsewhere'
+    for (const vcpu of this.#lines.keys()) {
+      while (this.#handOn(vcpu)) {}
+      for (const listener of this.#listeners) listener.onGone(vcpu)
+    }
+  }
+
+  /** Ends what waits for answers; idempotent. Whoever listens hears that the vCPUs are gone. */
+  close(): void {
+    if (this.#closed) return
+    this.leave()
+    this.left()
+    this.#closed = true
+    for (const { replies } of this.#lines) replies.wakeUp()
+  }
+
+  async #deliver(vcpu: number): Promise<void> {
+    const { replies } = this.#line(vcpu)
+    while (!this.#closed) {
+      let count = 0
+      while (count < SERVICE_DRAIN_MESSAGES && this.#handOn(vcpu)) count++
+      if (count === SERVICE_DRAIN_MESSAGES) await breathe()
+      else await replies.arrival()
+    }
+  }
+
+  /** Hands the oldest answer on; false: there is none. */
+  #handOn(vcpu: number): boolean {
+    const { replies, requests, wake: wakeVcpu } = this.#line(vcpu)
+    const message = replies.peek()
+    if (message === null) return false
+    const answer = answerOf(message)
+    for (const listener of this.#listeners) listener.onAnswer(vcpu, answer)
+    replies.take()
+    // There is room for an answer more.
+    if (requests.takeWaiting()) wakeVcpu()
+    return true
+  }
+
+  #line(vcpu: number): Line {
+    const line = this.#lines[vcpu]
+    assert(line !== undefined, `there is no vCPU ${vcpu}`)
+    return line
+  }
+}
+
+function answerOf({ kind, gateway, sequence, bytes }: Message): ServiceAnswer {
+  const what = ANSWERS[kind]
+  assert(what !== undefined, `an answer of kind ${kind}`)
+  return { what, gateway, sequence, bytes }
+}
