@@ -158,11 +158,11 @@ export const SERVICE_REQUEST_BYTES = SERVICE_RING_BYTES / 2
 export const SERVICE_REPLY_BYTES = SERVICE_REQUEST_BYTES + 64
 /** Replies that the main thread hands on before the event loop gets a turn. */
 export const SERVICE_DRAIN_MESSAGES = 1024
-/** Gateways of one vCPU: whose sequences it keeps, and whose acknowledgements it can read. */
-export const MAX_GATEWAYS = 16
+/** Gateways of one vCPU, whose sequences it keeps (R30). */
+export const KV_MAX_GATEWAYS = 16
 /** Unacknowledged replies that a vCPU of the store keeps in guest pages, 1 MiB (R30); small shares keep fewer. */
 export const KV_KEPT_REPLY_PAGES = 256
 /** A gateway that sent nothing for so long may lose its place to another, ms of guest time. */
 export const KV_GATEWAY_QUIET_MS = 60_000
-/** A request waits so long for room for its reply, then whoever fails to acknowledge is forgotten; as R31 holds commands. */
+/** Requests find no room for their replies for so long, then whoever fails to acknowledge is forgotten; as R31 holds commands. */
 export const KV_ROOM_PATIENCE_MS = 5000

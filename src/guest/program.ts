@@ -20,8 +20,9 @@ export interface ProgramContext {
 
 /** A numbered request as a gateway sent it (R30). */
 export interface ServiceRequest {
-  /** The gateway's number, from 1, and the request's among those that this gateway sent to this vCPU, from 1. */
+  /** The gateway's number, from 1. */
   readonly gateway: number
+  /** The request's number among those that this gateway sends to this vCPU, from 1. 0: it only acknowledges. */
   readonly sequence: number
   /** The gateway has every reply up to this sequence. */
   readonly acknowledged: number
@@ -31,11 +32,12 @@ export interface ServiceRequest {
 }
 
 /**
- * `reply`: of the request of that sequence. `out-of-order`: it is not the next one, and was not executed. `forgotten`:
- * the program knows nothing of that gateway any more, and did not execute it. `refused`: there are too many gateways.
+ * `reply`: of the request of that sequence. With all others it was not executed. `busy`: there is no room to keep its reply.
+ * `out-of-order`: it is not the next one. `forgotten`: nothing is known of that gateway (any more), and it is not its
+ * first. `refused`: there are too many gateways.
  */
 export interface ServiceAnswer {
-  readonly what: 'reply' | 'out-of-order' | 'forgotten' | 'refused'
+  readonly what: 'reply' | 'busy' | 'out-of-order' | 'forgotten' | 'refused'
   readonly gateway: number
   readonly sequence: number
   readonly bytes: Uint8Array
@@ -51,8 +53,6 @@ export interface RequestPort {
   fits(bytes: number): boolean
   /** Sends an answer; `fits` has said that there is room. */
   answer(answer: ServiceAnswer): void
-  /** Up to which sequence a gateway has its replies, as far as it has said beside its requests. */
-  acknowledged(gateway: number): number
   /** The vCPU wants to be woken when there may be room; it looks once more before it rests. */
   awaitRoom(): void
 }

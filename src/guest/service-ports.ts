@@ -3,7 +3,6 @@
 
 import { assert } from '../errors.ts'
 import { SERVICE_RING_BYTES } from '../limits.ts'
-import { AcknowledgementReader, newAcknowledgements } from './acknowledgements.ts'
 import { MessageReader, MessageWriter, newRing } from './message-ring.ts'
 import type { RequestPort, ServiceAnswer, ServiceRequest } from './program.ts'
 
@@ -11,28 +10,24 @@ import type { RequestPort, ServiceAnswer, ServiceRequest } from './program.ts'
 export interface ServiceRings {
   readonly requests: SharedArrayBuffer
   readonly replies: SharedArrayBuffer
-  readonly acknowledgements: SharedArrayBuffer
 }
 
 export const newServiceRings = (): ServiceRings => ({
   requests: newRing(SERVICE_RING_BYTES),
   replies: newRing(SERVICE_RING_BYTES),
-  acknowledgements: newAcknowledgements(),
 })
 
 /** What an answer is; the values stand in messages. */
-export const ANSWERS = ['reply', 'out-of-order', 'forgotten', 'refused'] as const
+export const ANSWERS = ['reply', 'busy', 'out-of-order', 'forgotten', 'refused'] as const
 
 /** The port of one vCPU; it never blocks. */
 export class VcpuRequests implements RequestPort {
   readonly #requests: MessageReader
   readonly #replies: MessageWriter
-  readonly #acknowledgements: AcknowledgementReader
 
-  constructor({ requests, replies, acknowledgements }: ServiceRings) {
+  constructor({ requests, replies }: ServiceRings) {
     this.#requests = new MessageReader(requests)
     this.#replies = new MessageWriter(replies)
-    this.#acknowledgements = new AcknowledgementReader(acknowledgements)
   }
 
   peek(): ServiceRequest | null {
@@ -52,10 +47,6 @@ export class VcpuRequests implements RequestPort {
     const sent = this.#replies.push({ gateway, kind, sequence, acknowledged: 0, nowMs: 0, bytes })
     assert(sent, 'no room for an answer')
     this.#replies.notify()
-  }
-
-  acknowledged(gateway: number): number {
-    return this.#acknowledgements.of(gateway)
   }
 
   awaitRoom(): void {

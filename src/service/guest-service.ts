@@ -7,7 +7,6 @@
 
 import { setImmediate as breathe } from 'node:timers/promises'
 import { assert } from '../errors.ts'
-import { AcknowledgementWriter } from '../guest/acknowledgements.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import { type Message, MessageReader, MessageWriter } from '../guest/message-ring.ts'
 import type { ServiceAnswer, ServiceRequest } from '../guest/program.ts'
@@ -31,11 +30,12 @@ export interface ServiceListener {
   onGone(vcpu: number): void
 }
 
+const NOTHING = new Uint8Array(0)
+
 /** The ends of one vCPU's rings. */
 interface Line {
   readonly requests: MessageWriter
   readonly replies: MessageReader
-  readonly acknowledgements: AcknowledgementWriter
   wake(): void
 }
 
@@ -47,10 +47,9 @@ export class GuestService {
 
   constructor(memory: GuestMemory, rings: readonly ServiceRings[], here: boolean) {
     assert(rings.length === memory.layout.vcpus, 'as many rings as vCPUs')
-    this.#lines = rings.map(({ requests, replies, acknowledgements }, vcpu) => ({
+    this.#lines = rings.map(({ requests, replies }, vcpu) => ({
       requests: new MessageWriter(requests),
       replies: new MessageReader(replies),
-      acknowledgements: new AcknowledgementWriter(acknowledgements),
       wake: () => wake(memory, vcpuWords(memory, vcpu)),
     }))
     this.#state = here ? 'here' : 'elsewhere'
@@ -66,25 +65,23 @@ export class GuestService {
     return vcpu < this.#lines.length && this.#state === 'here' && !this.#closed
   }
 
-  /** Hands a request to the vCPU. A gateway's sequences go up by one. */
+  /** Hands a request to the vCPU. A gateway's sequences go up by one; sent again, a request keeps its own. */
   submit(vcpu: number, request: ServiceRequest): Submitted {
     if (!this.isHere(vcpu)) return 'not-here'
     if (request.bytes.length > SERVICE_REQUEST_BYTES) return 'too-long'
-    assert(request.gateway > 0 && request.sequence > 0, 'gateways and requests are numbered from 1')
+    assert(request.gateway > 0, 'gateways are numbered from 1')
     const line = this.#line(vcpu)
-    // Also when the request finds no room: it may be for want of this that there is none.
-    line.acknowledgements.set(request.gateway, request.acknowledged)
     const accepted = line.requests.push({ ...request, kind: 0 })
     if (line.requests.takeWaiting()) line.wake()
     return accepted ? 'accepted' : 'full'
   }
 
-  /** The gateway has every reply up to this sequence. For gateways that have nothing to ask; requests say it themselves. */
-  acknowledge(vcpu: number, gateway: number, sequence: number): void {
-    if (!this.isHere(vcpu)) return
-    const line = this.#line(vcpu)
-    line.acknowledgements.set(gateway, sequence)
-    if (line.requests.takeWaiting()) line.wake()
+  /**
+   * The gateway has every reply up to this sequence. For one that has nothing to ask for a second; requests say it
+   * themselves. No answer comes.
+   */
+  acknowledge(vcpu: number, gateway: number, acknowledged: number): Submitted {
+    return this.submit(vcpu, { gateway, sequence: 0, acknowledged, nowMs: 0, bytes: NOTHING })
   }
 
   /** Returns what ends the listening. */

@@ -3,7 +3,7 @@
 //
 //   request ──► acknowledged long ago: dropped
 //           ──► executed before: its reply, which the guest keeps, is sent again
-//           ──► the next one: executed, reply kept and sent          (no room for the reply: it waits, unexecuted)
+//           ──► the next one: executed, reply kept and sent              no room to keep it, unexecuted: 'busy'
 //           ──► behind a gap: 'out-of-order'      of an unknown gateway, not its first: 'forgotten'
 
 import { assert } from '../../errors.ts'
@@ -53,8 +53,8 @@ class Server {
   readonly #requests: RequestPort
   readonly #reply: Reply
   readonly #request: Request
-  /** performance.now() since when a request waits for room; 0: none does. */
-  #waitsSince = 0
+  /** performance.now() since when no reply found room; 0: the latest did. */
+  #busySince = 0
 
   constructor(accessors: Accessors, shard: Shard, sessions: Sessions, requests: RequestPort) {
     this.accessors = accessors
@@ -67,27 +67,28 @@ class Server {
     this.#request = { bytes: NOTHING, starts: places(), lengths: places(), count: 0 }
   }
 
-  /** False: the request stays where it is until there is room. */
+  /** False: the request stays where it is until the host has room for an answer. */
   serve(request: ServiceRequest): boolean {
     const sessions = this.#sessions
     const { gateway, sequence } = request
     if (!this.#canAnswer()) return false
     let session = sessions.find(gateway)
     if (session === 0) {
+      if (sequence === 0) return true
       if (sequence !== 1) return this.#answer('forgotten', request, NOTHING)
       session = sessions.admit(gateway, this.#timeOf(request))
       if (session === 0) return this.#answer('refused', request, NOTHING)
     }
     sessions.acknowledge(session, request.acknowledged)
     const executed = sessions.executed(session)
+    if (sequence === 0) return true
     if (sequence <= executed) {
       const reply = sessions.recall(session, sequence)
       return reply === null || this.#answer('reply', request, reply)
     }
     // One that is lost must not pass for one that was executed.
     if (sequence !== executed + 1) return this.#answer('out-of-order', request, NOTHING)
-    if (!this.#canKeep()) return this.#waits()
-    this.#waitsSince = 0
+    if (!this.#canKeep()) return this.#answer('busy', request, NOTHING)
     this.#execute(request)
     sessions.record(session, this.#reply.bytes, this.#reply.length, this.#shard.nowMs)
     return this.#answer('reply', request, this.#reply.bytes.subarray(0, this.#reply.length))
@@ -117,20 +118,18 @@ class Server {
     return this.#requests.fits(maxReplyBytes)
   }
 
+  /**
+   * R30, back-pressure: the request goes back instead of waiting here, because behind it may be what gives room, the
+   * acknowledgement of another gateway or its question for a reply. One that is gone must not hold up the others for ever.
+   */
   #canKeep(): boolean {
-    if (this.#sessions.hasRoom) return true
-    this.#requests.awaitRoom()
-    this.#sessions.acknowledgeAll((gateway) => this.#requests.acknowledged(gateway))
-    return this.#sessions.hasRoom
-  }
-
-  /** R30, back-pressure; but a gateway that is gone must not hold up the others for ever. Always false. */
-  #waits(): false {
+    if (this.#sessions.hasRoom) {
+      this.#busySince = 0
+      return true
+    }
     const now = performance.now()
-    if (this.#waitsSince === 0) this.#waitsSince = now
-    if (now - this.#waitsSince < KV_ROOM_PATIENCE_MS) return false
-    this.#waitsSince = 0
-    this.#sessions.forgetOldest()
-    return false
+    if (this.#busySince === 0) this.#busySince = now
+    if (now - this.#busySince >= KV_ROOM_PATIENCE_MS) this.#sessions.forgetOldest()
+    return this.#sessions.hasRoom
   }
 }

@@ -9,7 +9,7 @@
 
 import { assert } from '../../errors.ts'
 import type { Accessors } from '../../guest/accessors.ts'
-import { KV_GATEWAY_QUIET_MS, MAX_GATEWAYS, PAGE_BYTES, SERVICE_REPLY_BYTES } from '../../limits.ts'
+import { KV_GATEWAY_QUIET_MS, KV_MAX_GATEWAYS, PAGE_BYTES, SERVICE_REPLY_BYTES } from '../../limits.ts'
 import { copyIn, copyOut } from './copying.ts'
 import type { PageRange } from './shares.ts'
 
@@ -41,7 +41,7 @@ export class Sessions {
   }
 
   find(gateway: number): number {
-    for (let index = 0; index < MAX_GATEWAYS; index++) {
+    for (let index = 0; index < KV_MAX_GATEWAYS; index++) {
       const session = this.#sessionAt(index)
       if (this.gateway(session) === gateway) return session
     }
@@ -81,15 +81,6 @@ export class Sessions {
     if (!(all > this.acknowledged(session))) return
     this.#accessors.storeF64(session + GATEWAY.acknowledged, all)
     this.#release()
-  }
-
-  /** Takes in what gateways say beside their requests. */
-  acknowledgeAll(sequenceOf: (gateway: number) => number): void {
-    for (let index = 0; index < MAX_GATEWAYS; index++) {
-      const session = this.#sessionAt(index)
-      const gateway = this.gateway(session)
-      if (gateway !== 0) this.acknowledge(session, sequenceOf(gateway))
-    }
   }
 
   /** Whether every reply that may come has room. */
@@ -161,7 +152,7 @@ export class Sessions {
   #quietest(): number {
     const seen = (session: number): number => this.#accessors.loadF64(session + GATEWAY.seen)
     let quietest = this.#sessionAt(0)
-    for (let index = 1; index < MAX_GATEWAYS; index++) {
+    for (let index = 1; index < KV_MAX_GATEWAYS; index++) {
       if (seen(this.#sessionAt(index)) < seen(quietest)) quietest = this.#sessionAt(index)
     }
     return quietest
