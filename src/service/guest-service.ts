@@ -44,6 +44,8 @@ export class GuestService {
   readonly #listeners = new Set<ServiceListener>()
   #state: 'here' | 'leaving' | 'elsewhere'
   #closed = false
+  /** A listener is being told something. */
+  #telling = false
 
   constructor(memory: GuestMemory, rings: readonly ServiceRings[], here: boolean) {
     assert(rings.length === memory.layout.vcpus, 'as many rings as vCPUs')
@@ -132,11 +134,17 @@ export class GuestService {
   /** Hands the oldest answer on; false: there is none. */
   #handOn(vcpu: number): boolean {
     const { replies, requests, wake: wakeVcpu } = this.#line(vcpu)
-    const message = replies.peek()
+    // A listener that ends the service hears nothing more: what is unanswered then is sent again elsewhere.
+    const message = this.#telling || this.#closed ? null : replies.peek()
     if (message === null) return false
-    const answer = answerOf(message)
-    for (const listener of this.#listeners) listener.onAnswer(vcpu, answer)
-    replies.take()
+    this.#telling = true
+    try {
+      const answer = answerOf(message)
+      for (const listener of this.#listeners) listener.onAnswer(vcpu, answer)
+    } finally {
+      this.#telling = false
+      replies.take()
+    }
     // There is room for an answer more.
     if (requests.takeWaiting()) wakeVcpu()
     return true

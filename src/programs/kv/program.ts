@@ -22,6 +22,8 @@ export { fillStore as fill } from './arena-layout.ts'
 
 const FIRST_ARGUMENTS = 64
 const FIRST_REPLY_BYTES = 16 * 1024
+/** A ring full of replies takes about a millisecond to go through: no more of the time than that. */
+const COMPACT_INTERVAL_MS = 5
 const NOTHING = new Uint8Array(0)
 const MALFORMED = 'ERR Protocol error: malformed request'
 
@@ -55,6 +57,8 @@ class Server {
   readonly #request: Request
   /** performance.now() since when no reply found room; 0: the latest did. */
   #busySince = 0
+  /** performance.now(). */
+  #compactedAt = 0
 
   constructor(accessors: Accessors, shard: Shard, sessions: Sessions, requests: RequestPort) {
     this.accessors = accessors
@@ -123,13 +127,18 @@ class Server {
    * acknowledgement of another gateway or its question for a reply. One that is gone must not hold up the others for ever.
    */
   #canKeep(): boolean {
-    if (this.#sessions.hasRoom) {
-      this.#busySince = 0
-      return true
+    const sessions = this.#sessions
+    if (!sessions.hasRoom()) {
+      const now = performance.now()
+      if (this.#busySince === 0) this.#busySince = now
+      if (now - this.#busySince >= KV_ROOM_PATIENCE_MS) sessions.forgetOldest()
+      if (now - this.#compactedAt >= COMPACT_INTERVAL_MS) {
+        sessions.compact()
+        this.#compactedAt = performance.now()
+      }
+      if (!sessions.hasRoom()) return false
     }
-    const now = performance.now()
-    if (this.#busySince === 0) this.#busySince = now
-    if (now - this.#busySince >= KV_ROOM_PATIENCE_MS) this.#sessions.forgetOldest()
-    return this.#sessions.hasRoom
+    this.#busySince = 0
+    return true
   }
 }

@@ -31,6 +31,8 @@ export class Sessions {
   readonly #ringBytes: number
   /** A hint: position of the record behind the one that was recalled last; replies are recalled in order. */
   #next = 0
+  /** Holds nothing from one call to the next. */
+  readonly #piece = new Uint8Array(PAGE_BYTES)
 
   constructor(accessors: Accessors, { from, to }: PageRange) {
     this.#accessors = accessors
@@ -84,8 +86,28 @@ export class Sessions {
   }
 
   /** Whether every reply that may come has room. */
-  get hasRoom(): boolean {
+  hasRoom(): boolean {
     return this.#ringBytes - (this.#end - this.#oldest) >= sizeOf(this.maxReplyBytes)
+  }
+
+  /**
+   * Gives back what was acknowledged behind records that were not, so that a slow gateway keeps no more than its own
+   * replies. Takes a while for each byte that is kept.
+   */
+  compact(): void {
+    const accessors = this.#accessors
+    const end = this.#end
+    let kept = this.#oldest
+    for (let position = kept; position < end; ) {
+      const size = this.#sizeAt(position)
+      if (this.#mayBeAskedFor(position)) {
+        if (kept < position) this.#move(position, kept, size)
+        kept += size
+      }
+      position += size
+    }
+    this.#next = 0
+    accessors.storeF64(this.#header + HEADER.end, kept)
   }
 
   /** Notes that the session's next request was executed, with its reply. There is room for it. */
@@ -165,9 +187,7 @@ export class Sessions {
     const begin = this.#oldest
     let position = begin
     while (position < end) {
-      const gateway = accessors.loadU32(this.#at(position + RECORD.gateway))
-      const session = gateway === 0 ? 0 : this.find(gateway)
-      if (session !== 0 && accessors.loadF64(this.#at(position + RECORD.sequence)) > this.acknowledged(session)) break
+      if (this.#mayBeAskedFor(position)) break
       position += this.#sizeAt(position)
     }
     if (position === begin) return
@@ -177,6 +197,23 @@ export class Sessions {
       accessors.storeF64(this.#header + HEADER.end, 0)
     }
     accessors.storeF64(this.#header + HEADER.oldest, position)
+  }
+
+  #mayBeAskedFor(position: number): boolean {
+    const gateway = this.#accessors.loadU32(this.#at(position + RECORD.gateway))
+    const session = gateway === 0 ? 0 : this.find(gateway)
+    const sequence = this.#accessors.loadF64(this.#at(position + RECORD.sequence))
+    return session !== 0 && sequence > this.acknowledged(session)
+  }
+
+  /** Moves bytes of the ring to a lower position, which they may overlap. */
+  #move(from: number, to: number, size: number): void {
+    for (let done = 0; done < size; done += PAGE_BYTES) {
+      const count = Math.min(size - done, PAGE_BYTES)
+      const accessors = this.#accessors
+      this.#eachPiece(from + done, count, (address, at, length) => copyOut(accessors, address, this.#piece, at, length))
+      this.#eachPiece(to + done, count, (address, at, length) => copyIn(accessors, address, this.#piece, at, length))
+    }
   }
 
   /** Position of a record between two others; -1: it is not there. */
