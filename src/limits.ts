@@ -148,7 +148,7 @@ export const KV_REAP_ENTRIES = 64
 /** A command that finds no memory gives back so many entries of removed hashes, at most so often, before it fails. */
 export const KV_REAP_MORE_ENTRIES = 1024
 export const KV_REAP_MORE_TIMES = 64
-/** Smallest share of a vCPU, pages: header, page table, and a page for each of the sizes that a few keys need. */
+/** Smallest share of a vCPU, pages: header, page table, two for its sessions, and a page for each of the sizes that a few keys need. */
 export const KV_MIN_SHARE_PAGES = 16
 /** Each ring of messages between a guest process and one of its vCPUs; a power of two. Full: back-pressure. */
 export const SERVICE_RING_BYTES = 1024 * 1024

@@ -1,7 +1,7 @@
 // What a guest host is made of: memory, vCPU threads with their program, its service, and word of a crash. host.ts
 // drives it.
 
-import type { GodwitError } from '../errors.ts'
+import { GodwitError } from '../errors.ts'
 import type { GuestConfig } from '../guest/config.ts'
 import { GuestMemory } from '../guest/memory.ts'
 import { newServiceRings } from '../guest/service-ports.ts'
@@ -25,17 +25,21 @@ export interface GuestParts {
 
 /**
  * Makes a guest; one that is coming in waits paused, with its memory resident: zeros, or `copy`, the pages of its kept copy.
- * Throws `bad-size` and what is wrong with the program.
+ * Throws `bad-size`, what is wrong with the program, and `usage` for one that serves and steps only when it is granted.
  */
 export async function assemble(
   config: GuestConfig,
   options: { programsDirectory: string | null; copy?: WebAssembly.Memory | null },
   begin: { state: 'running' | 'incoming'; epoch: number },
 ): Promise<GuestParts> {
+  const serving = serves(config.program)
+  if (serving && config.pace.kind === 'locked') {
+    throw new GodwitError('usage', `program ${config.program} serves requests and cannot step at a locked pace`)
+  }
   const memory = GuestMemory.create(config.memoryBytes, config.vcpus, options.copy)
   const { promise: crashed, resolve: onCrash } = Promise.withResolvers<GodwitError>()
   const incoming = begin.state === 'incoming'
-  const rings = serves(config.program) ? Array.from({ length: config.vcpus }, newServiceRings) : null
+  const rings = serving ? Array.from({ length: config.vcpus }, newServiceRings) : null
   const [vcpus] = await Promise.all([
     GuestVcpus.create({
       memory,

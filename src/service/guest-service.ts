@@ -71,7 +71,11 @@ export class GuestService {
   submit(vcpu: number, request: ServiceRequest): Submitted {
     if (!this.isHere(vcpu)) return 'not-here'
     if (request.bytes.length > SERVICE_REQUEST_BYTES) return 'too-long'
-    assert(request.gateway > 0, 'gateways are numbered from 1')
+    const { gateway, sequence } = request
+    assert(
+      gateway > 0 && gateway < 2 ** 32 && Number.isSafeInteger(gateway + sequence),
+      'a gateway or a request has no number',
+    )
     const line = this.#line(vcpu)
     const accepted = line.requests.push({ ...request, kind: 0 })
     if (line.requests.takeWaiting()) line.wake()

@@ -4,7 +4,7 @@
 //   request ──► acknowledged long ago: dropped
 //           ──► executed before: its reply, which the guest keeps, is sent again
 //           ──► the next one: executed, reply kept and sent              no room to keep it, unexecuted: 'busy'
-//           ──► behind a gap: 'out-of-order'      of an unknown gateway, not its first: 'forgotten'
+//           ──► behind a gap: 'out-of-order'      not the first of a gateway that is unknown, or known less: 'forgotten'
 
 import { assert } from '../../errors.ts'
 import type { Accessors } from '../../guest/accessors.ts'
@@ -86,6 +86,8 @@ class Server {
     sessions.acknowledge(session, request.acknowledged)
     const executed = sessions.executed(session)
     if (sequence === 0) return true
+    // The guest is older than its own replies: somebody took a stale one (R22).
+    if (request.acknowledged > executed) return this.#answer('forgotten', request, NOTHING)
     if (sequence <= executed) {
       const reply = sessions.recall(session, sequence)
       return reply === null || this.#answer('reply', request, reply)
@@ -131,8 +133,12 @@ class Server {
     if (!sessions.hasRoom()) {
       const now = performance.now()
       if (this.#busySince === 0) this.#busySince = now
-      if (now - this.#busySince >= KV_ROOM_PATIENCE_MS) sessions.forgetOldest()
-      if (now - this.#compactedAt >= COMPACT_INTERVAL_MS) {
+      const patient = now - this.#busySince < KV_ROOM_PATIENCE_MS
+      if (!patient) {
+        sessions.forgetOldest()
+        this.#busySince = now
+      }
+      if (!patient || now - this.#compactedAt >= COMPACT_INTERVAL_MS) {
         sessions.compact()
         this.#compactedAt = performance.now()
       }

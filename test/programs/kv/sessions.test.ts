@@ -268,6 +268,14 @@ test('sixteen gateways have a place; another gets that of one that was quiet for
   expect(vcpu.ask(17, 1, 0)).toBe('+PONG\r\n')
 })
 
+test('a guest that is older than its replies says so', () => {
+  const vcpu = new Vcpu(64)
+  expect(vcpu.ask(1, 1, 0, ['INCR', 'n'])).toBe(':1\r\n')
+  expect(vcpu.ask(1, 9, 8, ['INCR', 'n'])).toBe('forgotten')
+  expect(vcpu.ask(1, 3, 1, ['INCR', 'n'])).toBe('out-of-order')
+  expect(vcpu.ask(1, 2, 1, ['INCR', 'n'])).toBe(':2\r\n')
+})
+
 test('no answer is written where the host has no room for one', () => {
   const vcpu = new Vcpu(64)
   vcpu.room = 0
