@@ -145,10 +145,14 @@ export class MessageReader {
     Atomics.store(this.#ring.words, WAITING, 1)
   }
 
-  /** After `peek` gave null: resolves when the writer notifies, or at once when it has. Never blocks the event loop. */
-  async arrival(): Promise<void> {
+  /**
+   * After `peek` gave null: resolves when the writer notifies, to true, or at once when it has, to false: then the event
+   * loop had no turn.
+   */
+  async arrival(): Promise<boolean> {
     const waiting = Atomics.waitAsync(this.#ring.words, WAITING, 1)
     if (waiting.async) await waiting.value
+    return waiting.async
   }
 
   /** Ends `arrival` without a message. */

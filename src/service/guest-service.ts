@@ -127,11 +127,14 @@ export class GuestService {
 
   async #deliver(vcpu: number): Promise<void> {
     const { replies } = this.#line(vcpu)
+    let count = 0
     while (!this.#closed) {
-      let count = 0
-      while (count < SERVICE_DRAIN_MESSAGES && this.#handOn(vcpu)) count++
-      if (count === SERVICE_DRAIN_MESSAGES) await breathe()
-      else await replies.arrival()
+      if (count >= SERVICE_DRAIN_MESSAGES) {
+        await breathe()
+        count = 0
+      } else if (this.#handOn(vcpu)) count++
+      else if (await replies.arrival()) count = 0
+      else count++
     }
   }
 

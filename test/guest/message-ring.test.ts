@@ -81,6 +81,18 @@ test.each([
   expect(rests).toBeGreaterThan(0)
 })
 
+test('a reader that found nothing is to be woken, once, and one that is busy is not', () => {
+  const ring = newRing(256)
+  const [writer, reader] = [new MessageWriter(ring), new MessageReader(ring)]
+  writer.push(messageOf(1, new Uint8Array(0)))
+  expect(writer.takeWaiting()).toBe(false)
+  reader.peek()
+  reader.take()
+  expect(writer.takeWaiting()).toBe(false)
+  expect(reader.peek()).toBeNull()
+  expect([writer.takeWaiting(), writer.takeWaiting()]).toEqual([true, false])
+})
+
 test('who waits for a message can be let go without one', async () => {
   const reader = new MessageReader(newRing(64))
   expect(reader.peek()).toBeNull()
