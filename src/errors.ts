@@ -43,6 +43,7 @@ export const ERROR_CODES = {
   'digest-mismatch': 'the memory digests differ',
   'audit-failed': 'a page changed without being tracked',
   'oracle-failed': 'the replayed guest differs from the migrated one',
+  'no-replay': 'the guest serves requests, so that it cannot be replayed',
   cancelled: 'the migration was cancelled',
   timeout: 'the migration took longer than allowed',
   'switchover-timeout': 'the switchover took longer than allowed',

@@ -150,5 +150,21 @@ export const KV_REAP_ENTRIES = 64
 /** A command that finds no memory gives back so many entries of removed hashes, at most so often, before it fails. */
 export const KV_REAP_MORE_ENTRIES = 1024
 export const KV_REAP_MORE_TIMES = 64
-/** Smallest share of a vCPU, pages: header, page table, and a page for each of the sizes that a few keys need. */
+/** Smallest share of a vCPU, pages: header, page table, two for its sessions, and a page for each of the sizes that a few keys need. */
 export const KV_MIN_SHARE_PAGES = 16
+/** Each ring of messages between a guest process and one of its vCPUs; a power of two. Full: back-pressure. */
+export const SERVICE_RING_BYTES = 1024 * 1024
+/** Longest request: half a ring, so that there is always room for one behind another. */
+export const SERVICE_REQUEST_BYTES = SERVICE_RING_BYTES / 2
+/** Longest reply: a value that came in a request goes out with its head. */
+export const SERVICE_REPLY_BYTES = SERVICE_REQUEST_BYTES + 64
+/** Replies that the main thread hands on before the event loop gets a turn. */
+export const SERVICE_DRAIN_MESSAGES = 1024
+/** Gateways of one vCPU, whose sequences it keeps (R30). */
+export const KV_MAX_GATEWAYS = 16
+/** Unacknowledged replies that a vCPU of the store keeps in guest pages, 1 MiB (R30); small shares keep fewer. */
+export const KV_KEPT_REPLY_PAGES = 256
+/** A gateway that sent nothing for so long may lose its place to another, ms of guest time. */
+export const KV_GATEWAY_QUIET_MS = 60_000
+/** Requests find no room for their replies for so long, then whoever fails to acknowledge is forgotten; as R31 holds commands. */
+export const KV_ROOM_PATIENCE_MS = 5000

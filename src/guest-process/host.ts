@@ -20,6 +20,8 @@ import { mayResolve, type Resolution } from '../migration/resolution.ts'
 import { pulls, settingsSchema } from '../migration/settings.ts'
 import { SourceSession } from '../migration/source-session.ts'
 import { runOracle } from '../programs/oracle.ts'
+import type { GuestService } from '../service/guest-service.ts'
+import { servingVcpus } from '../service/serving-vcpus.ts'
 import { assemble, type GuestParts } from './assemble.ts'
 import { isCopyFor } from './copy-identity.ts'
 import { type Current, IN_DOUBT, lossOf, ownerOf, restOf, verdictOf, viewOf } from './current-move.ts'
@@ -41,8 +43,11 @@ export class GuestHost implements GuestHostPort {
   readonly ended: Promise<GuestEnd>
   readonly #end: (how: GuestEnd) => void
   readonly #config: GuestConfig
-  readonly #memory: GuestMemory
-  readonly #vcpus: GuestVcpus
+  readonly memory: GuestMemory
+  /** For tests and for the library's embedder. */
+  readonly vcpus: GuestVcpus
+  /** Requests for the vCPUs, when the program serves (R30). */
+  readonly service: GuestService | null
   readonly #store: OwnershipStore
   readonly #programsDirectory: string | null
   readonly #crashed: Promise<never>
@@ -63,8 +68,9 @@ export class GuestHost implements GuestHostPort {
 
   private constructor(options: GuestParts & { readonly store: OwnershipStore }) {
     this.#config = options.config
-    this.#memory = options.memory
-    this.#vcpus = options.vcpus
+    this.memory = options.memory
+    this.vcpus = options.vcpus
+    this.service = options.service
     this.#store = options.store
     this.#programsDirectory = options.programsDirectory
     this.#state = options.state
@@ -75,6 +81,7 @@ export class GuestHost implements GuestHostPort {
     this.#crashed = options.crashed.then((error) => {
       this.#crash = error
       if (this.#state !== 'handed-over') this.#state = 'crashed'
+      this.service?.close()
       throw error
     })
     this.#crashed.catch(() => {})
@@ -104,7 +111,7 @@ export class GuestHost implements GuestHostPort {
       throw refusals.noCopy(this.#config.name)
     }
     this.#state = 'handed-over'
-    return await GuestHost.receive(options, this.#memory.pages)
+    return await GuestHost.receive(options, this.memory.pages)
   }
 
   status(): GuestStatus {
@@ -116,8 +123,8 @@ export class GuestHost implements GuestHostPort {
       state: this.#state,
       owner: ownerOf(this.#state, current),
       epoch: this.#epoch,
-      steps: this.#vcpus.stepCounts(),
-      stepsPerSecond: this.#vcpus.stepsPerSecond(),
+      steps: this.vcpus.stepCounts(),
+      stepsPerSecond: this.vcpus.stepsPerSecond(),
       residentBytes: process.memoryUsage.rss(),
       pid: process.pid,
       migration: current === null ? null : viewOf(current, this.#progress),
@@ -136,10 +143,10 @@ export class GuestHost implements GuestHostPort {
     this.#epoch = Math.max(this.#epoch, this.#store.read()?.epoch ?? 0)
     const epoch = this.#epoch + 1
     this.#paused = this.#state === 'paused'
-    const guest = { config: this.#config, memory: this.#memory, vcpus: this.#movingVcpus(), paused: this.#paused }
+    const guest = { config: this.#config, memory: this.memory, vcpus: this.#movingVcpus(), paused: this.#paused }
     const source = openSource({ request, settings, epoch, ...guest, store: this.#store, crashed: this.#crashed })
     this.#settling = new AbortController()
-    const session = new SourceSession(source.world, this.#vcpus.stepsPerSecond())
+    const session = new SourceSession(source.world, this.vcpus.stepsPerSecond())
     const move = { pull: pulls(settings.movement), keepCopy: settings.keepCopy }
     this.#current = { role: 'source', id: request.id, epoch, peer: request.to, ...move, session }
     this.#state = 'migrating'
@@ -163,7 +170,7 @@ export class GuestHost implements GuestHostPort {
     if (this.#state === 'paused') return
     if (this.#state !== 'running') throw this.#notRunning('paused')
     await this.#holding('being paused', async () => {
-      await this.#vcpus.pause()
+      await this.vcpus.pause()
       // It may have crashed or been stopped meanwhile.
       if (this.#state !== 'running') throw this.#notRunning('paused')
       this.#state = 'paused'
@@ -174,7 +181,7 @@ export class GuestHost implements GuestHostPort {
     if (this.#state === 'running') return
     if (this.#state !== 'paused') throw this.#notRunning('resumed')
     this.#requireFree()
-    this.#vcpus.resume()
+    this.vcpus.resume()
     this.#state = 'running'
   }
 
@@ -217,15 +224,16 @@ export class GuestHost implements GuestHostPort {
 
   async oracle(): Promise<{ equal: boolean; differing: number[] }> {
     if (this.#state !== 'running' && this.#state !== 'paused') throw this.#notRunning('checked')
+    if (this.service !== null) throw refusals.noReplay(this.#config.name)
     return await this.#holding('being checked', async () => {
       const wasRunning = this.#state === 'running'
-      await this.#vcpus.pause()
+      await this.vcpus.pause()
       try {
-        const guest = { memory: this.#memory, config: this.#config, programsDirectory: this.#programsDirectory }
-        const { equal, differing } = await runOracle({ ...guest, states: this.#vcpus.save() })
+        const guest = { memory: this.memory, config: this.#config, programsDirectory: this.#programsDirectory }
+        const { equal, differing } = await runOracle({ ...guest, states: this.vcpus.save() })
         return { equal, differing }
       } finally {
-        if (wasRunning && this.#state === 'running') this.#vcpus.resume()
+        if (wasRunning && this.#state === 'running') this.vcpus.resume()
       }
     })
   }
@@ -235,17 +243,9 @@ export class GuestHost implements GuestHostPort {
     this.#closed = true
     this.#settling.abort(new GodwitError('cancelled', 'the host is closing'))
     if (this.#state !== 'handed-over') this.#state = 'stopping'
+    this.service?.close()
     await this.#current?.session.close()
-    await this.#vcpus.close()
-  }
-
-  /** The vCPUs, for tests and for the library's embedder. */
-  get vcpus(): GuestVcpus {
-    return this.#vcpus
-  }
-
-  get memory(): GuestMemory {
-    return this.#memory
+    await this.vcpus.close()
   }
 
   #receive({ reservation, sourceAddress, neighbours = [] }: ReceiveOptions, copy: boolean): void {
@@ -253,7 +253,7 @@ export class GuestHost implements GuestHostPort {
     const world = destinationWorld({
       reservation,
       sourceAddress,
-      memory: this.#memory,
+      memory: this.memory,
       copy,
       neighbours,
       vcpus: this.#movingVcpus(),
@@ -311,8 +311,9 @@ export class GuestHost implements GuestHostPort {
 
   /** The guest has gone. As a copy its memory stays, with nothing that could run it. */
   async #leave(): Promise<void> {
+    this.service?.close()
     if (this.#current?.role !== 'source' || !this.#current.keepCopy) return this.#end('handed-over')
-    await this.#vcpus.close()
+    await this.vcpus.close()
     if (this.#closed) return
     this.#state = 'kept'
     this.#keptSince = Date.now()
@@ -372,7 +373,7 @@ export class GuestHost implements GuestHostPort {
     this.#store.write({ ...this.#record(), epoch, state })
     this.#current = null
     this.#state = this.#here()
-    if (!this.#paused) this.#vcpus.resume()
+    this.#movingVcpus().resume()
   }
 
   /** The state of a guest that this host owns and does not move. */
@@ -381,7 +382,8 @@ export class GuestHost implements GuestHostPort {
   }
 
   #movingVcpus(): Vcpus {
-    return this.#paused ? heldVcpus(this.#vcpus) : this.#vcpus
+    const vcpus = this.#paused ? heldVcpus(this.vcpus) : this.vcpus
+    return this.service === null ? vcpus : servingVcpus(vcpus, this.service)
   }
 
   #record(): OwnershipRecord {

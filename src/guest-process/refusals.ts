@@ -33,3 +33,8 @@ export const nothingToResolve = (guest: string, state: GuestState): GodwitError 
 
 export const notRunning = (guest: string, state: GuestState, what: string, crash: GodwitError | null): GodwitError =>
   new GodwitError('guest-not-running', `guest ${guest} is ${state} and cannot be ${what}`, { hint: crash?.message })
+
+export const noReplay = (guest: string): GodwitError =>
+  new GodwitError('no-replay', `guest ${guest} serves requests: no replay can tell what its memory must be`, {
+    hint: 'its migrations are proven by digest and audit; its clients know what they were answered',
+  })

@@ -70,10 +70,10 @@ export class Pacer {
     this.#memory.controlWords[this.#words.stepMicros] = Math.round((took * 1000) / done)
   }
 
-  /** The program has nothing to do. A locked guest must use up what it was granted and does not rest. */
-  idle(): void {
+  /** The program had nothing to do after `wakeSeen` was read. A locked guest must use up its grants and does not rest. */
+  idle(wakeSeen: number): void {
     if (this.#locked) return
-    this.#safepoint.park(this.#safepoint.wakeSeen(), IDLE_MS)
+    this.#safepoint.park(wakeSeen, IDLE_MS)
     this.#now = performance.now()
   }
 

@@ -8,6 +8,7 @@ import { Pacer } from './pacer.ts'
 import type { Program, ProgramModule } from './program.ts'
 import { arrive, registersOf, vcpuWords } from './safepoint.ts'
 import { VCPU } from './safepoint-machine.ts'
+import { type ServiceRings, VcpuRequests } from './service-ports.ts'
 import { VcpuSafepoint } from './vcpu-safepoint.ts'
 
 /** What vcpus.ts hands over. */
@@ -16,6 +17,8 @@ export interface VcpuThreadData {
   readonly config: GuestConfig
   readonly vcpu: number
   readonly programUrl: string
+  /** Null: the program does not serve. */
+  readonly rings: ServiceRings | null
 }
 
 /** What the thread tells vcpus.ts. */
@@ -28,7 +31,8 @@ async function loadProgram(data: VcpuThreadData, registers: Uint32Array): Promis
   const module = (await import(data.programUrl)) as Partial<ProgramModule>
   if (typeof module.create !== 'function') throw new Error('it does not export a function create')
   const { vcpus, memoryBytes, options, seed } = data.config
-  const program = module.create({ vcpu: data.vcpu, vcpus, memoryBytes, options, seed, registers })
+  const service = data.rings === null ? {} : { requests: new VcpuRequests(data.rings) }
+  const program = module.create({ vcpu: data.vcpu, vcpus, memoryBytes, options, seed, registers, ...service })
   if (typeof program?.step !== 'function') throw new Error('create() returns no object with a function step')
   return program
 }
@@ -42,6 +46,8 @@ function run(program: Program, safepoint: VcpuSafepoint, pacer: Pacer): never {
     const startedAt = performance.now()
     let done = 0
     let idle = false
+    // R5: before the steps look for work, so that what comes while they do ends the rest at once.
+    const wake = safepoint.wakeSeen()
     const { accessors } = safepoint
     try {
       // R3: at most POLL_STEPS, never a poll inside a step.
@@ -53,7 +59,7 @@ function run(program: Program, safepoint: VcpuSafepoint, pacer: Pacer): never {
       safepoint.steps += done
     }
     pacer.did(done, performance.now(), startedAt)
-    if (idle) pacer.idle()
+    if (idle) pacer.idle(wake)
   }
 }
 

@@ -13,6 +13,7 @@ import type { GuestMemory } from './memory.ts'
 import type { ProgramSource } from './program.ts'
 import { arrive, loadWord, publishWord, registersOf, type VcpuWords, vcpuWords, wake } from './safepoint.ts'
 import { acknowledged, type HandshakeKind, isPause, nextWord, reached, tableOf, VCPU } from './safepoint-machine.ts'
+import type { ServiceRings } from './service-ports.ts'
 import type { VcpuThreadData, VcpuThreadMessage } from './vcpu-thread.ts'
 import type { HandshakeTime, VcpuState, Vcpus } from './vcpus-port.ts'
 
@@ -29,6 +30,8 @@ export interface GuestVcpusOptions {
   readonly programs: ProgramSource
   /** True at a destination: memory stays as it is, and nothing steps before `resume`. */
   readonly startPaused: boolean
+  /** One a vCPU, of a program that serves. */
+  readonly rings?: readonly ServiceRings[] | null
   /** Called once, with `guest-crashed`, when a vCPU throws or its thread ends (R7). */
   readonly onCrash: (error: GodwitError) => void
 }
@@ -67,11 +70,12 @@ export class GuestVcpus implements Vcpus {
    * `program-differs` or `program-invalid`.
    */
   static async create(options: GuestVcpusOptions): Promise<GuestVcpus> {
-    const { memory, config, programs, startPaused } = options
+    const { memory, config, programs, startPaused, rings } = options
     const programUrl = await programs.locate(config.program, config.programHash)
     const vcpus = new GuestVcpus(options)
     try {
-      const ready = vcpus.#words.map((_, vcpu) => vcpus.#start({ memory: memory.shared, config, vcpu, programUrl }))
+      const common = { memory: memory.shared, config, programUrl }
+      const ready = vcpus.#words.map((_, vcpu) => vcpus.#start({ ...common, vcpu, rings: rings?.[vcpu] ?? null }))
       if (!startPaused) ready.push(fillGuest(memory, config, programUrl))
       await Promise.all(ready)
       await vcpus.pause()

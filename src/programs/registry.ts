@@ -11,10 +11,22 @@ import { workerUrl } from '../worker-url.ts'
 import { mutatorOptions } from './mutator.ts'
 import { LAMBDA } from './workloads.ts'
 
+/** Names of the built-in programs and their modules. */
+const BUILT_IN: ReadonlyMap<string, string> = new Map([
+  ['mutator', './mutator'],
+  ['counter', './counter'],
+  ['kv', './kv/program'],
+])
+/** Programs whose steps are requests; theirs is a service (src/service), and no replay can tell what they were asked. */
+const SERVING: readonly string[] = ['kv']
+/** Those that are offered to users. */
 export const BUILT_IN_PROGRAMS: readonly string[] = ['mutator', 'counter']
 const EXTENSIONS = ['.ts', '.mts', '.js', '.mjs']
 /** λ of a locked guest whose program says nothing of its own. */
 const DEFAULT_LAMBDA = 1
+
+/** Whether a guest with this program serves requests. */
+export const serves = (program: string): boolean => SERVING.includes(program)
 
 /** Programs of one host. */
 export interface Programs extends ProgramSource {
@@ -28,7 +40,7 @@ export function programSource(directory: string | null): Programs {
     throw new GodwitError('usage', `programs directory '${directory}' is not an absolute path`)
   }
   const hashOf = async (program: string): Promise<string | null> =>
-    BUILT_IN_PROGRAMS.includes(program) ? null : hash(await readProgram(directory, program))
+    BUILT_IN.has(program) ? null : hash(await readProgram(directory, program))
   const locate = async (program: string, programHash: string | null): Promise<string> => {
     const found = await hashOf(program)
     if (programHash !== null && found !== programHash) {
@@ -36,7 +48,8 @@ export function programSource(directory: string | null): Programs {
         hint: `copy ${program} to the other agent's --programs directory`,
       })
     }
-    if (found === null) return workerUrl(import.meta.url, `./${program}`).href
+    const builtIn = BUILT_IN.get(program)
+    if (builtIn !== undefined) return workerUrl(import.meta.url, builtIn).href
     return pathToFileURL(join(directory as string, program)).href
   }
   return { hashOf, locate }

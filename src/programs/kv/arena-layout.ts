@@ -8,7 +8,7 @@
 
 import type { FillContext } from '../../guest/program.ts'
 import { PAGE_BYTES } from '../../limits.ts'
-import { type PageRange, shareOf } from './shares.ts'
+import { type PageRange, shareOf, storePages } from './shares.ts'
 
 /** Byte offsets in the header page. */
 export const HEADER = {
@@ -88,10 +88,10 @@ export const TYPE = { string: 0, hash: 1 } as const
 export const tablePages = ({ from, to }: PageRange): number => Math.ceil(((to - from) * LINE.bytes) / PAGE_BYTES)
 export const firstDataPage = (range: PageRange): number => range.from + 1 + tablePages(range)
 
-/** First content of a store's guest: zero pages everywhere, and all but headers and page tables are free (R17). */
+/** First content of a store's guest: zero pages everywhere, and all but headers, page tables and sessions are free (R17). */
 export function fillStore({ free, firstPage, pageCount, memoryBytes, vcpus }: FillContext): void {
   for (let vcpu = 0; vcpu < vcpus; vcpu++) {
-    const range = shareOf(memoryBytes, vcpu, vcpus)
+    const range = storePages(shareOf(memoryBytes, vcpu, vcpus))
     const from = Math.max(firstPage, firstDataPage(range))
     const to = Math.min(firstPage + pageCount, range.to)
     if (from < to) free.fill(1, from, to)

@@ -2,7 +2,7 @@
 // A gateway routes by `vcpuOfSlot`; a vCPU opens the pages of its share and touches no others.
 
 import { GodwitError } from '../../errors.ts'
-import { KV_MIN_SHARE_PAGES, PAGE_BYTES } from '../../limits.ts'
+import { KV_KEPT_REPLY_PAGES, KV_MIN_SHARE_PAGES, PAGE_BYTES } from '../../limits.ts'
 
 /** Hash slots of Redis Cluster. */
 export const SLOTS = 16_384
@@ -22,6 +22,15 @@ export function shareOf(memoryBytes: number, vcpu: number, vcpus: number): PageR
     hint: `give the guest ${(KV_MIN_SHARE_PAGES * PAGE_BYTES) / 1024} KiB a vCPU or more`,
   })
 }
+
+/** A sixteenth of a share, up to 1 MiB and a page, keeps what R30 asks for (sessions.ts): the pages at its end. */
+export function sessionPages({ from, to }: PageRange): PageRange {
+  const ring = Math.min(KV_KEPT_REPLY_PAGES, Math.floor((to - from) / 16))
+  return { from: to - 1 - ring, to }
+}
+
+/** The pages in front of them hold the shard. */
+export const storePages = (share: PageRange): PageRange => ({ from: share.from, to: sessionPages(share).from })
 
 /** The vCPU that serves a slot. */
 export const vcpuOfSlot = (slot: number, vcpus: number): number => Math.floor((slot * vcpus) / SLOTS)

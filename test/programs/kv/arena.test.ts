@@ -8,7 +8,7 @@ import { registersOf } from '../../../src/guest/safepoint.ts'
 import { Arena, MAX_SLOT_BYTES } from '../../../src/programs/kv/arena.ts'
 import { firstDataPage } from '../../../src/programs/kv/arena-layout.ts'
 import { PageTrees } from '../../../src/programs/kv/page-tree.ts'
-import { shareOf } from '../../../src/programs/kv/shares.ts'
+import { shareOf, storePages } from '../../../src/programs/kv/shares.ts'
 import { seeded } from '../../kernels/memory-fixture.ts'
 import { newStore, pagesInUse, type Store } from './store.ts'
 
@@ -30,7 +30,7 @@ test('what is taken lies in the share, keeps its bytes, and is free in the end',
   fc.assert(
     fc.property(fc.array(takes, { maxLength: 400 }), fc.nat(1), (steps, vcpu) => {
       const base = newStore(64, 2)
-      const range = shareOf(base.memory.layout.memoryBytes, vcpu, 2)
+      const range = storePages(shareOf(base.memory.layout.memoryBytes, vcpu, 2))
       const accessors = new Accessors(base.memory, registersOf(base.memory, vcpu))
       // The header of a share is written when a store is opened.
       if (vcpu === 1) accessors.storeU32(range.from * 4096 + 8, firstDataPage(range))
@@ -79,7 +79,7 @@ test('memory ends with null, and all of it can be taken again', () => {
     return addresses
   }
   const pages = fill(() => arena.takePage())
-  expect(pages).toHaveLength(64 - firstDataPage(store.range))
+  expect(pages).toHaveLength(store.range.to - firstDataPage(store.range))
   expect(arena.take(1)).toBeNull()
   for (const page of pages) arena.givePage(page)
   for (const bytes of [16, 17, 672, 1360, 2048]) {
@@ -110,7 +110,7 @@ test('giving back what is not in use breaks a rule of the engine', () => {
 })
 
 test('rows of pages grow and shrink through all heights, and a failure changes nothing', () => {
-  const store = newStore(2128)
+  const store = newStore(2304)
   const arena = arenaOf(store)
   const trees = new PageTrees(store.accessors, arena)
   const addresses: number[] = []
@@ -126,7 +126,7 @@ test('rows of pages grow and shrink through all heights, and a failure changes n
     addresses.push(trees.page(root, addresses.length + 1, addresses.length))
   }
   // Two pages of 1,024 and a rest, each with a page above it, and one above those.
-  const data = 2128 - firstDataPage(store.range)
+  const data = store.range.to - firstDataPage(store.range)
   expect(addresses.length).toBe(data - 4)
   expect(new Set(addresses).size).toBe(addresses.length)
   for (let pages = addresses.length; pages > 0; pages--) {

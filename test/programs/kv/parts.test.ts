@@ -7,7 +7,15 @@ import { findCommand, slotOfRequest } from '../../../src/programs/kv/command-tab
 import { addIntegers, negateInteger, parseInteger, writeInteger } from '../../../src/programs/kv/integers.ts'
 import { keyHash } from '../../../src/programs/kv/key-hash.ts'
 import { requestOf } from '../../../src/programs/kv/request.ts'
-import { SLOTS, shareOf, slotOf, slotsOf, vcpuOfSlot } from '../../../src/programs/kv/shares.ts'
+import {
+  SLOTS,
+  sessionPages,
+  shareOf,
+  slotOf,
+  slotsOf,
+  storePages,
+  vcpuOfSlot,
+} from '../../../src/programs/kv/shares.ts'
 import { seeded } from '../../kernels/memory-fixture.ts'
 
 const slot = (key: string): number => slotOf(Buffer.from(key), 0, Buffer.byteLength(key))
@@ -47,7 +55,7 @@ describe('slots', () => {
     expect(() => shareOf(65_536, 0, 2)).toThrow(expect.objectContaining({ code: 'bad-size' }))
   })
 
-  test('a new store is free but for headers and page tables, in whatever ranges it is filled', () => {
+  test('a new store is free but for headers, page tables and sessions, in whatever ranges it is filled', () => {
     const [memoryBytes, vcpus, pageCount] = [2 ** 24, 3, 4096]
     const filled = (...ranges: (readonly [number, number])[]): Uint8Array => {
       const [bytes, free] = [new Uint8Array(0), new Uint8Array(pageCount)]
@@ -59,9 +67,11 @@ describe('slots', () => {
     const whole = filled([0, pageCount])
     expect(filled([0, 3], [3, 1366], [1366, 2000], [2000, pageCount])).toEqual(whole)
     const shares = Array.from({ length: vcpus }, (_, vcpu) => shareOf(memoryBytes, vcpu, vcpus))
-    const kept = shares.flatMap((range) =>
-      Array.from({ length: firstDataPage(range) - range.from }, (_, n) => range.from + n),
-    )
+    const pages = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, n) => from + n)
+    const kept = shares.flatMap((range) => [
+      ...pages(range.from, firstDataPage(storePages(range))),
+      ...pages(sessionPages(range).from, range.to),
+    ])
     expect([...whole.keys()].filter((page) => whole[page] === 0)).toEqual(kept)
   })
 

@@ -8,7 +8,7 @@ import { execute } from '../../../src/programs/kv/execute.ts'
 import { Reply } from '../../../src/programs/kv/reply.ts'
 import { requestOf } from '../../../src/programs/kv/request.ts'
 import { Shard } from '../../../src/programs/kv/shard.ts'
-import { type PageRange, shareOf } from '../../../src/programs/kv/shares.ts'
+import { type PageRange, shareOf, storePages } from '../../../src/programs/kv/shares.ts'
 
 export const NOW = 1_700_000_000_000
 
@@ -25,7 +25,7 @@ export interface Store {
 export function openStore(memory: GuestMemory, vcpu = 0): Store {
   const { memoryBytes, vcpus } = memory.layout
   const accessors = new Accessors(memory, registersOf(memory, vcpu))
-  const range = shareOf(memoryBytes, vcpu, vcpus)
+  const range = storePages(shareOf(memoryBytes, vcpu, vcpus))
   const shard = new Shard(accessors, range, 1)
   const reply = new Reply(new Uint8Array(1024), 64 * 1024 * 1024)
   const run: Store['run'] = (parts, nowMs = NOW) => {
