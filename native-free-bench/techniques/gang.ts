@@ -7,7 +7,8 @@ import { type Agent, gangOf, migrateAs, startAgent, startGuestAs, stopAgent } fr
 import { exactBytes, MIB } from '../demo.ts'
 import type { Context, Row, Technique } from '../harness.ts'
 
-const GUESTS = 4
+/** In a quick run, which says only that it works, two. */
+const guestsOf = ({ quick }: Context): number => (quick ? 2 : 4)
 /** Share of the pages whose content all guests have in common. */
 const COMMON = 0.6
 const MOVING = { bandwidth: '40MB/s', stop: 'xen', 'max-rounds': 2 }
@@ -23,7 +24,7 @@ async function moved(context: Context, memory: number, together: boolean): Promi
   try {
     for (const name of ['from', 'to']) agents.push(await startAgent(name, 'sources'))
     const [from, to] = agents as [Agent, Agent]
-    const names = Array.from({ length: GUESTS }, (_, index) => `guest${index}`)
+    const names = Array.from({ length: guestsOf(context) }, (_, index) => `guest${index}`)
     for (const [index, name] of names.entries()) {
       const seed = context.seed + index
       const guest = { memory: `${memory / MIB}MiB`, workload: 'web', content: 'mix', pace: 'locked', seed }
@@ -50,7 +51,8 @@ export const gang: Technique = {
     const separately = await moved(context, memory, false)
     const together = await moved(context, memory, true)
     const row = { unit: '×', higherIsBetter: false, exact: true } as const
-    const over = (of: (report: MigrationReport) => number, from = 0, to = GUESTS): number =>
+    const guests = guestsOf(context)
+    const over = (of: (report: MigrationReport) => number, from = 0, to = guests): number =>
       sum(together.slice(from, to), of) / sum(separately.slice(from, to), of)
     const pages = sum(together, sharedOf)
     const sent = sum(together, ({ pages: { total } }) => total)
@@ -58,13 +60,13 @@ export const gang: Technique = {
     return [
       {
         ...row,
-        name: 'four guests: bytes, gang over separately',
+        name: `${guests} guests: bytes, gang over separately`,
         samples: [over(bothWays)],
-        required: { atMost: 0.6 },
+        ...(context.quick ? {} : { required: { atMost: 0.6 } }),
         note,
       },
       { ...row, name: '… the first guest', samples: [over(bothWays, 0, 1)], required: { atMost: 1.01 } },
-      { ...row, name: '… the other three', samples: [over(bothWays, 1)] },
+      { ...row, name: '… the others', samples: [over(bothWays, 1)] },
       {
         ...row,
         name: '… total time',
