@@ -63,9 +63,10 @@ export class Arrivals {
 export function keepOnlyCopied(memory: GuestMemory, versions: SharedVersions, seed: bigint, scratch: number): void {
   const { controlWords: words, layout } = memory
   const hash = createVersionHash(memory, versions.memory, seed)
+  const ours = scratch / 4
   new VersionStore(versions).retain((page, stored) => {
     hash(stored, scratch)
-    const [ours, told] = [scratch / 4, layout.scanHashes / 4 + 2 * page]
+    const told = layout.scanHashes / 4 + 2 * page
     return words[ours] === words[told] && words[ours + 1] === words[told + 1]
   })
 }

@@ -1,6 +1,7 @@
 // The adaptive chooser: which codec for which class of pages, from what codecs and link have shown so far. It minimises
 // the time to completion of one channel, whose thread encodes pages and hands them to the kernel while the link carries
-// those before: max(time to encode + bytes to hand over, bytes / link). On a loopback the two are near each other. Starting from raw it takes the one change that shortens that time most, again and again, until none does; so a slow
+// those before: max(time to encode + bytes to hand over, bytes / link). On a loopback the two are near each other.
+// Starting from raw it takes the one change that shortens that time most, again and again, until none does; so a slow
 // link gets the smallest form of every class, a fast one gets raw. Pure; no page, no clock. MECOM (CLUSTER 2009) chooses
 // by class alone; measuring both codec and link is ours (techniques.md §3).
 
@@ -129,11 +130,8 @@ export class Chooser {
    * bit, until pages go raw and tell.
    */
   noteLink(bytes: number, ms: number, unheard = false): void {
-    if (
-      !(bytes > 0 && Number.isFinite(bytes)) ||
-      (unheard && this.#outlook.on && ++this.#unheard % UNHEARD_EVERY !== 0)
-    )
-      return
+    if (!isWrite(bytes)) return
+    if (unheard && this.#outlook.on && ++this.#unheard % UNHEARD_EVERY !== 0) return
     this.#link.note(bytes, within(ms, LEAST_MS_PER_BYTE * bytes, MOST_MS_PER_BYTE * bytes))
   }
 
@@ -206,8 +204,7 @@ export class Chooser {
     const completion = (pageMs: number, pageBytes: number): number =>
       Math.max(pageMs + pageBytes * copying, pageBytes * perByte)
     const plainMs = completion(0, PAGE_BYTES)
-    for (let better = true; better; ) {
-      better = false
+    for (;;) {
       let best: { one: PageClass; candidate: Candidate | null; bytes: number; ms: number } | null = null
       let bestMs = completion(ms, bytes)
       for (const one of this.#classes) {
@@ -225,7 +222,6 @@ export class Chooser {
       if (best === null) break
       best.one.chosen = best.candidate
       ;({ bytes, ms } = best)
-      better = true
     }
     const on = completion(ms, bytes) < WORTH_IT * plainMs
     this.#outlook = { on, bytes, ms, link: 1000 / perByte }

@@ -3,7 +3,6 @@
 // the same there. Nothing is taken on trust: what the copy holds is hashed now, under this session's seed, and the digest
 // proves the result like that of any other migration. Both sessions call this.
 
-import { GodwitError } from '../errors.ts'
 import { THREAD_BLOCK } from '../guest/layout.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import { createCopyHashes } from '../kernels/copy-hashes.ts'
@@ -13,6 +12,7 @@ import type { MessageOf } from '../wire/messages.ts'
 import type { Inbox } from './inbox.ts'
 import { type Neighbourhood, type NeighbourLearner, tellNeighbours } from './neighbours.ts'
 import type { Clock, ControlLink, PageDestination } from './ports.ts'
+import { tellPart, unexpectedlyTold } from './telling.ts'
 
 /** How a destination is to tell of the copy that its memory begins with. */
 export interface StaleCopy {
@@ -60,10 +60,7 @@ async function tellCopy(control: ControlLink, destination: Destination, { seed, 
     copy.tell(first, count, scanHashes)
     if (hash) kernels.hashRun(first, count, hashes, digest)
     const at = scanHashes + 8 * first
-    control.send({ type: 'copy', first, hashes: memory.controlBytes.slice(at, at + 8 * count) })
-    // A slow link must not pile them up, and pings want their turn.
-    await control.flushed()
-    await clock.sleep(0)
+    await tellPart(control, clock, { type: 'copy', first, hashes: memory.controlBytes.slice(at, at + 8 * count) })
   }
 }
 
@@ -84,19 +81,16 @@ export async function learnCopy(
     const message = await inbox.any(({ type }) => type === 'copy' || type === 'neighbour' || type === 'ready')
     if (message.type === 'ready') break
     if (message.type === 'neighbour') {
-      if (learner === null) throw unexpected('what other guests hold, which nobody asked for')
+      if (learner === null) throw unexpectedlyTold('what other guests hold, which nobody asked for')
       learner.take(message)
       continue
     }
     const { first, hashes } = message as MessageOf<'copy'>
     const fits = mayCome && learner?.begun !== true && first === told && first + hashes.length / 8 <= pageCount
-    if (!fits) throw unexpected(`hashes of ${hashes.length / 8} pages from page ${first} on`)
+    if (!fits) throw unexpectedlyTold(`hashes of ${hashes.length / 8} pages from page ${first} on`)
     memory.controlBytes.set(hashes, scanHashes + 8 * first)
     told += hashes.length / 8
   }
-  if (told !== 0 && told !== pageCount) throw unexpected(`hashes of ${told} of ${pageCount} pages`)
+  if (told !== 0 && told !== pageCount) throw unexpectedlyTold(`hashes of ${told} of ${pageCount} pages`)
   return told !== 0
 }
-
-const unexpected = (what: string): GodwitError =>
-  new GodwitError('unexpected-message', `the destination told ${what}`, { side: 'destination' })

@@ -5,10 +5,10 @@
 // Both sessions call this.
 
 import { ForeignIndex, type SharedForeignIndex } from '../encoding/foreign-index.ts'
-import { GodwitError } from '../errors.ts'
 import { COPY_HASHES, MAX_FOREIGN_PAGES, MAX_MEMORY_BYTES, MAX_NEIGHBOURS, PAGE_BYTES } from '../limits.ts'
 import type { MessageOf } from '../wire/messages.ts'
 import type { Clock, ControlLink, Neighbour, PageDestination } from './ports.ts'
+import { tellPart, unexpectedlyTold } from './telling.ts'
 
 /** The guests beside the one that comes in, as its session asks them. */
 export interface Neighbourhood {
@@ -69,10 +69,7 @@ async function tell(
     const count = stepOf(neighbour, first)
     if (first > 0 && step !== null) step = await neighbours.hashes(guest, first, count).catch(() => null)
     const entries = step?.slice(0, 8 * count) ?? new Uint8Array(8 * count)
-    control.send({ type: 'neighbour', index, pages: neighbour.pages, first, hashes: entries })
-    // A slow link must not pile them up, and pings want their turn.
-    await control.flushed()
-    await clock.sleep(0)
+    await tellPart(control, clock, { type: 'neighbour', index, pages: neighbour.pages, first, hashes: entries })
     first += count
   }
 }
@@ -98,11 +95,11 @@ export class NeighbourLearner {
     const inOrder = next ? index === this.#index + 1 && first === 0 : index === this.#index && first === this.#expected
     const same = next || pages === this.#of
     if (!inOrder || !same || first + count > pages) {
-      throw unexpected(`hashes of ${count} of ${pages} pages from page ${first} on, of neighbour ${index}`)
+      throw unexpectedlyTold(`hashes of ${count} of ${pages} pages from page ${first} on, of neighbour ${index}`)
     }
     if (next) this.#pages += pages
     if (index >= MAX_NEIGHBOURS || pages > MAX_MEMORY_BYTES / PAGE_BYTES || this.#pages > MAX_FOREIGN_PAGES) {
-      throw unexpected(`neighbour ${index} with ${pages} pages, ${this.#pages} in all`)
+      throw unexpectedlyTold(`neighbour ${index} with ${pages} pages, ${this.#pages} in all`)
     }
     this.#index = index
     this.#of = pages
@@ -113,7 +110,8 @@ export class NeighbourLearner {
   /** What was told as an index; null: nothing was. Throws `unexpected-message` when the last neighbour is not complete. */
   async index(breathe: () => Promise<void>): Promise<SharedForeignIndex | null> {
     if (!this.begun) return null
-    if (this.#expected !== this.#of) throw unexpected(`hashes of ${this.#expected} of ${this.#of} pages of a neighbour`)
+    if (this.#expected !== this.#of)
+      throw unexpectedlyTold(`hashes of ${this.#expected} of ${this.#of} pages of a neighbour`)
     const memory = ForeignIndex.create(this.#pages)
     const index = new ForeignIndex(memory)
     let first = 0
@@ -125,6 +123,3 @@ export class NeighbourLearner {
     return memory
   }
 }
-
-const unexpected = (what: string): GodwitError =>
-  new GodwitError('unexpected-message', `the destination told ${what}`, { side: 'destination' })

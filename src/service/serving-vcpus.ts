@@ -2,16 +2,11 @@
 // they run here. A migration sees these instead of the real ones and needs to know nothing of it.
 
 import type { Vcpus } from '../guest/vcpus-port.ts'
+import { wrappedVcpus } from '../guest/wrapped-vcpus.ts'
 import type { GuestService } from './guest-service.ts'
 
-export function servingVcpus(vcpus: Vcpus, service: GuestService): Vcpus {
-  return {
-    get handshakes() {
-      return vcpus.handshakes
-    },
-    swapCards: () => vcpus.swapCards(),
-    handshake: () => vcpus.handshake(),
-    setPulling: (pulling) => vcpus.setPulling(pulling),
+export const servingVcpus = (vcpus: Vcpus, service: GuestService): Vcpus =>
+  wrappedVcpus(vcpus, {
     pause: async () => {
       service.leave()
       try {
@@ -34,12 +29,4 @@ export function servingVcpus(vcpus: Vcpus, service: GuestService): Vcpus {
       vcpus.resume()
       service.arrive()
     },
-    throttle: (share) => vcpus.throttle(share),
-    save: () => vcpus.save(),
-    load: (states) => vcpus.load(states),
-    steps: () => vcpus.steps(),
-    parkedAt: () => vcpus.parkedAt(),
-    leftAt: () => vcpus.leftAt(),
-    running: () => vcpus.running(),
-  }
-}
+  })
