@@ -91,6 +91,8 @@ export const VCPU_BLOCK = {
   /** Uint32: faults that asked the source, and faults that only waited for a page already asked for or on its way in. */
   networkFaults: 60,
   localWaits: 64,
+  /** Int32: 1 while this vCPU alone is to stand still at a step boundary: it crosses, or is not here (R26). */
+  held: 68,
   /** Float64: time spent parked for pages, and the longest park, µs. */
   stallMicros: 72,
   longestStallMicros: 80,
@@ -162,7 +164,8 @@ export interface Layout {
   /**
    * 8 bytes a page: the hash of each page at the last look of the scan tracker. With cards that is not needed. There the
    * first byte a page (bytes 0 to N-1 of the region) counts in how many rounds the page was written, see least-written.ts;
-   * or, without a pull, the region holds the hashes of the destination's stale copy, see migration/kept-copy.ts.
+   * or, without a pull, the region holds the hashes of the destination's stale copy, see migration/kept-copy.ts; behind the
+   * counts lie, in soft, the tables of sharing.ts.
    */
   readonly scanHashes: number
   readonly vcpuBlocks: number

@@ -22,7 +22,10 @@ export class PullingAccessors extends Accessors {
 
   /** An access lies within one page (R6). What lies outside the guest is left to the access itself to refuse. */
   #require(address: number): void {
-    const page = address >>> PAGE_SHIFT
+    this.requirePage(address >>> PAGE_SHIFT)
+  }
+
+  protected requirePage(page: number): void {
     if (this.#presence[page] !== present) this.#faults.need(page)
   }
 
@@ -73,22 +76,22 @@ export class PullingAccessors extends Accessors {
 
   /** A page that is free need not come (R17): what it held at the source is nothing any more. */
   override free(page: number): void {
-    this.#replace(page, () => super.free(page))
+    this.replace(page, () => super.free(page))
   }
 
   override reuse(page: number): void {
-    this.#replace(page, () => super.reuse(page))
+    this.replace(page, () => super.reuse(page))
   }
 
   override storeBytes(address: number, source: Uint8Array): void {
     const whole = source.length === PAGE_BYTES && address % PAGE_BYTES === 0 && address < this.memoryBytes
-    if (whole) return this.#replace(address / PAGE_BYTES, () => super.storeBytes(address, source))
+    if (whole) return this.replace(address / PAGE_BYTES, () => super.storeBytes(address, source))
     this.#require(address)
     super.storeBytes(address, source)
   }
 
   /** A page that is written as a whole need not come first (R9). */
-  #replace(page: number, write: () => void): void {
+  protected replace(page: number, write: () => void): void {
     const claimed = this.#faults.claimWhole(page)
     if (!claimed) this.#faults.need(page)
     write()

@@ -13,6 +13,7 @@ export interface VcpuWords {
   readonly stepMicros: number
   readonly faultPage: number
   readonly faultAsk: number
+  readonly held: number
   readonly steps: number
   readonly stepLimit: number
   readonly parkedAt: number
@@ -34,6 +35,7 @@ export function vcpuWords(memory: GuestMemory, vcpu: number): VcpuWords {
     stepMicros: word(VCPU_BLOCK.stepMicros),
     faultPage: word(VCPU_BLOCK.faultPage),
     faultAsk: word(VCPU_BLOCK.faultAsk),
+    held: word(VCPU_BLOCK.held),
     steps: long(VCPU_BLOCK.steps),
     stepLimit: long(VCPU_BLOCK.stepLimit),
     parkedAt: long(VCPU_BLOCK.parkedAt),

@@ -2,11 +2,12 @@
 // decided by safepoint-machine.ts; this puts it into effect in the order the rules demand.
 
 import { Accessors } from './accessors.ts'
+import { CoherentAccessors } from './coherent-accessors.ts'
 import type { GuestMemory } from './memory.ts'
 import { PageFaults } from './page-faults.ts'
 import { PullingAccessors } from './pulling-accessors.ts'
 import { arrive, loadWord, registersOf, type VcpuWords, vcpuWords } from './safepoint.ts'
-import { isPause, isPull, obey, parkPhase, type Table, VCPU } from './safepoint-machine.ts'
+import { isPause, isPull, isShared, obey, parkPhase, type Table, VCPU } from './safepoint-machine.ts'
 
 export class VcpuSafepoint {
   /** Steps since the guest was created; the block has them at every park and at least every millisecond. */
@@ -19,7 +20,10 @@ export class VcpuSafepoint {
   readonly #words: VcpuWords
   readonly #plain: Accessors
   readonly #pulling: Accessors
+  readonly #coherent: Accessors
   #seen = -1
+  /** R26: this vCPU alone stands still. */
+  #held = false
   #inPause = false
 
   constructor(memory: GuestMemory, vcpu: number) {
@@ -27,11 +31,14 @@ export class VcpuSafepoint {
     this.#memory = memory
     this.#words = vcpuWords(memory, vcpu)
     this.#plain = new Accessors(memory, registers)
-    this.#pulling = new PullingAccessors(memory, registers, new PageFaults(memory, vcpu, this))
+    const faults = new PageFaults(memory, vcpu, this)
+    this.#pulling = new PullingAccessors(memory, registers, faults)
+    this.#coherent = new CoherentAccessors(memory, registers, faults, vcpu)
   }
 
   /** What the program is given for its next steps; taken at a step boundary, right after `poll` (R8). */
   get accessors(): Accessors {
+    if (isShared(this.#seen)) return this.#coherent
     return isPull(this.#seen) ? this.#pulling : this.#plain
   }
 
@@ -45,7 +52,7 @@ export class VcpuSafepoint {
   /** At a step boundary: true when the vCPU may step; false after a park or a new word, to poll again. */
   poll(): boolean {
     const word = loadWord(this.#memory)
-    if (word === this.#seen && !isPause(word)) return true
+    if (word === this.#seen && !isPause(word) && !this.#held) return true
     this.#meet(word)
     return false
   }
@@ -91,16 +98,18 @@ export class VcpuSafepoint {
   #meet(word: number): void {
     const { controlWords, controlLongs } = this.#memory
     const words = this.#words
-    const order = obey('boundary', this.#seen, word)
+    const wake = this.wakeSeen()
+    this.#held = this.#isHeld()
+    const order = obey('boundary', this.#seen, word, this.#held)
+    if (this.#inPause && order.phase === VCPU.running) this.#leavePause()
     if (order.acknowledge) {
-      if (this.#inPause && order.phase === VCPU.running) this.#leavePause()
       this.flush()
       this.#acknowledge(word, order.table)
       if (order.phase === VCPU.running) arrive(this.#memory)
     }
     if (order.phase === VCPU.running) return
-    const wake = this.wakeSeen()
-    if (loadWord(this.#memory) !== word) return
+    // What has changed since they were looked at is looked at again: `wake` was loaded before.
+    if (loadWord(this.#memory) !== word || this.#isHeld() !== this.#held) return
     if (!this.#inPause) {
       this.#inPause = true
       Atomics.store(controlLongs, words.parkedAt, process.hrtime.bigint())
@@ -115,10 +124,16 @@ export class VcpuSafepoint {
     const { controlWords } = this.#memory
     this.#plain.useTable(table)
     this.#pulling.useTable(table)
+    this.#coherent.useTable(table)
     this.throttleShare = Atomics.load(controlWords, this.#words.throttle) / 1000
+    this.#held = this.#isHeld()
     this.#seen = word
     Atomics.store(controlWords, this.#words.acknowledged, word)
     Atomics.notify(controlWords, this.#words.acknowledged)
+  }
+
+  #isHeld(): boolean {
+    return Atomics.load(this.#memory.controlWords, this.#words.held) !== 0
   }
 
   #leavePause(): void {

@@ -23,6 +23,16 @@ export interface Vcpus {
   handshake(): Promise<HandshakeTime>
   /** From the next resume on, or at once: pages may be absent (R8). False: all are here. */
   setPulling(pulling: boolean): void
+  /** Pages belong to one of two hosts, or all are here: coherent accessors or plain ones (R25). Every vCPU has them when it resolves. */
+  setShared(shared: boolean): Promise<HandshakeTime>
+  /** R26: stops one vCPU at a step boundary; the others run. Throws `vcpu-stuck`, after which it runs on. */
+  hold(vcpu: number): Promise<HandshakeTime>
+  /** Lets one vCPU run that was held. */
+  release(vcpu: number): void
+  /** Registers and steps of a vCPU that is held. */
+  saveOne(vcpu: number): VcpuState
+  /** Only of a vCPU that is held: it is to go on from there. */
+  loadOne(vcpu: number, state: VcpuState): void
   /** Parks every vCPU at a step boundary. */
   pause(): Promise<HandshakeTime>
   /** Stops every vCPU where it is, in a step or between two, for good: nobody waits until they have. */

@@ -8,10 +8,10 @@ import { workerUrl } from '../worker-url.ts'
 import type { GuestConfig } from './config.ts'
 import { fillGuest } from './fill.ts'
 import { grantSteps } from './grants.ts'
-import { HEADER } from './layout.ts'
+import { HEADER, VCPU_BLOCK } from './layout.ts'
 import type { GuestMemory } from './memory.ts'
 import type { ProgramSource } from './program.ts'
-import { arrive, loadWord, publishWord, registersOf, type VcpuWords, vcpuWords, wake } from './safepoint.ts'
+import { arrive, loadWord, publishWord, type VcpuWords, vcpuWords, wake } from './safepoint.ts'
 import { acknowledged, type HandshakeKind, isPause, nextWord, reached, tableOf, VCPU } from './safepoint-machine.ts'
 import type { ServiceRings } from './service-ports.ts'
 import type { VcpuThreadData, VcpuThreadMessage } from './vcpu-thread.ts'
@@ -22,6 +22,7 @@ const SPIN_MS = 0.02
 /** A waiting handshake looks again this often, whatever was notified. */
 const LOOK_AGAIN_MS = 20
 const SAMPLE_MS = 100
+const REGISTER_BYTES = 4 * VCPU_BLOCK.registerCount
 const MAX_THROTTLE = 0.99
 
 export interface GuestVcpusOptions {
@@ -108,6 +109,41 @@ export class GuestVcpus implements Vcpus {
     if (!isPause(word)) this.#publish(nextWord(word, { pull: pulling }))
   }
 
+  setShared(shared: boolean): Promise<HandshakeTime> {
+    return this.#serialised(() => this.#publishAndAwait(nextWord(loadWord(this.#memory), { shared }), 'revocation'))
+  }
+
+  hold(vcpu: number): Promise<HandshakeTime> {
+    return this.#serialised(async () => {
+      const words = this.#of(vcpu)
+      // R5: stored before the word, so that whoever meets the word finds it.
+      Atomics.store(this.#memory.controlWords, words.held, 1)
+      const word = nextWord(loadWord(this.#memory), {})
+      publishWord(this.#memory, word)
+      wake(this.#memory, words)
+      return await this.#await(word, 'hold', [words]).catch((thrown) => {
+        this.release(vcpu)
+        throw thrown
+      })
+    })
+  }
+
+  release(vcpu: number): void {
+    const words = this.#of(vcpu)
+    Atomics.store(this.#memory.controlWords, words.held, 0)
+    wake(this.#memory, words)
+  }
+
+  saveOne(vcpu: number): VcpuState {
+    this.#requireHeld(vcpu)
+    return this.#stateOf(this.#of(vcpu))
+  }
+
+  loadOne(vcpu: number, state: VcpuState): void {
+    this.#requireHeld(vcpu)
+    this.#load(this.#of(vcpu), state)
+  }
+
   /** Throws `vcpu-stuck`, after which the guest runs on, or `cancelled` when `resume` came first. */
   pause(): Promise<HandshakeTime> {
     return this.#serialised(async () => {
@@ -151,24 +187,13 @@ export class GuestVcpus implements Vcpus {
   save(): VcpuState[] {
     // A parked vCPU may look up for a moment when it is notified late, but it goes nowhere before `resume` (R5).
     assert(this.#stopped, 'registers are read only while the guest is paused')
-    return this.#words.map((_, vcpu) => {
-      const registers = new Uint8Array(1024)
-      const shared = registersOf(this.#memory, vcpu)
-      registers.set(new Uint8Array(shared.buffer, shared.byteOffset, registers.length))
-      return { steps: this.stepCounts()[vcpu] as number, registers }
-    })
+    return this.#words.map((words) => this.#stateOf(words))
   }
 
   load(states: readonly VcpuState[]): void {
     assert(states.length === this.#words.length, 'as many states as vCPUs')
     assert(isPause(loadWord(this.#memory)), 'registers are written only while the guest is paused')
-    states.forEach(({ steps, registers }, vcpu) => {
-      const words = this.#words[vcpu] as VcpuWords
-      const shared = registersOf(this.#memory, vcpu)
-      new Uint8Array(shared.buffer, shared.byteOffset, 1024).set(registers)
-      Atomics.store(this.#memory.controlLongs, words.steps, BigInt(steps))
-      Atomics.store(this.#memory.controlLongs, words.stepLimit, BigInt(steps))
-    })
+    for (const [vcpu, state] of states.entries()) this.#load(this.#of(vcpu), state)
   }
 
   /** Steps of each vCPU since the guest was created; exact while paused, up to 1 ms old while running. */
@@ -244,6 +269,35 @@ export class GuestVcpus implements Vcpus {
     return promise
   }
 
+  #of(vcpu: number): VcpuWords {
+    const words = this.#words[vcpu]
+    assert(words !== undefined, `there is no vCPU ${vcpu}`)
+    return words
+  }
+
+  #stateOf({ registers, steps }: VcpuWords): VcpuState {
+    const { controlBytes, controlLongs } = this.#memory
+    return {
+      steps: Number(Atomics.load(controlLongs, steps)),
+      registers: controlBytes.slice(registers, registers + REGISTER_BYTES),
+    }
+  }
+
+  #load(words: VcpuWords, { steps, registers }: VcpuState): void {
+    assert(registers.length === REGISTER_BYTES, 'registers of a vCPU')
+    this.#memory.controlBytes.set(registers, words.registers)
+    Atomics.store(this.#memory.controlLongs, words.steps, BigInt(steps))
+    Atomics.store(this.#memory.controlLongs, words.stepLimit, BigInt(steps))
+  }
+
+  #requireHeld(vcpu: number): void {
+    const { controlWords } = this.#memory
+    const words = this.#of(vcpu)
+    const held = Atomics.load(controlWords, words.held) === 1
+    // Parked for another reason when it was held, it may look up for a moment, but it goes nowhere (R5).
+    assert(held || (isPause(loadWord(this.#memory)) && this.#stopped), `vCPU ${vcpu} is not held`)
+  }
+
   /** R7: the dead count as acknowledged; the others stop where they are. */
   #died(vcpu: number, reason: string, stack: string | undefined): void {
     if (this.#closed) return
@@ -280,24 +334,20 @@ export class GuestVcpus implements Vcpus {
     return acknowledged(state, Atomics.load(controlWords, words.acknowledged), target, kind)
   }
 
-  #allObeyed(target: number, kind: HandshakeKind): boolean {
-    return this.#words.every((words) => this.#obeyed(words, target, kind))
-  }
-
-  async #await(target: number, kind: HandshakeKind): Promise<HandshakeTime> {
+  async #await(target: number, kind: HandshakeKind, whose = this.#words): Promise<HandshakeTime> {
     const { controlWords } = this.#memory
     const startedAt = performance.now()
     let ms = 0
     for (;;) {
       const seen = Atomics.load(controlWords, HEADER.arrivals)
-      const done = this.#allObeyed(target, kind)
+      const done = whose.every((words) => this.#obeyed(words, target, kind))
       ms = performance.now() - startedAt
       if (done) break
       if (this.#closed) throw new GodwitError('guest-not-running', 'the guest was closed')
       if (kind === 'pause' && !isPause(loadWord(this.#memory))) {
         throw new GodwitError('cancelled', 'the pause was withdrawn')
       }
-      if (ms > HANDSHAKE_TIMEOUT_MS) this.#giveUp(target, kind, ms)
+      if (ms > HANDSHAKE_TIMEOUT_MS) this.#giveUp(target, kind, ms, whose)
       if (ms > SPIN_MS) await this.#arrival(seen)
     }
     this.handshakes.count++
@@ -307,9 +357,10 @@ export class GuestVcpus implements Vcpus {
   }
 
   /** R7: names the vCPU; a guest that was to pause runs on. A swap stays published: its marks are harvested later. */
-  #giveUp(target: number, kind: HandshakeKind, ms: number): never {
-    const vcpu = this.#words.findIndex((words) => !this.#obeyed(words, target, kind))
-    const micros = this.#memory.controlWords[(this.#words[vcpu] as VcpuWords).stepMicros] as number
+  #giveUp(target: number, kind: HandshakeKind, ms: number, whose: readonly VcpuWords[]): never {
+    const stuck = whose.find((words) => !this.#obeyed(words, target, kind)) as VcpuWords
+    const vcpu = this.#words.indexOf(stuck)
+    const micros = this.#memory.controlWords[stuck.stepMicros] as number
     if (kind === 'pause' && !this.#crashed) this.resume()
     throw new GodwitError('vcpu-stuck', `vCPU ${vcpu} reached no safepoint in ${ms.toFixed(0)} ms`, {
       hint: `its earlier steps took about ${micros} µs; a step of a program should take well under a millisecond`,

@@ -87,6 +87,13 @@ export class SimulatedVcpus implements Vcpus {
 
   setPulling(): void {}
 
+  // Soft is explored and run on real threads, not simulated.
+  setShared = unsupported
+  hold = unsupported
+  release = unsupported
+  saveOne = unsupported
+  loadOne = unsupported
+
   halt(): void {}
 
   async pause(): Promise<HandshakeTime> {
@@ -176,4 +183,8 @@ export class SimulatedVcpus implements Vcpus {
     this.#expected.words[index] = value
     state.registers[state.steps % 1024] = value & 0xff
   }
+}
+
+function unsupported(): never {
+  throw new Error('the simulation has no soft migration')
 }
