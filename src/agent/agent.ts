@@ -305,7 +305,7 @@ export class Agent {
     }
     for (const { name, state, migration } of await this.listGuests()) {
       if (migration?.id !== id) continue
-      const running = state === 'incoming' || state === 'migrating' || state === 'pulling'
+      const running = state === 'incoming' || state === 'migrating' || state === 'pulling' || state === 'shared'
       const { role, peer, progress } = migration
       return { id, guest: name, role, peer, state: running ? 'running' : 'ended', progress, report: null }
     }
@@ -325,7 +325,7 @@ export class Agent {
   async #movable(name: string): Promise<GuestEntry> {
     const entry = this.#guests.byName(name)
     const { state } = await this.#guests.refresh(entry)
-    if (state === 'pulling') {
+    if (state === 'pulling' || state === 'shared') {
       throw new GodwitError('guest-busy', `the memory of guest ${name} is still coming from its last host`, {
         hint: `wait until its last page is here: godwit show ${name}`,
       })

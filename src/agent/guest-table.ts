@@ -275,7 +275,8 @@ export class GuestTable {
   /** Ends a guest for good. Throws `guest-busy` while the other host has a say in it, unless forced. */
   async stop(entry: GuestEntry, force: boolean): Promise<void> {
     const status = entry.process.alive ? await this.statusOf(entry) : null
-    const busy = status !== null && ['migrating', 'incoming', 'unreconciled', 'pulling'].includes(status.state)
+    const busy =
+      status !== null && ['migrating', 'incoming', 'unreconciled', 'pulling', 'shared'].includes(status.state)
     if (busy && !force) {
       throw new GodwitError('guest-busy', `guest ${entry.config.name} is ${status.state}`, { hint: stopHint(status) })
     }

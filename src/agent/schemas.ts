@@ -58,7 +58,7 @@ export const guestSchema = z.object({
   name: z.string(),
   id: z.string(),
   state: z.enum(GUEST_STATES),
-  owner: z.enum(['here', 'elsewhere', 'undecided']),
+  owner: z.enum(['here', 'elsewhere', 'both', 'undecided']),
   epoch: z.number(),
   config: guestConfigSchema,
   steps: z.array(z.number()),

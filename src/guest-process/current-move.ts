@@ -10,7 +10,8 @@ import type { GuestState, GuestStatus } from './host-port.ts'
 import type { AgentAddress } from './peer-agent.ts'
 
 /**
- * At most one at a time; it stays known after its end. `pull`: the guest runs before its memory is there. `keepCopy`: what is
+ * At most one at a time; it stays known after its end. `pull`: the guest runs before its memory is there. `soft`: both hosts run
+ * parts of it. `keepCopy`: what is
  * left of it here becomes a kept copy.
  */
 export type Current =
@@ -20,18 +21,30 @@ export type Current =
       epoch: number
       peer: AgentAddress
       pull: boolean
+      soft: boolean
       keepCopy: boolean
       session: SourceSession
     }
-  | { role: 'destination'; id: string; epoch: number; peer: AgentAddress; pull: boolean; session: DestinationSession }
+  | {
+      role: 'destination'
+      id: string
+      epoch: number
+      peer: AgentAddress
+      pull: boolean
+      soft: boolean
+      session: DestinationSession
+    }
 
 /** States in which an operator may have something to decide; what, says resolution.ts. */
-export const IN_DOUBT: readonly GuestState[] = ['unreconciled', 'incoming', 'migrating', 'pulling', 'lost']
+export const IN_DOUBT: readonly GuestState[] = ['unreconciled', 'incoming', 'migrating', 'pulling', 'shared', 'lost']
 
 /** Who may run a guest in this state, as far as its host knows. A source serves pages of a guest that runs elsewhere. */
 export function ownerOf(state: GuestState, current: Current | null): GuestStatus['owner'] {
   if (state === 'migrating' && current?.session.state === 'serving') return 'elsewhere'
   if (state === 'migrating' && current?.session.state === 'released') return 'undecided'
+  // R29: each of its vCPUs has one.
+  if (state === 'shared' || (state === 'migrating' && current?.session.state === 'shared')) return 'both'
+  if (state === 'migrating' && current?.session.state === 'retired') return 'elsewhere'
   if (state === 'unreconciled' || state === 'lost') return 'undecided'
   return state === 'incoming' || state === 'handed-over' || state === 'kept' ? 'elsewhere' : 'here'
 }
@@ -47,13 +60,14 @@ export function viewOf(current: Current, progress: Progress | null): GuestStatus
   const { id, role, peer, session } = current
   const view = { id, role, peer: `${peer.host}:${peer.port}` }
   if (role === 'source') return { ...view, progress, paused: session.paused }
-  const { puller } = session
-  return { ...view, progress: puller?.progress() ?? null, paused: puller?.paused ?? null }
+  const { puller, sharingPaused } = session
+  return { ...view, progress: puller?.progress() ?? null, paused: puller?.paused ?? sharingPaused }
 }
 
 /** Why a guest whose memory was spread over two hosts can run no more, and what is left to do about it (R22). */
-export function lossOf({ role }: Current, guest: string): NonNullable<GuestStatus['crash']> {
+export function lossOf({ role, soft }: Current, guest: string): NonNullable<GuestStatus['crash']> {
   const abandon = `give it up: godwit resolve ${guest} --abandon`
+  if (soft) return { code: 'lost', message: 'the other host is gone with its part of the guest', hint: abandon }
   if (role === 'destination') {
     const message = 'the source is gone with pages that had not come yet, or runs the guest again'
     return { code: 'lost', message, hint: abandon }

@@ -17,6 +17,7 @@ export const GUEST_STATES = [
   'incoming',
   'migrating',
   'pulling',
+  'shared',
   'handed-over',
   'kept',
   'unreconciled',
@@ -31,7 +32,7 @@ export interface GuestStatus {
   config: GuestConfig
   state: GuestState
   /** Who may run the guest, as far as this host knows. */
-  owner: 'here' | 'elsewhere' | 'undecided'
+  owner: 'here' | 'elsewhere' | 'both' | 'undecided'
   epoch: number
   steps: number[]
   stepsPerSecond: number

@@ -17,7 +17,7 @@ import {
 } from '../migration/ownership-record.ts'
 import type { MigrationReport } from '../migration/report.ts'
 import { mayResolve, type Resolution } from '../migration/resolution.ts'
-import { pulls, settingsSchema } from '../migration/settings.ts'
+import { pulls, settingsSchema, shares } from '../migration/settings.ts'
 import { SourceSession } from '../migration/source-session.ts'
 import { runOracle } from '../programs/oracle.ts'
 import type { GuestService } from '../service/guest-service.ts'
@@ -134,7 +134,12 @@ export class GuestHost implements GuestHostPort {
   }
 
   async migrate(request: MigrateRequest): Promise<MigrationReport> {
-    if (this.#state === 'migrating' || this.#state === 'incoming' || this.#state === 'pulling') {
+    if (
+      this.#state === 'migrating' ||
+      this.#state === 'incoming' ||
+      this.#state === 'pulling' ||
+      this.#state === 'shared'
+    ) {
       throw refusals.migrating(this.#config.name)
     }
     if (this.#state !== 'running' && this.#state !== 'paused') throw this.#notRunning('migrated')
@@ -147,7 +152,8 @@ export class GuestHost implements GuestHostPort {
     const source = openSource({ request, settings, epoch, ...guest, store: this.#store, crashed: this.#crashed })
     this.#settling = new AbortController()
     const session = new SourceSession(source.world, this.vcpus.stepsPerSecond())
-    const move = { pull: pulls(settings.movement), keepCopy: settings.keepCopy }
+    if (shares(settings.movement) && this.#config.pace.kind === 'locked') throw refusals.lockedSoft(this.#config.name)
+    const move = { pull: pulls(settings.movement), soft: shares(settings.movement), keepCopy: settings.keepCopy }
     this.#current = { role: 'source', id: request.id, epoch, peer: request.to, ...move, session }
     this.#state = 'migrating'
     const unwatch = onMigrationEvent(request.id, (event) => {
@@ -200,7 +206,15 @@ export class GuestHost implements GuestHostPort {
     const answer = await askVerdict(current.peer, current.id, current.epoch)
     // The peer may have spoken while we asked.
     if (this.#current !== current || !IN_DOUBT.includes(this.#state)) return this.status()
-    const refusal = mayResolve(current.role, current.session.state, how.what, answer, how.peerIsDead, current.pull)
+    const refusal = mayResolve(
+      current.role,
+      current.session.state,
+      how.what,
+      answer,
+      how.peerIsDead,
+      current.pull,
+      current.soft,
+    )
     if (refusal !== null) throw refusal
     if (how.what !== 'take') {
       this.#decide(current, how.what)
@@ -261,8 +275,20 @@ export class GuestHost implements GuestHostPort {
     })
     const session = new DestinationSession(world)
     const peer = { host: sourceAddress, port: reservation.source.agentPort }
-    const pull = pulls(reservation.settings.movement)
-    this.#current = { role: 'destination', id: reservation.migration, epoch: reservation.epoch, peer, pull, session }
+    const { movement } = reservation.settings
+    const [pull, soft] = [pulls(movement), shares(movement)]
+    this.#current = {
+      role: 'destination',
+      id: reservation.migration,
+      epoch: reservation.epoch,
+      peer,
+      pull,
+      soft,
+      session,
+    }
+    session.onShared(() => {
+      this.#state = 'shared'
+    })
     session.onOwner(() => {
       this.#epoch = reservation.epoch
       this.#state = this.#current?.pull === true ? 'pulling' : this.#here()

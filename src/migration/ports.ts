@@ -4,6 +4,8 @@
 
 import type { SharedForeignIndex } from '../encoding/foreign-index.ts'
 import type { EncodingCounts } from '../encoding/tally.ts'
+import type { GodwitError } from '../errors.ts'
+import type { VcpuState } from '../guest/vcpus-port.ts'
 import type { ControlMessage } from '../wire/messages.ts'
 import type { PushOrderName } from './settings.ts'
 
@@ -121,6 +123,43 @@ export interface PageDestination {
   readonly dropped: number
   /** Rejects with the first failure of a lane; never resolves. */
   readonly failed: Promise<never>
+  close(): Promise<void>
+}
+
+/** Ownership frames of one side of an exchange so far, in pages. */
+export interface ExchangeCounts {
+  /** Given with their bytes: because the push came to them, and because they were asked for. */
+  readonly pushed: number
+  readonly asked: number
+  /** Given without: the other side's copy was valid. */
+  readonly withoutData: number
+  /** Received, with bytes or without. */
+  readonly received: number
+  readonly zeroPages: number
+}
+
+/** Soft: the connection on which pages and vCPUs change their owner, in both directions (R25, R26). */
+export interface PageExchange {
+  /** Source: the port it listens at. */
+  readonly port: number
+  /** The first link, or the next one after a cut; resolves when both sides know what the other has applied. */
+  link(generation: number, host: string | null, signal: AbortSignal): Promise<void>
+  /** The link in force has failed: pages and vCPUs stay as they are until `link`. */
+  onCut(listener: (error: GodwitError) => void): void
+  /**
+   * Gives a vCPU that is held, and the pages that it used last as far as the other side's copy of them is valid. Resolves when
+   * the other side has it, whatever becomes of the link meanwhile; rejects with `cancelled` when it was rolled back
+   * after a cut: the vCPU is here.
+   */
+  cross(vcpu: number, state: VcpuState): Promise<void>
+  onArrived(listener: (vcpu: number, state: VcpuState) => void): void
+  /** Pages to be given without being asked for: those that these vCPUs used last, all, or none. */
+  push(what: { readonly homes: readonly number[] } | 'everything' | null): void
+  /** Resolves when nothing of what is being pushed is left here or in flight. */
+  drained(): Promise<void>
+  readonly counts: ExchangeCounts
+  readonly bytes: { sent: number; received: number }
+  setBandwidth(bytesPerSecond: number | null): void
   close(): Promise<void>
 }
 

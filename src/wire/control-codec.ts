@@ -115,6 +115,7 @@ export function warmControlCodec(vcpus: number): void {
       free: null,
       pull: false,
       absent: null,
+      shared: false,
     },
     { type: 'prepared', epoch: 0, digest, digestMs: 0, hashes: 0 },
     { type: 'commit', epoch: 0 },

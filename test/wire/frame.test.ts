@@ -64,6 +64,7 @@ const messages: fc.Arbitrary<ControlMessage> = fc.oneof(
     free: fc.constant(null),
     pull: fc.boolean(),
     absent: fc.constant(null),
+    shared: fc.boolean(),
     verify: fc.constantFrom('digest' as const, 'full' as const, 'none' as const),
   }),
   fc.record({
