@@ -30,7 +30,7 @@ import { DataDirectory } from './data-directory.ts'
 import { Departures } from './departures.ts'
 import { type AgentEvent, EventHub } from './event-hub.ts'
 import { type GuestEntry, GuestTable } from './guest-table.ts'
-import { requireProgram, requireReachable } from './programs.ts'
+import { requireProgram } from './programs.ts'
 import type { AgentInfo, CopyView, GuestView, MigrationView, StartRequest } from './schemas.ts'
 import { reservedSchema, startSchema } from './schemas.ts'
 
@@ -141,7 +141,6 @@ export class Agent {
   /** Starts a guest. Throws `guest-exists`, `memory-limit`, `bad-size`, `program-missing`, `program-invalid`. */
   async start(request: StartRequest): Promise<GuestView> {
     const wanted = startSchema.parse(request)
-    requireReachable(wanted.program)
     layoutOf(wanted.memoryBytes, wanted.vcpus)
     const config: GuestConfig = guestConfigSchema.parse({
       ...wanted,
