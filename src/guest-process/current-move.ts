@@ -1,6 +1,7 @@
 // The migration that a guest host is part of, and what others are told of it: operators by the status, the other host by
 // the verdict (R18, R20).
 
+import type { GodwitError } from '../errors.ts'
 import type { Progress } from '../events.ts'
 import type { SourceState } from '../migration/commit-machine.ts'
 import type { DestinationSession } from '../migration/destination-session.ts'
@@ -44,8 +45,31 @@ export type Current =
 /** States in which an operator may have something to decide; what, says resolution.ts. */
 export const IN_DOUBT: readonly GuestState[] = ['unreconciled', 'incoming', 'migrating', 'pulling', 'shared', 'lost']
 
+/** States of a guest that is moving already. */
+export const ON_THE_WAY: readonly GuestState[] = ['migrating', 'incoming', 'pulling', 'shared']
+
+/** Where it stands, as its status says it. */
+export function standingOf(
+  state: GuestState,
+  current: Current | null,
+  progress: Progress | null,
+): Pick<GuestStatus, 'owner' | 'migration'> {
+  return { owner: ownerOf(state, current), migration: current === null ? null : viewOf(current, progress) }
+}
+
+/** Why it runs no more, if so. */
+export function crashOf(
+  state: GuestState,
+  current: Current | null,
+  guest: string,
+  crashed: GodwitError | null,
+): Pick<GuestStatus, 'crash'> {
+  const crash = state === 'lost' && current !== null ? lossOf(current, guest) : crashed?.toJSON()
+  return crash === undefined ? {} : { crash }
+}
+
 /** Who may run a guest in this state, as far as its host knows. A source serves pages of a guest that runs elsewhere. */
-export function ownerOf(state: GuestState, current: Current | null): GuestStatus['owner'] {
+function ownerOf(state: GuestState, current: Current | null): GuestStatus['owner'] {
   if (state === 'migrating' && current?.session.state === 'serving') return 'elsewhere'
   if (state === 'migrating' && current?.session.state === 'released') return 'undecided'
   // R29: each of its vCPUs has one.
@@ -62,7 +86,7 @@ export function restOf(state: SourceState): 'handed-over' | 'lost' | 'here' {
 }
 
 /** As an operator sees it. `progress`: the latest of an outgoing one. */
-export function viewOf(current: Current, progress: Progress | null): GuestStatus['migration'] {
+function viewOf(current: Current, progress: Progress | null): GuestStatus['migration'] {
   const { id, role, peer, session } = current
   const view = { id, role, peer: `${peer.host}:${peer.port}` }
   if (role === 'source') return { ...view, progress, paused: session.paused }
@@ -71,7 +95,7 @@ export function viewOf(current: Current, progress: Progress | null): GuestStatus
 }
 
 /** Why a guest whose memory was spread over two hosts can run no more, and what is left to do about it (R22). */
-export function lossOf({ role, soft }: Current, guest: string): NonNullable<GuestStatus['crash']> {
+function lossOf({ role, soft }: Current, guest: string): NonNullable<GuestStatus['crash']> {
   const abandon = `give it up: godwit resolve ${guest} --abandon`
   if (soft) return { code: 'lost', message: 'the other host is gone with its part of the guest', hint: abandon }
   if (role === 'destination') {

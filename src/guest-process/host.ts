@@ -19,7 +19,16 @@ import type { ServiceLines } from '../service/service-lines.ts'
 import { servingVcpus } from '../service/serving-vcpus.ts'
 import { assemble, type GuestParts } from './assemble.ts'
 import { isCopyFor } from './copy-identity.ts'
-import { type Current, IN_DOUBT, lossOf, ownerOf, restOf, takenRecord, verdictOf, viewOf } from './current-move.ts'
+import {
+  type Current,
+  crashOf,
+  IN_DOUBT,
+  ON_THE_WAY,
+  restOf,
+  standingOf,
+  takenRecord,
+  verdictOf,
+} from './current-move.ts'
 import { destinationWorld } from './destination-world.ts'
 import { tellSource } from './host-lines.ts'
 import type {
@@ -121,34 +130,23 @@ export class GuestHost implements GuestHostPort {
   }
 
   status(): GuestStatus {
-    const current = this.#current
-    const crash =
-      this.#state === 'lost' && current !== null ? lossOf(current, this.#config.name) : this.#crash?.toJSON()
     return {
       config: this.#config,
       state: this.#state,
-      owner: ownerOf(this.#state, current),
+      ...standingOf(this.#state, this.#current, this.#progress),
       epoch: this.#epoch,
       steps: this.vcpus.stepCounts(),
       stepsPerSecond: this.vcpus.stepsPerSecond(),
       residentBytes: process.memoryUsage.rss(),
       pid: process.pid,
-      migration: current === null ? null : viewOf(current, this.#progress),
       service: this.#lines === null ? null : { port: this.#lines.port },
-      ...(crash === undefined ? {} : { crash }),
+      ...crashOf(this.#state, this.#current, this.#config.name, this.#crash),
       ...(this.#keptSince === null ? {} : { keptSince: this.#keptSince }),
     }
   }
 
   async migrate(request: MigrateRequest): Promise<MigrationReport> {
-    if (
-      this.#state === 'migrating' ||
-      this.#state === 'incoming' ||
-      this.#state === 'pulling' ||
-      this.#state === 'shared'
-    ) {
-      throw refusals.migrating(this.#config.name)
-    }
+    if (ON_THE_WAY.includes(this.#state)) throw refusals.migrating(this.#config.name)
     if (this.#state !== 'running' && this.#state !== 'paused') throw this.#notRunning('migrated')
     this.#requireFree()
     const settings = settingsSchema.parse(request.settings)

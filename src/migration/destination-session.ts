@@ -2,10 +2,10 @@
 // of commit-machine.ts. After PREPARED it never forgets by itself: it redials and asks (R18).
 
 import { GodwitError } from '../errors.ts'
-import { loadFree } from '../guest/free-map.ts'
 import { resetDigest } from '../kernels/kernels.ts'
 import { REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../limits.ts'
 import { abortOf, type MessageOf } from '../wire/messages.ts'
+import { acceptState } from './accept-state.ts'
 import type { DestinationState } from './commit-machine.ts'
 import type { DestinationWorld } from './destination-context.ts'
 import { DestinationOwnership } from './destination-ownership.ts'
@@ -15,7 +15,7 @@ import { lastState, placeRounds } from './placed-rounds.ts'
 import type { ControlLink, PageDestination, PageExchange } from './ports.ts'
 import { requireEqualDigests, switchDigest, warmProof } from './proof.ts'
 import { beginPulling, Puller, type PullerLinks, warmPulling } from './puller.ts'
-import { beginTaking, DestinationSharing } from './soft/destination-sharing.ts'
+import { beginTaking, DestinationSharing, type SharingLinks } from './soft/destination-sharing.ts'
 
 export type { DestinationWorld } from './destination-context.ts'
 
@@ -146,7 +146,7 @@ export class DestinationSession {
     const placed = placeRounds(control, pages, memory.layout.pageCount)
     this.#neighbours = await Promise.race([sayReady(control, pages, this.#world), placed.failed, failed])
     const state = await Promise.race([lastState(this.#inbox, placed), placed.failed, failed])
-    this.#check(state)
+    acceptState(this.#world, state, this.#neighbours)
     if (state.shared) await this.#beginSharing(state)
     if (state.pull) {
       beginPulling(this.#world, state)
@@ -168,21 +168,6 @@ export class DestinationSession {
     this.#exchange = exchange(async () => {
       await vcpus.handshake()
     })
-  }
-
-  #check(state: MessageOf<'state'>): void {
-    const { memory, epoch } = this.#world
-    if (state.epoch !== epoch)
-      throw new GodwitError('unexpected-message', `state of epoch ${state.epoch}, not ${epoch}`)
-    if (state.vcpus.length !== memory.layout.vcpus) {
-      const message = `state of ${state.vcpus.length} vCPUs for a guest of ${memory.layout.vcpus}`
-      throw new GodwitError('bad-message', message)
-    }
-    // What came from other guests here is this guest's only if its source had it, too.
-    if (this.#neighbours > 0 && state.verify !== 'digest') {
-      throw new GodwitError('unexpected-message', `verify ${state.verify} where pages are those of other guests`)
-    }
-    loadFree(memory, state.free, this.#world.kernels)
   }
 
   /** R15: the destination proves equality before the source gives up ownership. */
@@ -246,48 +231,40 @@ export class DestinationSession {
   /** Soft: from the first page or vCPU that may come until everything is here. Null: it is, and the source is to hear it. */
   async #share(exchange: PageExchange): Promise<Arrival | null> {
     this.#ownership.apply('commit-sharing')
+    this.#sharing = new DestinationSharing(this.#world, this.#sharingLinks(), this.#ownership, exchange)
+    this.#onShared()
+    const taken = await this.#sharing.run()
+    if (taken === 'whole') {
+      this.#onOwner()
+      this.#onWhole()
+      return null
+    }
+    if (taken === 'lost') this.#onLost()
+    if (taken !== 'empty') return { owner: true }
+    await this.close()
+    return { owner: false, error: new GodwitError('cancelled', 'the source has the guest back', { side: 'source' }) }
+  }
+
+  #sharingLinks(): SharingLinks {
     const session = this
-    const links = {
+    return {
       get inbox() {
         return session.#inbox as Inbox
       },
       get control() {
         return session.#control as ControlLink
       },
-      apply: (event: 'commit-sharing') => this.#ownership.apply(event),
       drop: async () => {
         this.#control?.close()
         await this.#pages?.close()
       },
       redial: async () => {
-        const control = await this.#world.redial(null)
-        this.#control = control
-        this.#inbox = new Inbox(control, 'source')
+        this.#control = await this.#world.redial(null)
+        this.#inbox = new Inbox(this.#control, 'source')
         this.#ownership.carryOut('send-sharing')
         return this.#inbox
       },
     }
-    this.#sharing = new DestinationSharing(this.#world, links, exchange)
-    this.#onShared()
-    const taken = await this.#sharing.run()
-    if (this.#ownership.state !== 'shared') return { owner: true }
-    if (taken === 'whole') {
-      await this.#world.vcpus.setShared(false)
-      this.#ownership.apply('retired')
-      this.#onOwner()
-      this.#onWhole()
-      return null
-    }
-    if (taken === 'empty') {
-      this.#ownership.apply('not-released')
-      await this.close()
-      return { owner: false, error: new GodwitError('cancelled', 'the source has the guest back', { side: 'source' }) }
-    }
-    if (taken === 'lost') {
-      this.#ownership.apply('peer-lost')
-      this.#onLost()
-    }
-    return { owner: true }
   }
 
   #pullerLinks(): PullerLinks {

@@ -9,6 +9,7 @@ import { clearAll } from '../../guest/page-set.ts'
 import { beginSharing, isOurs, presenceOf } from '../../guest/sharing.ts'
 import type { MessageOf } from '../../wire/messages.ts'
 import type { DestinationWorld } from '../destination-context.ts'
+import type { DestinationOwnership } from '../destination-ownership.ts'
 import { forgetPages } from '../freeze.ts'
 import type { Inbox } from '../inbox.ts'
 import type { ControlLink, PageExchange } from '../ports.ts'
@@ -43,8 +44,6 @@ export interface SharingLinks {
   redial(): Promise<Inbox>
   /** Closes control and data channels. */
   drop(): Promise<void>
-  /** `shared` is still to be said, or everything is here and that is to be said. */
-  apply(event: 'commit-sharing' | 'retired' | 'not-released' | 'peer-lost'): void
 }
 
 export type Taken = 'whole' | 'empty' | 'lost' | 'closed'
@@ -52,6 +51,7 @@ export type Taken = 'whole' | 'empty' | 'lost' | 'closed'
 export class DestinationSharing {
   readonly #world: DestinationWorld
   readonly #links: SharingLinks
+  readonly #ownership: DestinationOwnership
   readonly #exchange: PageExchange
   readonly #link: SharedLink
   readonly #arrivals: Arrivals
@@ -60,9 +60,10 @@ export class DestinationSharing {
   #returning = false
   #retired = false
 
-  constructor(world: DestinationWorld, links: SharingLinks, exchange: PageExchange) {
+  constructor(world: DestinationWorld, links: SharingLinks, ownership: DestinationOwnership, exchange: PageExchange) {
     this.#world = world
     this.#links = links
+    this.#ownership = ownership
     this.#exchange = exchange
     const { memory, vcpus, clock } = world
     this.#arrivals = new Arrivals({ memory, vcpus, clock, exchange }, [])
@@ -86,8 +87,20 @@ export class DestinationSharing {
     this.#over.resolve('closed')
   }
 
-  /** From `shared` on, which the caller has recorded. */
+  /** From `shared` on, which the caller has recorded, to the record of what came of it. */
   async run(): Promise<Taken> {
+    const taken = await this.#take()
+    // An operator may have given it up meanwhile.
+    if (this.#ownership.state !== 'shared') return 'closed'
+    if (taken === 'whole') {
+      await this.#world.vcpus.setShared(false)
+      this.#ownership.apply('retired')
+    } else if (taken === 'empty') this.#ownership.apply('not-released')
+    else if (taken === 'lost') this.#ownership.apply('peer-lost')
+    return taken
+  }
+
+  async #take(): Promise<Taken> {
     const { inbox } = this.#links
     this.#hear(inbox)
     const started = inbox.next('lanes').then(({ generation }) => this.#link.start(inbox, generation))
@@ -124,7 +137,7 @@ export class DestinationSharing {
       () => {},
     )
     inbox.next('commit').then(
-      () => this.#links.apply('commit-sharing'),
+      () => this.#ownership.apply('commit-sharing'),
       () => {},
     )
   }
