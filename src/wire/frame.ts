@@ -6,7 +6,14 @@
 //   │        │        │      │        │         │ check  │
 
 import { GodwitError } from '../errors.ts'
-import { MAX_CONTROL_FRAME_BYTES, MAX_NEEDS, MAX_PAGE_FRAME_BYTES, MAX_PULL_FRAME_BYTES } from '../limits.ts'
+import {
+  MAX_CONTROL_FRAME_BYTES,
+  MAX_GIVE_FRAME_BYTES,
+  MAX_NEEDS,
+  MAX_PAGE_FRAME_BYTES,
+  MAX_PULL_FRAME_BYTES,
+  MAX_RUNS_FRAME_BYTES,
+} from '../limits.ts'
 import { PROTOCOL_VERSION } from './messages.ts'
 
 export const FRAME_HEADER_BYTES = 16
@@ -14,7 +21,19 @@ export const FRAME_HEADER_BYTES = 16
 export const FRAME_MAGIC = 0x54574447
 
 /** What a frame is; 0 is reserved as invalid. */
-export const FRAME_TYPE = { control: 1, pages: 2, roundEnd: 3, pull: 4, need: 5, got: 6 } as const
+export const FRAME_TYPE = {
+  control: 1,
+  pages: 2,
+  roundEnd: 3,
+  pull: 4,
+  need: 5,
+  got: 6,
+  give: 7,
+  runs: 8,
+  cross: 9,
+  ask: 10,
+  applied: 11,
+} as const
 export type FrameType = (typeof FRAME_TYPE)[keyof typeof FRAME_TYPE]
 
 /** Largest payload of each type, bytes. */
@@ -25,6 +44,12 @@ export const FRAME_CAP: Readonly<Record<FrameType, number>> = {
   [FRAME_TYPE.pull]: MAX_PULL_FRAME_BYTES,
   [FRAME_TYPE.need]: 4 * MAX_NEEDS,
   [FRAME_TYPE.got]: 0,
+  [FRAME_TYPE.give]: MAX_GIVE_FRAME_BYTES,
+  [FRAME_TYPE.runs]: MAX_RUNS_FRAME_BYTES,
+  // Number, vCPU, generation and steps, and 256 registers.
+  [FRAME_TYPE.cross]: 24 + 1024,
+  [FRAME_TYPE.ask]: 4 * MAX_NEEDS,
+  [FRAME_TYPE.applied]: 4,
 }
 
 export interface FrameHeader {
@@ -34,7 +59,7 @@ export interface FrameHeader {
   /** The round that pages and their end belong to; 0 in all other frames. */
   round: number
   /**
-   * CRC-32 of the payload of control and need frames, of head and table of pull frames; 0 in all others. A page number that
+   * CRC-32 of the payload of control, need and ownership frames, of head and tables where pages follow; 0 in all others. A page number that
    * was altered on its way would be a page that never comes: what no digest or seal covers is covered here.
    */
   check: number
@@ -42,7 +67,7 @@ export interface FrameHeader {
 
 /** Whether frames of that type carry a check in the place of the round. */
 const isChecked = (type: number): boolean =>
-  type === FRAME_TYPE.control || type === FRAME_TYPE.need || type === FRAME_TYPE.pull
+  type === FRAME_TYPE.control || type === FRAME_TYPE.need || type === FRAME_TYPE.pull || type >= FRAME_TYPE.give
 
 /** Throws `bad-frame` unless the check of a header is that of what came. */
 export function requireCheck(header: FrameHeader, computed: number): void {
