@@ -4,6 +4,8 @@
 
 import type { SharedForeignIndex } from '../encoding/foreign-index.ts'
 import type { EncodingCounts } from '../encoding/tally.ts'
+import type { GodwitError } from '../errors.ts'
+import type { VcpuState } from '../guest/vcpus-port.ts'
 import type { ControlMessage } from '../wire/messages.ts'
 import type { PushOrderName } from './settings.ts'
 
@@ -121,6 +123,52 @@ export interface PageDestination {
   readonly dropped: number
   /** Rejects with the first failure of a lane; never resolves. */
   readonly failed: Promise<never>
+  close(): Promise<void>
+}
+
+/** Moves of pages on the exchange, at this side, and its bytes. */
+export interface ExchangeCounts {
+  /** Given with data: nobody had asked, or somebody had. */
+  readonly pushed: number
+  readonly asked: number
+  /** Given although the other side had the same bytes. */
+  readonly withoutData: number
+  /** Pages that came; those of them that had been here before; and how many different ones these were. */
+  readonly received: number
+  readonly returned: number
+  readonly pingPong: number
+  /** Pages that vCPUs here asked for. */
+  readonly asks: number
+  readonly sentBytes: number
+  readonly receivedBytes: number
+}
+
+/** Soft, phase 2: the connection on which pages and vCPUs change their owner, in both directions (R25, R26). */
+export interface PageExchange {
+  /** Source: the port it listens at. */
+  readonly port: number
+  /**
+   * Brings a link up, the first or one after a cut: accepts or dials a connection of this generation; both say what they
+   * have, and what was in flight is settled. Rejects when it fails or `signal` aborts.
+   */
+  link(generation: number, host: string | null, signal: AbortSignal): Promise<void>
+  /** Called when the link in force has failed; pages and vCPUs stay as they are until the next one. */
+  onCut(listener: (error: GodwitError) => void): void
+  /**
+   * The vCPU is held at a step boundary: its clean pages and the vCPU go in one write. Resolves when the peer has it. A cut
+   * before that write makes it wait for the next link; `cancelled`: after one it turned out that the vCPU is ours again.
+   */
+  cross(vcpu: number, state: VcpuState): Promise<void>
+  /** A vCPU came: it is held, and may run from this state on. */
+  onArrived(listener: (vcpu: number, state: VcpuState) => void): void
+  /** Pages that these vCPUs used last are pushed; 'everything': all that is ours. null: only asks are answered. */
+  push(what: { readonly homes: readonly number[] } | 'everything' | null): void
+  /** Resolves when 'everything' is being pushed, nothing is ours, and nothing is in flight. */
+  readonly empty: Promise<void>
+  readonly counts: ExchangeCounts
+  /** Of pushes, with everything else that leaves counted in; answers wait for nothing. */
+  setBandwidth(bytesPerSecond: number | null): void
+  /** Ends the thread, closes the socket; idempotent. */
   close(): Promise<void>
 }
 

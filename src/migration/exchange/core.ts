@@ -321,7 +321,10 @@ export class ExchangeCore {
     if (push.what === null || !this.#window.room() || !this.#host.mayPush()) return []
     const { list, nothingLeft } = choosePush(push, this.#pages, this.#window.batchPages(), this.#host.now())
     for (const page of list) leaving[page] = 1
-    if (nothingLeft && push.what === 'everything' && !this.#ledger.inFlight) this.#host.empty()
+    if (nothingLeft && push.what === 'everything' && !this.#ledger.inFlight) {
+      beginPush(push, null)
+      this.#host.empty()
+    }
     return list
   }
 
