@@ -20,6 +20,27 @@ export const BATCH_PAGES = 256
 export const MAX_PAGE_FRAME_BYTES = BATCH_PAGES * (PAGE_BYTES + 16) + 16
 /** Largest payload of a PULL frame: every page of a batch raw, and a page table of 16 bytes an entry. */
 export const MAX_PULL_FRAME_BYTES = BATCH_PAGES * (PAGE_BYTES + 16) + 8
+/** Largest payload of a GIVE frame: every page of a batch raw, an entry of 16 bytes and a generation each. */
+export const MAX_GIVE_FRAME_BYTES = BATCH_PAGES * (PAGE_BYTES + 20) + 8
+/** Runs in one RUNS frame: 256 KiB of table; a crossing takes as many frames as it needs. */
+export const MAX_RUNS = 16_384
+export const MAX_RUNS_FRAME_BYTES = 16 + 16 * MAX_RUNS
+/** Asks of the peer that wait: every vCPU has one fault open at most, so more of them is a peer that floods. */
+export const MAX_OWED = 1024
+/** The exchange's place among the lanes: the last, which soft, without an urgent lane, leaves free. */
+export const EXCHANGE_CHANNEL = MAX_LANES - 1
+/** Pages answered with one handshake: a later ask must not wait for many earlier ones. */
+export const ANSWER_PAGES = 64
+/** Pages pushed without data with one handshake: a table of 256 KiB at worst. */
+export const PUSH_RUN_PAGES = MAX_RUNS
+/** Pages looked at for a push in one go, so that an ask waits no longer for it than for a page's copy. */
+export const PUSH_LOOK_PAGES = 16_384
+/** R28: a page that came is not pushed back within this time; ping-pong would cost more than it brings. */
+export const PUSH_REST_MS = 20
+/** The exchange gives nothing more while so much of it waits in the socket: a peer that reads slowly costs no more memory. */
+export const EXCHANGE_BACKLOG_BYTES = 16 * 1024 * 1024
+/** The exchange looks again this often for pages that may be given by now, or pushed. */
+export const EXCHANGE_TICK_MS = 1
 /** Pages in one NEED frame; every vCPU waits for one page at most, and notes come in portions. */
 export const MAX_NEEDS = 256
 /** Push window of a lane: what may be under way unacknowledged, bytes. CRIU's window goes from 64 KiB to 4 MiB, too. */
@@ -29,6 +50,11 @@ export const PUSH_WINDOW_MAX_BYTES = 8 * 1024 * 1024
 export const MAX_PAGE_RETRIES = 3
 /** The puller turns pages that have arrived into present ones this often. */
 export const PUBLISH_INTERVAL_MS = 5
+/**
+ * Soft: how long a vCPU that is to cross waits for the pages of the one before it. Pages that vCPUs on both sides use never
+ * settle.
+ */
+export const CROSSING_PATIENCE_MS = 2000
 /** Largest control message, bytes, checked before it is unpacked: registers of 64 vCPUs fit with room to spare. */
 export const MAX_CONTROL_FRAME_BYTES = 512 * 1024
 /** Page hashes of a stale copy in one control message: 256 KiB, half of what one may have, for 128 MiB of the guest. */

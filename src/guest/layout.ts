@@ -124,6 +124,14 @@ export const THREAD_BLOCK = {
   droppedPages: 112,
   pushedPages: 120,
   skippedPages: 128,
+  /** Float64 each, the exchange: pages given with data because pushed, because asked for; without data; received; received again; such pages; asks. */
+  exchangePushed: 136,
+  exchangeAsked: 144,
+  exchangeWithoutData: 152,
+  exchangeReceived: 160,
+  exchangeReturned: 168,
+  exchangePingPong: 176,
+  exchangeAsks: 184,
   /** Uint32[]: page list of the batch in hand; 64 Ki entries at most. */
   list: 4096,
   /** Uint8[]: one class per page of the list (0 raw, 1 zero). */

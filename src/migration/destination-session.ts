@@ -165,7 +165,7 @@ export class DestinationSession {
       })
     }
     await beginTaking(this.#world, state)
-    this.#exchange = exchange(async () => {
+    this.#exchange = await exchange(async () => {
       await vcpus.handshake()
     })
   }

@@ -126,40 +126,49 @@ export interface PageDestination {
   close(): Promise<void>
 }
 
-/** Ownership frames of one side of an exchange so far, in pages. */
+/** Moves of pages on the exchange, at this side, and its bytes. */
 export interface ExchangeCounts {
-  /** Given with their bytes: because the push came to them, and because they were asked for. */
+  /** Given with data: nobody had asked, or somebody had. */
   readonly pushed: number
   readonly asked: number
-  /** Given without: the other side's copy was valid. */
+  /** Given although the other side had the same bytes. */
   readonly withoutData: number
-  /** Received, with bytes or without. */
+  /** Pages that came; those of them that had been here before; and how many different ones these were. */
   readonly received: number
-  readonly zeroPages: number
+  readonly returned: number
+  readonly pingPong: number
+  /** Pages that vCPUs here asked for. */
+  readonly asks: number
+  readonly sentBytes: number
+  readonly receivedBytes: number
 }
 
-/** Soft: the connection on which pages and vCPUs change their owner, in both directions (R25, R26). */
+/** Soft, phase 2: the connection on which pages and vCPUs change their owner, in both directions (R25, R26). */
 export interface PageExchange {
   /** Source: the port it listens at. */
   readonly port: number
-  /** The first link, or the next one after a cut; resolves when both sides know what the other has applied. */
+  /**
+   * Brings a link up, the first or one after a cut: accepts or dials a connection of this generation; both say what they
+   * have, and what was in flight is settled. Rejects when it fails or `signal` aborts.
+   */
   link(generation: number, host: string | null, signal: AbortSignal): Promise<void>
-  /** The link in force has failed: pages and vCPUs stay as they are until `link`. */
+  /** Called when the link in force has failed; pages and vCPUs stay as they are until the next one. */
   onCut(listener: (error: GodwitError) => void): void
   /**
-   * Gives a vCPU that is held, and the pages that it used last as far as the other side's copy of them is valid. Resolves when
-   * the other side has it, whatever becomes of the link meanwhile; rejects with `cancelled` when it was rolled back
-   * after a cut: the vCPU is here.
+   * The vCPU is held at a step boundary: its clean pages and the vCPU go in one write. Resolves when the peer has it. A cut
+   * before that write makes it wait for the next link; `cancelled`: after one it turned out that the vCPU is ours again.
    */
   cross(vcpu: number, state: VcpuState): Promise<void>
+  /** A vCPU came: it is held, and may run from this state on. */
   onArrived(listener: (vcpu: number, state: VcpuState) => void): void
-  /** Pages to be given without being asked for: those that these vCPUs used last, all, or none. */
+  /** Pages that these vCPUs used last are pushed; 'everything': all that is ours. null: only asks are answered. */
   push(what: { readonly homes: readonly number[] } | 'everything' | null): void
-  /** Resolves when nothing of what is being pushed is left here or in flight. */
+  /** Resolves when nothing of what the last `push` asked for is ours any more, and nothing is in flight. */
   drained(): Promise<void>
   readonly counts: ExchangeCounts
-  readonly bytes: { sent: number; received: number }
+  /** Of pushes, with everything else that leaves counted in; answers wait for nothing. */
   setBandwidth(bytesPerSecond: number | null): void
+  /** Ends the thread, closes the socket; idempotent. */
   close(): Promise<void>
 }
 

@@ -40,7 +40,6 @@ export interface ReportFacts {
   faults: MigrationReport['faults']
   /** Soft: reported once the destination shares. */
   soft: NonNullable<MigrationReport['soft']> | undefined
-  softZeroPages: number
   /** Zero pages of the pull phase. */
   pulledZeroPages: number
 }
@@ -63,7 +62,6 @@ export class ReportBuilder {
     pull: { pages: 0, pushed: 0, asked: 0, skipped: 0, dropped: 0, recoveries: 0, residualDependencyMs: 0 },
     faults: undefined,
     soft: undefined,
-    softZeroPages: 0,
     pulledZeroPages: 0,
   }
   readonly rounds: RoundReport[] = []
@@ -121,7 +119,7 @@ export class ReportBuilder {
   }
 
   #withPulled(pulled: number): EncodingCounts {
-    const zeroPages = this.facts.pulledZeroPages + this.facts.softZeroPages
+    const zeroPages = this.facts.pulledZeroPages
     const rawPages = pulled - zeroPages
     const counts = structuredClone(this.#encodings)
     addCounts(counts, { zero: { pages: zeroPages, bytes: 0 }, raw: { pages: rawPages, bytes: rawPages * PAGE_BYTES } })

@@ -2,6 +2,7 @@
 // when the migration is cancelled the destination does it in the other direction. Cuts of the link only make it longer.
 
 import { GodwitError } from '../../errors.ts'
+import { CROSSING_PATIENCE_MS } from '../../limits.ts'
 import type { Clock, PageExchange, Vcpus } from '../ports.ts'
 
 export interface GiverOptions {
@@ -20,7 +21,7 @@ export interface GiverOptions {
 
 /** Gives the vCPUs that are here, one at a time, then everything else. False: it was told to stop. */
 export async function giveAll(options: GiverOptions): Promise<boolean> {
-  const { exchange, here, narrow, goOn } = options
+  const { exchange, clock, here, narrow, goOn } = options
   const homes: number[] = []
   for (const vcpu of [...here].sort((a, b) => a - b)) {
     if (goOn()) await narrow?.(vcpu)
@@ -28,12 +29,19 @@ export async function giveAll(options: GiverOptions): Promise<boolean> {
     homes.push(vcpu)
     exchange.push({ homes: [...homes] })
     // What it left behind comes before the next one stops: each has the link to itself.
-    await exchange.drained()
+    await drainedOrLate(exchange, clock)
   }
   if (!goOn()) return false
   exchange.push('everything')
   await exchange.drained()
   return goOn()
+}
+
+async function drainedOrLate(exchange: PageExchange, clock: Clock): Promise<void> {
+  const over = new AbortController()
+  const late = clock.sleep(CROSSING_PATIENCE_MS, over.signal).catch(() => {})
+  await Promise.race([exchange.drained(), late])
+  over.abort(new GodwitError('cancelled', 'over'))
 }
 
 async function giveVcpu(options: GiverOptions, vcpu: number): Promise<boolean> {

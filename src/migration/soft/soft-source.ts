@@ -2,7 +2,7 @@
 // nobody feels, the time in which both hosts serve, and what is left when it ends at the destination or is called off.
 
 import { GodwitError } from '../../errors.ts'
-import { beginSharing, generationsOf } from '../../guest/sharing.ts'
+import { beginSharing } from '../../guest/sharing.ts'
 import type { MessageOf } from '../../wire/messages.ts'
 import type { PageExchange } from '../ports.ts'
 import { recordFaults } from '../pulled.ts'
@@ -12,9 +12,6 @@ import type { SourceOwnership } from '../source-ownership.ts'
 import { Narrowing } from './narrowing.ts'
 import { nameStale, requireProven } from './offer.ts'
 import { SourceSharing } from './source-sharing.ts'
-
-/** More moves than this, and the page has come back here: it played ping-pong. */
-const ONE_WAY = 2
 
 export class SoftSource {
   readonly #context: SourceContext
@@ -65,11 +62,10 @@ export class SoftSource {
     requireProven(prepared.digest, digest)
     this.#ownership.apply('share')
     facts.owner = 'nobody'
-    const { counts } = this.#exchange
     const sharing = new SourceSharing(this.#context, this.#links, this.#ownership, this.#exchange, this.#narrowing)
     this.#sharing = sharing
     const ended = await sharing.run()
-    this.#record(sharing, counts)
+    this.#record(sharing)
     if (ended.where === 'destination') {
       facts.owner = 'destination'
       facts.outcome = 'completed'
@@ -98,21 +94,17 @@ export class SoftSource {
     await this.#narrowing?.settled(pages)
   }
 
-  #record(sharing: SourceSharing, before: PageExchange['counts']): void {
+  #record(sharing: SourceSharing): void {
     const { facts } = this.#context.report
-    const { counts } = this.#exchange as PageExchange
-    let pingPongPages = 0
-    for (const generation of generationsOf(this.#context.memory)) if (generation > 1 + ONE_WAY) pingPongPages++
-    const { pushed, asked, withoutData, received } = counts
+    const { pushed, asked, withoutData, received, pingPong: pingPongPages } = (this.#exchange as PageExchange).counts
     facts.soft = {
       dualServingMs: sharing.dualFrom === null ? 0 : (sharing.dualTo ?? this.#context.clock.now()) - sharing.dualFrom,
       crossingMs: [],
-      moves: { push: pushed, pull: asked, withoutData, returned: received - before.received, pingPongPages },
+      moves: { push: pushed, pull: asked, withoutData, returned: received, pingPongPages },
       recoveries: sharing.recoveries,
       servedBySource: 0,
       servedByDestination: 0,
     }
-    facts.softZeroPages = counts.zeroPages
   }
 
   /** Downtime of a vCPU: from when it was told to stand still here to its first step there. */

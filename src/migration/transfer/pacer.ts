@@ -47,6 +47,10 @@ export async function pay(memory: GuestMemory, bytes: number): Promise<void> {
   }
 }
 
+/** Whether all that was booked is paid for by now: somebody who cannot wait may go on. */
+export const isPaid = (memory: GuestMemory): boolean =>
+  rateOf(memory) === 0n || Atomics.load(memory.controlLongs, TRANSFER_HEADER.paidUntil) <= process.hrtime.bigint()
+
 /** Books bytes that go out at once, whatever is booked already: the answer to a fault. Others wait for it. */
 export function charge(memory: GuestMemory, bytes: number): void {
   const rate = rateOf(memory)

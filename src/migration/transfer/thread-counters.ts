@@ -14,8 +14,15 @@ const COUNTERS = [
   'droppedPages',
   'pushedPages',
   'skippedPages',
+  'exchangePushed',
+  'exchangeAsked',
+  'exchangeWithoutData',
+  'exchangeReceived',
+  'exchangeReturned',
+  'exchangePingPong',
+  'exchangeAsks',
 ] as const
-type Counter = (typeof COUNTERS)[number]
+export type Counter = (typeof COUNTERS)[number]
 
 const indexOf = (memory: GuestMemory, channel: number, counter: Counter): number =>
   (memory.layout.threadBlocks + channel * THREAD_BLOCK.bytes + THREAD_BLOCK[counter]) / 8
@@ -23,6 +30,14 @@ const indexOf = (memory: GuestMemory, channel: number, counter: Counter): number
 export function count(memory: GuestMemory, channel: number, counter: Counter, more: number): void {
   const index = indexOf(memory, channel, counter)
   memory.controlFloats[index] = (memory.controlFloats[index] as number) + more
+}
+
+/** What one thread has done. */
+export const countOf = (memory: GuestMemory, channel: number, counter: Counter): number =>
+  memory.controlFloats[indexOf(memory, channel, counter)] as number
+
+export function resetCountersOf(memory: GuestMemory, channel: number): void {
+  for (const counter of COUNTERS) memory.controlFloats[indexOf(memory, channel, counter)] = 0
 }
 
 /** Sums over the first `channels` threads. */
@@ -35,7 +50,5 @@ export function totals(memory: GuestMemory, channels: number): Record<Counter, n
 }
 
 export function resetCounters(memory: GuestMemory, channels: number): void {
-  for (let channel = 0; channel < channels; channel++) {
-    for (const counter of COUNTERS) memory.controlFloats[indexOf(memory, channel, counter)] = 0
-  }
+  for (let channel = 0; channel < channels; channel++) resetCountersOf(memory, channel)
 }

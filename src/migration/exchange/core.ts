@@ -1,0 +1,390 @@
+// One side of the exchange (R11, R25, R26, R28): answers asks, pushes, lets vCPUs cross, takes what comes, and puts right
+// what a cut left undecided. No socket, thread or clock: exchange-thread.ts runs it for real, the explorer in a model.
+//
+//   asks, crossings, pushes ──► taken away ──revoke──► (handshake) ──quiet──► given: in flight ──applied──► theirs
+//                                                                   no link: ours again    cut, not applied: ours again
+
+import { GodwitError } from '../../errors.ts'
+import type { VcpuState } from '../../guest/vcpus-port.ts'
+import { ANSWER_PAGES, MAX_NEEDS, MAX_OWED } from '../../limits.ts'
+import type { Crossing, GiveTable, RunsTable } from '../../wire/exchange-frames.ts'
+import { Giver } from './giver.ts'
+import { eachPage, eachRun, freshLedger, Ledger, type LedgerState, type Unconfirmed } from './ledger.ts'
+import { beginPush, choosePush, noPush, type PushState, type PushWhat } from './push-choice.ts'
+import type { Contents, ExchangeHost, ExchangeLink, ExchangePages, Window } from './sides.ts'
+
+/** Where a vCPU is: here, at the other side, or on its way there and undecided. */
+export const PLACE = { there: 0, here: 1, leaving: 2 } as const
+
+interface Departure {
+  readonly vcpu: number
+  readonly state: VcpuState
+}
+
+/** Pages that were taken away and wait for the handshake. */
+export interface Batch {
+  readonly asked: number[]
+  /** Of the crossing, or pushed. */
+  readonly rest: number[]
+  readonly departure: Departure | null
+}
+
+/** All a side knows beside its pages: plain data, which the explorer copies. */
+export interface CoreState {
+  ledger: LedgerState
+  /** A link is in force, and both sides know what the other has. */
+  linked: boolean
+  /** 1: the page was taken away here and is not known to be at the other side. */
+  leaving: Uint8Array
+  /** Pages that the peer asked for, and a mark for each. */
+  owed: number[]
+  owedMarks: Uint8Array
+  revoking: Batch | null
+  departures: Departure[]
+  places: Uint8Array
+  vcpuGenerations: Uint32Array
+  push: PushState
+  /** The last batch answered asks alone although a vCPU waited to cross. */
+  yielded: boolean
+}
+
+export function freshCore(pages: ExchangePages, ownsAll: boolean): CoreState {
+  return {
+    ledger: freshLedger(),
+    linked: false,
+    leaving: new Uint8Array(pages.pageCount),
+    owed: [],
+    owedMarks: new Uint8Array(pages.pageCount),
+    revoking: null,
+    departures: [],
+    places: new Uint8Array(pages.vcpus).fill(ownsAll ? PLACE.here : PLACE.there),
+    vcpuGenerations: new Uint32Array(pages.vcpus).fill(ownsAll ? 1 : 0),
+    push: noPush(),
+    yielded: false,
+  }
+}
+
+const ascending = (a: number, b: number): number => a - b
+const asks = new Uint32Array(MAX_NEEDS)
+
+export class ExchangeCore {
+  readonly #state: CoreState
+  readonly #ledger: Ledger
+  readonly #pages: ExchangePages
+  readonly #link: ExchangeLink
+  readonly #host: ExchangeHost
+  readonly #giver: Giver
+  #window: Window
+
+  constructor(state: CoreState, pages: ExchangePages, link: ExchangeLink, host: ExchangeHost) {
+    this.#state = state
+    this.#ledger = new Ledger(state.ledger)
+    this.#pages = pages
+    this.#link = link
+    this.#host = host
+    this.#giver = new Giver({ pages, link, host, ledger: this.#ledger })
+    this.#window = host.window()
+  }
+
+  /** Something may come of looking again soon. */
+  get restless(): boolean {
+    const { linked, owed, departures, push, revoking } = this.#state
+    if (revoking !== null) return false
+    return (linked && (owed.length > 0 || departures.length > 0 || push.what !== null)) || this.#pages.unpublished
+  }
+
+  /** A link begins: what to say first on it. R23: nothing of an older link is read any more. */
+  begin(): number {
+    this.cut()
+    return this.#ledger.tell()
+  }
+
+  /** The link is gone. Pages and vCPUs stay where they are. */
+  cut(): void {
+    const { owed, owedMarks } = this.#state
+    this.#state.linked = false
+    for (const page of owed) owedMarks[page] = 0
+    owed.length = 0
+  }
+
+  /** The vCPU stands still and is to cross. Throws `internal` unless it is here. */
+  cross(vcpu: number, state: VcpuState): void {
+    if (this.#state.places[vcpu] !== PLACE.here) throw new GodwitError('internal', `vCPU ${vcpu} is not here to cross`)
+    this.#state.places[vcpu] = PLACE.leaving
+    this.#state.departures.push({ vcpu, state })
+  }
+
+  push(what: PushWhat): void {
+    beginPush(this.#state.push, what)
+  }
+
+  /** Tells the other side what vCPUs here ask for. */
+  ask(): void {
+    if (!this.#state.linked) return
+    for (;;) {
+      const count = this.#pages.takeAsks(asks)
+      if (count === 0) return
+      this.#host.count('asks', count)
+      this.#link.ask(asks, count)
+    }
+  }
+
+  /** Begins the next handshake if there is a reason for one. To be called after anything has happened. */
+  pump(): void {
+    const state = this.#state
+    if (state.revoking !== null) return
+    if (!state.linked || !this.#link.open) return this.#publish()
+    this.#pages.lookAtWaiters()
+    const asked = this.#takeOwed()
+    const departure = this.#nextDeparture(asked.length > 0)
+    const rest = departure === null ? this.#takePush() : this.#takeHome(departure.vcpu + 1)
+    if (asked.length + rest.length === 0 && departure === null) return this.#publish()
+    this.#revoke({ asked: asked.sort(ascending), rest, departure })
+  }
+
+  /** The handshake has ended: nobody writes the pages any more. */
+  quiet(): void {
+    const batch = this.#state.revoking
+    this.#state.revoking = null
+    this.#pages.handshakeEnds()
+    if (batch === null) return
+    if (!this.#state.linked) return this.#keep(batch)
+    // What it came from is told first: a page that has just come may be among those that go.
+    this.acknowledge()
+    this.#giver.give(batch.asked, 'asked')
+    const stale: number[] = []
+    const clean: number[] = []
+    for (const page of batch.rest) (this.#pages.isStale(page) ? stale : clean).push(page)
+    const bytes = this.#giver.giveWithoutData(clean) + this.#giver.give(stale, 'pushed')
+    if (batch.departure !== null) this.#depart(batch.departure)
+    else if (bytes > 0) {
+      this.#ledger.closePush()
+      this.#window.sent(bytes, this.#host.now())
+    }
+    this.pump()
+  }
+
+  /** The handshake failed: the pages stay. */
+  unquiet(): void {
+    const batch = this.#state.revoking
+    this.#state.revoking = null
+    if (batch !== null) this.#keep(batch)
+  }
+
+  /** The first such frame of a link settles what was in flight, each later one confirms. Throws `bad-frame`. */
+  onApplied(count: number): void {
+    if (this.#state.linked) {
+      this.#ledger.confirm(count, (frame) => this.#confirmed(frame, true))
+      return
+    }
+    this.#window = this.#host.window()
+    this.#ledger.settle(
+      count,
+      (frame) => this.#confirmed(frame, false),
+      (frame) => this.#undone(frame),
+    )
+    this.#pages.forgetAsks()
+    this.#state.linked = true
+  }
+
+  /** Throws `unexpected-message` for a flood. */
+  onAsk(wanted: Uint32Array): void {
+    this.#requireLink()
+    const { owed, owedMarks } = this.#state
+    for (const page of wanted) {
+      // What is not ours is on its way to whoever asks: the order of the stream makes it an answer.
+      if (owedMarks[page] === 1 || !this.#pages.isMine(page)) continue
+      owedMarks[page] = 1
+      owed.push(page)
+    }
+    if (owed.length > MAX_OWED) throw new GodwitError('unexpected-message', `over ${MAX_OWED} pages asked for at once`)
+    this.#window.fault()
+  }
+
+  /** Takes pages over: all of the frame or none. Throws `not-owner`, `bad-frame`, `bad-page`. */
+  onGive(given: GiveTable, contents: Contents): void {
+    this.#requireLink()
+    this.#ledger.requireNext(given.number)
+    for (let index = 0; index < given.count; index++) {
+      this.#requireTheirs(given.pages[index] as number, given.generations[index] as number)
+    }
+    const wrong = this.#pages.place(given, contents)
+    if (wrong >= 0) throw new GodwitError('bad-page', `page ${wrong} was given with a wrong seal`)
+    for (let index = 0; index < given.count; index++) {
+      this.#arrive(given.pages[index] as number, given.generations[index] as number, given.homes[index] as number)
+    }
+    this.#ledger.apply()
+  }
+
+  /** The same for pages without data. */
+  onRuns({ number, sum, runs }: RunsTable): void {
+    this.#requireLink()
+    this.#ledger.requireNext(number)
+    let here = 0n
+    eachRun(runs, (first, count, generation) => {
+      for (let page = first; page < first + count; page++) this.#requireTheirs(page, generation)
+      here += this.#pages.sumOf(first, count)
+    })
+    if (BigInt.asUintN(64, here) !== sum) throw new GodwitError('bad-page', 'pages were given that differ here')
+    eachRun(runs, (first, count, generation, home) => {
+      for (let page = first; page < first + count; page++) this.#arrive(page, generation, home)
+    })
+    this.#ledger.apply()
+  }
+
+  onCross({ number, vcpu, generation, state }: Crossing): void {
+    this.#requireLink()
+    this.#ledger.requireNext(number)
+    const { places, vcpuGenerations } = this.#state
+    if (places[vcpu] !== PLACE.there || generation <= (vcpuGenerations[vcpu] as number)) {
+      throw new GodwitError('not-owner', `vCPU ${vcpu} came, generation ${generation}, but it is not the peer's`)
+    }
+    places[vcpu] = PLACE.here
+    vcpuGenerations[vcpu] = generation
+    this.#ledger.apply()
+    this.#host.arrived(vcpu, state)
+  }
+
+  /** Tells the other side what has taken effect here. */
+  acknowledge(): void {
+    if (this.#state.linked && this.#ledger.untold) this.#link.applied(this.#ledger.tell())
+  }
+
+  #requireLink(): void {
+    if (!this.#state.linked) throw new GodwitError('unexpected-message', 'a frame before the count that begins a link')
+  }
+
+  #requireTheirs(page: number, generation: number): void {
+    if (this.#pages.isMine(page) || this.#state.leaving[page] === 1) {
+      throw new GodwitError('not-owner', `page ${page} was given, which is not the peer's`)
+    }
+    const known = this.#pages.generationOf(page)
+    if (generation > known) return
+    throw new GodwitError(
+      'not-owner',
+      `page ${page} was given in generation ${generation}, which is not above ${known}`,
+    )
+  }
+
+  #arrive(page: number, generation: number, home: number): void {
+    this.#pages.arrive(page, generation, home)
+    this.#state.push.disturbed = true
+    this.#host.count('received', 1)
+    if (generation < 3) return
+    this.#host.count('returned', 1)
+    // The first time it comes back: to whom it was at first it comes as generation 3, to the other side as 4.
+    if (generation <= 4) this.#host.count('pingPong', 1)
+  }
+
+  /** Takes away what the peer asked for, but for what vCPUs here wait for (R6): that is tried again. */
+  #takeOwed(): number[] {
+    const { owed, owedMarks, leaving } = this.#state
+    const asked: number[] = []
+    let kept = 0
+    for (const page of owed) {
+      const wait = asked.length >= ANSWER_PAGES || (this.#pages.isMine(page) && this.#pages.isAwaited(page))
+      if (wait) {
+        owed[kept++] = page
+        continue
+      }
+      owedMarks[page] = 0
+      if (!this.#pages.takeAway(page)) continue
+      leaving[page] = 1
+      asked.push(page)
+    }
+    owed.length = kept
+    return asked
+  }
+
+  /** A crossing takes a while: asks go first, but not for ever. */
+  #nextDeparture(asked: boolean): Departure | null {
+    const [first = null] = this.#state.departures
+    this.#state.yielded = first !== null && asked && !this.#state.yielded
+    return this.#state.yielded ? null : first
+  }
+
+  /** Clean pages that the vCPU used last: they cross with it. */
+  #takeHome(home: number): number[] {
+    const pages = this.#pages
+    const list: number[] = []
+    for (let page = 0; page < pages.pageCount; page++) {
+      if (pages.homeOf(page) !== home || !pages.isMine(page) || pages.isStale(page) || pages.isAwaited(page)) continue
+      if (!pages.takeAway(page)) continue
+      this.#state.leaving[page] = 1
+      list.push(page)
+    }
+    return list
+  }
+
+  #takePush(): number[] {
+    const { push, leaving } = this.#state
+    if (push.what === null || !this.#window.room() || !this.#host.mayPush()) return []
+    const { list, nothingLeft } = choosePush(push, this.#pages, this.#window.batchPages(), this.#host.now())
+    for (const page of list) leaving[page] = 1
+    if (nothingLeft && !push.drained && !this.#ledger.inFlight) {
+      // What comes back of single homes is pushed once more; a side that has nothing has nothing to push.
+      if (push.what === 'everything') beginPush(push, null)
+      push.drained = true
+      this.#host.drained()
+    }
+    return list
+  }
+
+  #publish(): void {
+    if (this.#pages.unpublished) this.#revoke({ asked: [], rest: [], departure: null })
+  }
+
+  #revoke(batch: Batch): void {
+    this.#state.revoking = batch
+    this.#pages.handshakeBegins()
+    this.#host.revoke(Uint32Array.from([...batch.asked, ...batch.rest]))
+  }
+
+  /** Nothing was sent: the pages have never been away. A vCPU that was to cross waits for the next link. */
+  #keep({ asked, rest }: Batch): void {
+    for (const list of [asked, rest]) {
+      for (const page of list) {
+        this.#state.leaving[page] = 0
+        this.#pages.bringBack(page, false)
+      }
+    }
+  }
+
+  #depart({ vcpu, state }: Departure): void {
+    const { departures, vcpuGenerations } = this.#state
+    departures.shift()
+    const generation = (vcpuGenerations[vcpu] as number) + 1
+    vcpuGenerations[vcpu] = generation
+    this.#link.cross({ number: this.#ledger.nextNumber, vcpu, generation, state })
+    this.#ledger.sent({ kind: 'vcpu', vcpu })
+  }
+
+  #confirmed(frame: Unconfirmed, sameLink: boolean): void {
+    const { leaving, places } = this.#state
+    if (frame.kind === 'vcpu') {
+      places[frame.vcpu] = PLACE.there
+      this.#host.crossed(frame.vcpu)
+      return
+    }
+    eachPage(frame, (page) => {
+      leaving[page] = 0
+    })
+    if (frame.closesPush && sameLink) this.#window.acked(this.#host.now())
+  }
+
+  /** R25, R26: it never happened. */
+  #undone(frame: Unconfirmed): void {
+    const { leaving, places, vcpuGenerations } = this.#state
+    if (frame.kind === 'vcpu') {
+      places[frame.vcpu] = PLACE.here
+      vcpuGenerations[frame.vcpu] = (vcpuGenerations[frame.vcpu] as number) - 1
+      this.#host.cancelled(frame.vcpu)
+      return
+    }
+    eachPage(frame, (page, withData) => {
+      leaving[page] = 0
+      this.#pages.setGeneration(page, this.#pages.generationOf(page) - 1)
+      this.#pages.bringBack(page, withData)
+    })
+  }
+}

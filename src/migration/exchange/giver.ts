@@ -1,0 +1,100 @@
+// Gives pages that nobody writes any more, in GIVE and RUNS frames, and enters them in the ledger (R11, last step; R25). Part
+// of the core of the exchange, as pure as that.
+
+import { BATCH_PAGES, MAX_RUNS } from '../../limits.ts'
+import { createGiveTable, HOW } from '../../wire/exchange-frames.ts'
+import { eachRun, type Ledger } from './ledger.ts'
+import type { ExchangeHost, ExchangeLink, ExchangePages } from './sides.ts'
+
+export interface GiverOptions {
+  readonly pages: ExchangePages
+  readonly link: ExchangeLink
+  readonly host: ExchangeHost
+  readonly ledger: Ledger
+}
+
+/** Used anew for every frame: a link has read it when it returns. */
+const table = createGiveTable()
+
+export class Giver {
+  readonly #pages: ExchangePages
+  readonly #link: ExchangeLink
+  readonly #host: ExchangeHost
+  readonly #ledger: Ledger
+
+  constructor({ pages, link, host, ledger }: GiverOptions) {
+    this.#pages = pages
+    this.#link = link
+    this.#host = host
+    this.#ledger = ledger
+  }
+
+  /** Pages in ascending order, each with its seal, and with its data unless the peer has it. Returns the bytes. */
+  give(list: readonly number[], cause: 'asked' | 'pushed'): number {
+    let bytes = 0
+    for (let from = 0; from < list.length; from += BATCH_PAGES) {
+      const count = Math.min(BATCH_PAGES, list.length - from)
+      const withData = new Uint8Array(count)
+      table.number = this.#ledger.nextNumber
+      table.count = count
+      let data = 0
+      for (let index = 0; index < count; index++) {
+        const page = list[from + index] as number
+        const stale = this.#pages.isStale(page)
+        withData[index] = stale ? 1 : 0
+        if (stale) data++
+        table.pages[index] = page
+        table.how[index] = stale ? HOW.raw : HOW.same
+        table.homes[index] = this.#pages.homeOf(page)
+        table.generations[index] = this.#nextGeneration(page)
+      }
+      this.#pages.seal(table)
+      bytes += this.#link.give(table)
+      this.#ledger.sent({ kind: 'pages', pages: table.pages.slice(0, count), withData, closesPush: false })
+      this.#host.count(cause, data)
+      this.#host.count('withoutData', count - data)
+    }
+    return bytes
+  }
+
+  /** Pages in ascending order of which the peer has good copies: runs that are alike in generation and home. */
+  giveWithoutData(list: readonly number[]): number {
+    let bytes = 0
+    const runs: number[] = []
+    for (const page of list) {
+      const [generation, home] = [this.#nextGeneration(page), this.#pages.homeOf(page)]
+      const last = runs.length - 4
+      const follows = last >= 0 && (runs[last] as number) + (runs[last + 1] as number) === page
+      if (follows && runs[last + 2] === generation && runs[last + 3] === home) {
+        runs[last + 1] = (runs[last + 1] as number) + 1
+        continue
+      }
+      if (runs.length === 4 * MAX_RUNS) {
+        bytes += this.#sendRuns(runs)
+        runs.length = 0
+      }
+      runs.push(page, 1, generation, home)
+    }
+    return runs.length === 0 ? bytes : bytes + this.#sendRuns(runs)
+  }
+
+  #sendRuns(listed: readonly number[]): number {
+    const runs = Uint32Array.from(listed)
+    let sum = 0n
+    let given = 0
+    eachRun(runs, (first, count) => {
+      sum += this.#pages.sumOf(first, count)
+      given += count
+    })
+    const bytes = this.#link.runs({ number: this.#ledger.nextNumber, sum: BigInt.asUintN(64, sum), runs })
+    this.#ledger.sent({ kind: 'runs', runs, closesPush: false })
+    this.#host.count('withoutData', given)
+    return bytes
+  }
+
+  #nextGeneration(page: number): number {
+    const generation = this.#pages.generationOf(page) + 1
+    this.#pages.setGeneration(page, generation)
+    return generation
+  }
+}

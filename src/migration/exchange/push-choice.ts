@@ -1,0 +1,87 @@
+// Which pages are pushed next (R28): pages of the given homes, or all, in passes over the guest, those written least first,
+// the hottest last; never one that a vCPU here waits for, nor one that came a moment ago. Pure; core.ts asks it.
+
+import { PUSH_LOOK_PAGES, PUSH_RUN_PAGES } from '../../limits.ts'
+import type { ExchangePages } from './sides.ts'
+
+/** Homes as a table of one byte each (home 0: used by none); everything; or nothing. */
+export type PushWhat = readonly number[] | 'everything' | null
+
+/** Writes at most: one pass each, then round again with the last. */
+const HEATS = [0, 1, 3, Number.POSITIVE_INFINITY] as const
+/** After a pass that found nothing. */
+const REST_MS = 5
+
+/** Plain data: the explorer copies it. */
+export interface PushState {
+  what: PushWhat
+  cursor: number
+  heat: number
+  /** Whether it was told that nothing is left. */
+  drained: boolean
+  /** Of the pass under way: wanted pages that are ours, chosen or not; pages chosen; and whether any came meanwhile. */
+  mine: number
+  chosen: number
+  disturbed: boolean
+  restUntil: number
+}
+
+export const noPush = (): PushState => ({
+  what: null,
+  cursor: 0,
+  heat: 0,
+  drained: false,
+  mine: 0,
+  chosen: 0,
+  disturbed: false,
+  restUntil: Number.NEGATIVE_INFINITY,
+})
+
+export function beginPush(state: PushState, what: PushWhat): void {
+  Object.assign(state, noPush(), { what })
+}
+
+const wanted = (what: PushWhat, home: number): boolean => what === 'everything' || (what !== null && what[home] === 1)
+
+/**
+ * Takes pages away and lists them in ascending order; at most `dataPages` of them seem to need their data. The second
+ * answer: a whole pass has just found nothing wanted that is ours.
+ */
+export function choosePush(
+  state: PushState,
+  pages: ExchangePages,
+  dataPages: number,
+  now: number,
+): { readonly list: number[]; readonly nothingLeft: boolean } {
+  const list: number[] = []
+  const { what } = state
+  if (what === null || now < state.restUntil) return { list, nothingLeft: false }
+  let withData = 0
+  const end = Math.min(pages.pageCount, state.cursor + PUSH_LOOK_PAGES)
+  let page = state.cursor
+  for (; page < end && withData < dataPages && list.length < PUSH_RUN_PAGES; page++) {
+    if (!pages.isMine(page)) continue
+    if (!wanted(what, pages.homeOf(page))) continue
+    state.mine++
+    if (pages.heatOf(page) > (HEATS[state.heat] as number)) continue
+    if (pages.cameLately(page) || pages.isAwaited(page) || !pages.takeAway(page)) continue
+    if (pages.isStale(page)) withData++
+    list.push(page)
+  }
+  state.cursor = page
+  state.chosen += list.length
+  if (page < pages.pageCount) return { list, nothingLeft: false }
+  return { list, nothingLeft: endPass(state, now) }
+}
+
+function endPass(state: PushState, now: number): boolean {
+  const nothingLeft = state.mine === 0 && !state.disturbed
+  const last = state.heat === HEATS.length - 1
+  if (last && state.chosen === 0) state.restUntil = now + REST_MS
+  if (!last) state.heat++
+  state.cursor = 0
+  state.mine = 0
+  state.chosen = 0
+  state.disturbed = false
+  return nothingLeft
+}

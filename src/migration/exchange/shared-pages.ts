@@ -1,0 +1,204 @@
+// The pages of one side of the exchange in shared memory: presence, homes, arrivals and generations (guest/sharing.ts), seals
+// and contents. Only the exchange thread changes owners; vCPUs turn ABSENT into REQUESTED beside it, nobody else writes presence.
+
+import { takeAsks } from '../../guest/asks.ts'
+import { resetAfterCut } from '../../guest/installing.ts'
+import { THREAD_BLOCK } from '../../guest/layout.ts'
+import type { GuestMemory } from '../../guest/memory.ts'
+import { PRESENCE } from '../../guest/presence.ts'
+import { vcpuWords, wakeWaiters } from '../../guest/safepoint.ts'
+import {
+  arrivalsOf,
+  generationsOf,
+  homesOf,
+  isOurs,
+  isStale,
+  noteFresh,
+  noteStale,
+  presenceOf,
+  takeAway,
+} from '../../guest/sharing.ts'
+import type { Kernels } from '../../kernels/kernels.ts'
+import { EXCHANGE_CHANNEL, PAGE_BYTES, PUBLISH_INTERVAL_MS, PUSH_REST_MS } from '../../limits.ts'
+import { GIVE_ENTRY_BYTES, type GiveTable, HOW } from '../../wire/exchange-frames.ts'
+import type { Contents, ExchangePages } from './sides.ts'
+
+const { installed, present, requested } = PRESENCE
+const CLOCK_MASK = 0xffff
+
+export class SharedPages implements ExchangePages {
+  readonly pageCount: number
+  readonly vcpus: number
+  readonly #memory: GuestMemory
+  readonly #kernels: Kernels
+  readonly #hash: boolean
+  readonly #presence: Uint8Array<SharedArrayBuffer>
+  readonly #homes: Uint8Array<SharedArrayBuffer>
+  readonly #arrivals: Uint16Array<SharedArrayBuffer>
+  readonly #generations: Uint32Array<SharedArrayBuffer>
+  /** Offsets in control memory: the kernels' list, their table, and their part of the digest, which nobody reads. */
+  readonly #list: number
+  readonly #table: number
+  readonly #digest: number
+  /** Pages that vCPUs waited for at the last look, plus 1; 0: none. */
+  readonly #awaited: Int32Array
+  readonly #waitsFor: readonly number[]
+  /** Pages that came and are INSTALLED: since the last handshake began, and before it. */
+  #fresh: number[] = []
+  #publishing: number[] = []
+  #freshSince = 0
+
+  constructor(memory: GuestMemory, kernels: Kernels, hash: boolean) {
+    const { layout } = memory
+    const block = layout.threadBlocks + EXCHANGE_CHANNEL * THREAD_BLOCK.bytes
+    this.pageCount = layout.pageCount
+    this.vcpus = layout.vcpus
+    this.#memory = memory
+    this.#kernels = kernels
+    this.#hash = hash
+    this.#presence = presenceOf(memory)
+    this.#homes = homesOf(memory)
+    this.#arrivals = arrivalsOf(memory)
+    this.#generations = generationsOf(memory)
+    this.#list = block + THREAD_BLOCK.list
+    this.#table = block + THREAD_BLOCK.pullTable
+    this.#digest = block + THREAD_BLOCK.digest
+    this.#awaited = new Int32Array(layout.vcpus)
+    this.#waitsFor = Array.from({ length: layout.vcpus }, (_, vcpu) => vcpuWords(memory, vcpu).faultPage)
+  }
+
+  isMine(page: number): boolean {
+    return isOurs(Atomics.load(this.#presence, page))
+  }
+
+  lookAtWaiters(): void {
+    for (let vcpu = 0; vcpu < this.vcpus; vcpu++) {
+      this.#awaited[vcpu] = Atomics.load(this.#memory.controlWords, this.#waitsFor[vcpu] as number)
+    }
+  }
+
+  isAwaited(page: number): boolean {
+    return this.#awaited.includes(page + 1)
+  }
+
+  isStale(page: number): boolean {
+    return isStale(this.#memory, page)
+  }
+
+  homeOf(page: number): number {
+    return this.#homes[page] as number
+  }
+
+  heatOf(page: number): number {
+    return this.#memory.controlBytes[this.#memory.layout.scanHashes + page] as number
+  }
+
+  cameLately(page: number): boolean {
+    const at = this.#arrivals[page] as number
+    return at !== 0 && ((clock() - at) & CLOCK_MASK) < PUSH_REST_MS
+  }
+
+  generationOf(page: number): number {
+    return this.#generations[page] as number
+  }
+
+  setGeneration(page: number, generation: number): void {
+    this.#generations[page] = generation
+  }
+
+  takeAway(page: number): boolean {
+    return takeAway(this.#presence, page)
+  }
+
+  bringBack(page: number, stale: boolean): void {
+    if (stale) noteStale(this.#memory, page)
+    this.#install(page)
+  }
+
+  seal(table: GiveTable): void {
+    const { controlWords, controlLongs, controlBytes, layout } = this.#memory
+    const { count } = table
+    for (let index = 0; index < count; index++) controlWords[this.#list / 4 + index] = table.pages[index] as number
+    this.#kernels.seal(this.#list, count, this.#table, layout.hashes, this.#digest)
+    for (let index = 0; index < count; index++) {
+      const entry = this.#table + index * GIVE_ENTRY_BYTES
+      if (table.how[index] !== HOW.same) table.how[index] = controlWords[entry / 4 + 1] as number
+      table.free[index] = controlBytes[layout.free + (table.pages[index] as number)] === 0 ? 0 : 1
+      table.seals[index] = controlLongs[entry / 8 + 1] as bigint
+    }
+  }
+
+  place(table: GiveTable, contents: Contents): number {
+    const { bytes, controlBytes, controlWords, controlLongs, layout } = this.#memory
+    const { count } = table
+    let at = 0
+    for (let index = 0; index < count; index++) {
+      const [page, how] = [table.pages[index] as number, table.how[index] as number]
+      const entry = this.#table + index * GIVE_ENTRY_BYTES
+      controlWords[entry / 4] = page
+      controlLongs[entry / 8 + 1] = table.seals[index] as bigint
+      if (how === HOW.same) continue
+      // R17: what a free page held is nothing any more.
+      controlBytes[layout.free + page] = table.free[index] as number
+      if (how === HOW.raw) {
+        bytes.set(contents.subarray(at, at + PAGE_BYTES), page * PAGE_BYTES)
+        at += PAGE_BYTES
+      } else if (table.free[index] === 0) {
+        this.#kernels.zeroRun(page, 1)
+      }
+    }
+    const good = this.#kernels.unseal(this.#table, count, layout.hashes, this.#digest)
+    return good === count ? -1 : (table.pages[good] as number)
+  }
+
+  arrive(page: number, generation: number, home: number): void {
+    noteFresh(this.#memory, page)
+    this.#generations[page] = generation
+    if (home !== 0) this.#homes[page] = home
+    // 0 says that it was always here.
+    this.#arrivals[page] = clock() || 1
+    this.#install(page)
+  }
+
+  sumOf(firstPage: number, count: number): bigint {
+    return this.#hash ? this.#kernels.digestOf(this.#memory.layout.hashes, firstPage, count) : 0n
+  }
+
+  takeAsks(into: Uint32Array): number {
+    let count = 0
+    const note = (page: number): void => {
+      into[count++] = page
+    }
+    takeAsks(this.#memory, into.length, note, () => {})
+    return count
+  }
+
+  forgetAsks(): void {
+    resetAfterCut(this.#memory)
+  }
+
+  get unpublished(): boolean {
+    return this.#fresh.length > 0 && performance.now() - this.#freshSince >= PUBLISH_INTERVAL_MS
+  }
+
+  handshakeBegins(): void {
+    this.#publishing = this.#fresh
+    this.#fresh = []
+  }
+
+  /** R8. A page that was given away meanwhile, or came once more, is not INSTALLED, or waits for the next one. */
+  handshakeEnds(): void {
+    for (const page of this.#publishing) Atomics.compareExchange(this.#presence, page, installed, present)
+    this.#publishing = []
+  }
+
+  /** No vCPU touches a page that is not ours, so nothing needs to be claimed before: it is there, and now it is ours (R9). */
+  #install(page: number): void {
+    const before = Atomics.exchange(this.#presence, page, installed)
+    if (this.#fresh.length === 0) this.#freshSince = performance.now()
+    this.#fresh.push(page)
+    if (before === requested) wakeWaiters(this.#memory, page)
+  }
+}
+
+const clock = (): number => Math.floor(performance.now()) & CLOCK_MASK
