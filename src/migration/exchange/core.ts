@@ -40,6 +40,8 @@ export interface CoreState {
   owed: number[]
   owedMarks: Uint8Array
   revoking: Batch | null
+  /** Pages that vCPUs here asked for while they were being taken away. */
+  early: number[]
   departures: Departure[]
   places: Uint8Array
   vcpuGenerations: Uint32Array
@@ -56,6 +58,7 @@ export function freshCore(pages: ExchangePages, ownsAll: boolean): CoreState {
     owed: [],
     owedMarks: new Uint8Array(pages.pageCount),
     revoking: null,
+    early: [],
     departures: [],
     places: new Uint8Array(pages.vcpus).fill(ownsAll ? PLACE.here : PLACE.there),
     vcpuGenerations: new Uint32Array(pages.vcpus).fill(ownsAll ? 1 : 0),
@@ -64,6 +67,7 @@ export function freshCore(pages: ExchangePages, ownsAll: boolean): CoreState {
   }
 }
 
+const inBatch = ({ asked, rest }: Batch, page: number): boolean => asked.includes(page) || rest.includes(page)
 const ascending = (a: number, b: number): number => a - b
 const asks = new Uint32Array(MAX_NEEDS)
 
@@ -101,8 +105,9 @@ export class ExchangeCore {
 
   /** The link is gone. Pages and vCPUs stay where they are. */
   cut(): void {
-    const { owed, owedMarks } = this.#state
+    const { owed, owedMarks, early } = this.#state
     this.#state.linked = false
+    early.length = 0
     for (const page of owed) owedMarks[page] = 0
     owed.length = 0
   }
@@ -118,14 +123,34 @@ export class ExchangeCore {
     beginPush(this.#state.push, what)
   }
 
-  /** Tells the other side what vCPUs here ask for. */
+  /**
+   * Tells the other side what vCPUs here ask for. A page that is about to be given is asked for behind the frame that gives it:
+   * the other side takes no note of an ask for what it does not have.
+   */
   ask(): void {
-    if (!this.#state.linked) return
+    const { linked, revoking, leaving, early } = this.#state
+    if (!linked) return
     for (;;) {
-      const count = this.#pages.takeAsks(asks)
-      if (count === 0) return
-      this.#host.count('asks', count)
-      this.#link.ask(asks, count)
+      const taken = this.#pages.takeAsks(asks)
+      if (taken === 0) return
+      let count = 0
+      for (let index = 0; index < taken; index++) {
+        const page = asks[index] as number
+        const given = revoking === null || leaving[page] === 0 || !inBatch(revoking, page)
+        if (given) asks[count++] = page
+        else early.push(page)
+      }
+      this.#host.count('asks', taken)
+      if (count > 0) this.#link.ask(asks, count)
+    }
+  }
+
+  #askEarly(): void {
+    const { early } = this.#state
+    while (early.length > 0) {
+      const some = early.splice(0, MAX_NEEDS)
+      asks.set(some)
+      this.#link.ask(asks, some.length)
     }
   }
 
@@ -161,6 +186,7 @@ export class ExchangeCore {
       this.#ledger.closePush()
       this.#window.sent(bytes, this.#host.now())
     }
+    this.#askEarly()
     this.pump()
   }
 
@@ -340,6 +366,7 @@ export class ExchangeCore {
 
   /** Nothing was sent: the pages have never been away. A vCPU that was to cross waits for the next link. */
   #keep({ asked, rest }: Batch): void {
+    this.#state.early.length = 0
     for (const list of [asked, rest]) {
       for (const page of list) {
         this.#state.leaving[page] = 0

@@ -72,6 +72,8 @@ function tell(message: FromExchangeThread): void {
   parentPort?.postMessage(message)
 }
 
+const broken = (thrown: unknown): void => tell({ type: 'broken', error: GodwitError.from(thrown).toJSON() })
+
 /** After anything has happened: tells what took effect, does what can be done next, and lets it leave. */
 function goOn(): void {
   core.acknowledge()
@@ -252,14 +254,14 @@ parentPort?.on('message', (message: ToExchangeThread) => {
   try {
     obey(message)
   } catch (thrown) {
-    tell({ type: 'broken', error: GodwitError.from(thrown).toJSON() })
+    broken(thrown)
   }
 })
 
 try {
   const port = where.role === 'listens' ? await listener?.listen(where.host, where.portRange) : 0
   tell({ type: 'listening', port: port ?? 0 })
-  await askForever()
+  askForever().catch(broken)
 } catch (thrown) {
-  tell({ type: 'broken', error: GodwitError.from(thrown).toJSON() })
+  broken(thrown)
 }
