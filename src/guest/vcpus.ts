@@ -121,18 +121,20 @@ export class GuestVcpus implements Vcpus {
     await this.running()
   }
 
-  hold(vcpu: number): Promise<HandshakeTime> {
-    return this.#serialised(async () => {
-      const words = this.#of(vcpu)
+  async hold(vcpu: number): Promise<HandshakeTime> {
+    const words = this.#of(vcpu)
+    const word = await this.#serialised(async () => {
       // R5: stored before the word, so that whoever meets the word finds it.
       Atomics.store(this.#memory.controlWords, words.held, 1)
-      const word = nextWord(loadWord(this.#memory), {})
-      publishWord(this.#memory, word)
+      const next = nextWord(loadWord(this.#memory), {})
+      publishWord(this.#memory, next)
       wake(this.#memory, words)
-      return await this.#await(word, 'hold', [words]).catch((thrown) => {
-        this.release(vcpu)
-        throw thrown
-      })
+      return next
+    })
+    // Not in its turn: the vCPU may wait for a page of the other host, and handshakes for pages that go there must not wait for it.
+    return this.#await(word, 'hold', [words]).catch((thrown) => {
+      this.release(vcpu)
+      throw thrown
     })
   }
 

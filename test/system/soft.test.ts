@@ -21,7 +21,16 @@ describe('a guest of mutators', () => {
       pace: { kind: 'free', perSecond: 100_000 },
     })
     const report = await journey.move({ movement: 'soft' })
-    console.log(JSON.stringify({ soft: report.soft, time: report.timeMs, error: report.error, rounds: report.rounds.length, faults: report.faults?.latencyUs, net: report.faults?.network }))
+    console.log(
+      JSON.stringify({
+        soft: report.soft,
+        time: report.timeMs,
+        error: report.error,
+        rounds: report.rounds.length,
+        faults: report.faults?.latencyUs,
+        net: report.faults?.network,
+      }),
+    )
     await journey.expectArrived(report)
     expect(report.soft?.crossingMs).toHaveLength(vcpus)
   })

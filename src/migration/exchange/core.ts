@@ -8,62 +8,13 @@ import { GodwitError } from '../../errors.ts'
 import type { VcpuState } from '../../guest/vcpus-port.ts'
 import { ANSWER_PAGES, MAX_NEEDS, MAX_OWED } from '../../limits.ts'
 import type { Crossing, GiveTable, RunsTable } from '../../wire/exchange-frames.ts'
+import { type Batch, type CoreState, type Departure, PLACE } from './core-state.ts'
 import { Giver } from './giver.ts'
-import { eachPage, eachRun, freshLedger, Ledger, type LedgerState, type Unconfirmed } from './ledger.ts'
-import { beginPush, choosePush, noPush, type PushState, type PushWhat } from './push-choice.ts'
+import { eachPage, eachRun, Ledger, type Unconfirmed } from './ledger.ts'
+import { beginPush, choosePush, type PushWhat } from './push-choice.ts'
 import type { Contents, ExchangeHost, ExchangeLink, ExchangePages, Window } from './sides.ts'
 
-/** Where a vCPU is: here, at the other side, or on its way there and undecided. */
-export const PLACE = { there: 0, here: 1, leaving: 2 } as const
-
-interface Departure {
-  readonly vcpu: number
-  readonly state: VcpuState
-}
-
-/** Pages that were taken away and wait for the handshake. */
-export interface Batch {
-  readonly asked: number[]
-  /** Of the crossing, or pushed. */
-  readonly rest: number[]
-  readonly departure: Departure | null
-}
-
-/** All a side knows beside its pages: plain data, which the explorer copies. */
-export interface CoreState {
-  ledger: LedgerState
-  /** A link is in force, and both sides know what the other has. */
-  linked: boolean
-  /** 1: the page was taken away here and is not known to be at the other side. */
-  leaving: Uint8Array
-  /** Pages that the peer asked for, and a mark for each. */
-  owed: number[]
-  owedMarks: Uint8Array
-  revoking: Batch | null
-  departures: Departure[]
-  places: Uint8Array
-  vcpuGenerations: Uint32Array
-  push: PushState
-  /** The last batch answered asks alone although a vCPU waited to cross. */
-  yielded: boolean
-}
-
-export function freshCore(pages: ExchangePages, ownsAll: boolean): CoreState {
-  return {
-    ledger: freshLedger(),
-    linked: false,
-    leaving: new Uint8Array(pages.pageCount),
-    owed: [],
-    owedMarks: new Uint8Array(pages.pageCount),
-    revoking: null,
-    departures: [],
-    places: new Uint8Array(pages.vcpus).fill(ownsAll ? PLACE.here : PLACE.there),
-    vcpuGenerations: new Uint32Array(pages.vcpus).fill(ownsAll ? 1 : 0),
-    push: noPush(),
-    yielded: false,
-  }
-}
-
+const inBatch = ({ asked, rest }: Batch, page: number): boolean => asked.includes(page) || rest.includes(page)
 const ascending = (a: number, b: number): number => a - b
 const asks = new Uint32Array(MAX_NEEDS)
 
@@ -101,8 +52,9 @@ export class ExchangeCore {
 
   /** The link is gone. Pages and vCPUs stay where they are. */
   cut(): void {
-    const { owed, owedMarks } = this.#state
+    const { owed, owedMarks, early } = this.#state
     this.#state.linked = false
+    early.length = 0
     for (const page of owed) owedMarks[page] = 0
     owed.length = 0
   }
@@ -118,14 +70,34 @@ export class ExchangeCore {
     beginPush(this.#state.push, what)
   }
 
-  /** Tells the other side what vCPUs here ask for. */
+  /**
+   * Tells the other side what vCPUs here ask for. A page that is about to be given is asked for behind the frame that gives it:
+   * the other side takes no note of an ask for what it does not have.
+   */
   ask(): void {
-    if (!this.#state.linked) return
+    const { linked, revoking, leaving, early } = this.#state
+    if (!linked) return
     for (;;) {
-      const count = this.#pages.takeAsks(asks)
-      if (count === 0) return
-      this.#host.count('asks', count)
-      this.#link.ask(asks, count)
+      const taken = this.#pages.takeAsks(asks)
+      if (taken === 0) return
+      let count = 0
+      for (let index = 0; index < taken; index++) {
+        const page = asks[index] as number
+        const given = revoking === null || leaving[page] === 0 || !inBatch(revoking, page)
+        if (given) asks[count++] = page
+        else early.push(page)
+      }
+      this.#host.count('asks', taken)
+      if (count > 0) this.#link.ask(asks, count)
+    }
+  }
+
+  #askEarly(): void {
+    const { early } = this.#state
+    while (early.length > 0) {
+      const some = early.splice(0, MAX_NEEDS)
+      asks.set(some)
+      this.#link.ask(asks, some.length)
     }
   }
 
@@ -161,6 +133,7 @@ export class ExchangeCore {
       this.#ledger.closePush()
       this.#window.sent(bytes, this.#host.now())
     }
+    this.#askEarly()
     this.pump()
   }
 
@@ -342,6 +315,7 @@ export class ExchangeCore {
 
   /** Nothing was sent: the pages have never been away. A vCPU that was to cross waits for the next link. */
   #keep({ asked, rest }: Batch): void {
+    this.#state.early.length = 0
     for (const list of [asked, rest]) {
       for (const page of list) {
         this.#state.leaving[page] = 0

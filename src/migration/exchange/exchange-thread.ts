@@ -18,7 +18,8 @@ import { PushWindow } from '../transfer/push-window.ts'
 import { wordChanged } from '../transfer/select-lock.ts'
 import { type Counter, count } from '../transfer/thread-counters.ts'
 import { dialExchange, ExchangeListener, noAnswer } from './connections.ts'
-import { ExchangeCore, freshCore } from './core.ts'
+import { ExchangeCore } from './core.ts'
+import { freshCore } from './core-state.ts'
 import type { ExchangeThreadData, FromExchangeThread, ToExchangeThread } from './messages.ts'
 import { SharedPages } from './shared-pages.ts'
 import type { ExchangeCounter, ExchangeHost } from './sides.ts'
@@ -73,6 +74,8 @@ let closing = false
 function tell(message: FromExchangeThread): void {
   parentPort?.postMessage(message)
 }
+
+const broken = (thrown: unknown): void => tell({ type: 'broken', error: GodwitError.from(thrown).toJSON() })
 
 /** After anything has happened: tells what took effect, does what can be done next, and lets it leave. */
 function goOn(): void {
@@ -255,14 +258,14 @@ parentPort?.on('message', (message: ToExchangeThread) => {
   try {
     obey(message)
   } catch (thrown) {
-    tell({ type: 'broken', error: GodwitError.from(thrown).toJSON() })
+    broken(thrown)
   }
 })
 
 try {
   const port = where.role === 'listens' ? await listener?.listen(where.host, where.portRange) : 0
   tell({ type: 'listening', port: port ?? 0 })
-  await askForever()
+  askForever().catch(broken)
 } catch (thrown) {
-  tell({ type: 'broken', error: GodwitError.from(thrown).toJSON() })
+  broken(thrown)
 }
