@@ -54,7 +54,7 @@ export const PUBLISH_INTERVAL_MS = 5
  * Soft: how long a vCPU that is to cross waits for the pages of the one before it. Pages that vCPUs on both sides use never
  * settle.
  */
-export const CROSSING_PATIENCE_MS = 2000
+export const CROSSING_PATIENCE_MS = 500
 /** Largest control message, bytes, checked before it is unpacked: registers of 64 vCPUs fit with room to spare. */
 export const MAX_CONTROL_FRAME_BYTES = 512 * 1024
 /** Page hashes of a stale copy in one control message: 256 KiB, half of what one may have, for 128 MiB of the guest. */

@@ -251,7 +251,7 @@ function coreOf(next: ExchangeState, index: 0 | 1, variant: ExchangeVariant): Ex
     },
     cancelled: (vcpu) => run(vcpu, null),
     arrived: (vcpu, { steps }) => run(vcpu, steps),
-    empty: () => {
+    drained: () => {
       side.empty = true
     },
     count: () => {},

@@ -60,9 +60,7 @@ export class ThreadedExchange implements PageExchange {
     const workerData: ExchangeThreadData = { memory: memory.shared, where, migration, token, hash }
     const worker = new Worker(workerUrl(import.meta.url, './exchange-thread'), { workerData, name: 'exchange' })
     try {
-      const made = new ThreadedExchange(options, worker, await listening(worker))
-      ;((globalThis as any).GX ??= []).push(made)
-      return made
+      return new ThreadedExchange(options, worker, await listening(worker))
     } catch (thrown) {
       await worker.terminate()
       throw thrown

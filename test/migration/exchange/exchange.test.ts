@@ -31,7 +31,7 @@ describe('an exchange between two hosts', { timeout: 60_000 }, () => {
       await sleep(30)
     }
     source.exchange.push('everything')
-    await source.exchange.empty
+    await source.exchange.drained()
     expect(both.ownedTwice()).toEqual([])
     console.log(source.exchange.counts, destination.exchange.counts)
     await checkAt(both, 'destination')
