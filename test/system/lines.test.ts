@@ -56,7 +56,7 @@ async function settle(clients: readonly CountingClient[], running: readonly Prom
   for (const client of clients) await client.check()
 }
 
-describe.each(['pre-copy', 'stop-and-copy', 'post-copy', 'hybrid'] as const)('%s', (movement) => {
+describe.each(['pre-copy', 'stop-and-copy', 'post-copy', 'hybrid', 'soft'] as const)('%s', (movement) => {
   test('clients of several gateways are served on while the guest goes to and fro', async () => {
     const going = await begin()
     const gateways = [gatewayTo(going), gatewayTo(going), gatewayTo(going)]
