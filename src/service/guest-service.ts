@@ -44,6 +44,8 @@ interface Line {
 }
 
 export class GuestService {
+  /** Answers handed on so far. */
+  answered = 0
   readonly #lines: readonly Line[]
   readonly #listeners = new Set<ServiceListener>()
   readonly #states: ('here' | 'leaving' | 'elsewhere')[]
@@ -187,6 +189,7 @@ export class GuestService {
     this.#telling = true
     try {
       this.#answer.set(message)
+      this.answered++
       for (const listener of this.#listeners) listener.onAnswer(vcpu, this.#answer)
     } finally {
       this.#telling = false
