@@ -315,6 +315,7 @@ export class ExchangeCore {
 
   /** Nothing was sent: the pages have never been away. A vCPU that was to cross waits for the next link. */
   #keep({ asked, rest }: Batch): void {
+    this.#state.push.disturbed = true
     this.#state.early.length = 0
     for (const list of [asked, rest]) {
       for (const page of list) {
@@ -355,6 +356,8 @@ export class ExchangeCore {
       this.#host.cancelled(frame.vcpu)
       return
     }
+    // A pass that is under way may be past them.
+    this.#state.push.disturbed = true
     eachPage(frame, (page, withData) => {
       leaving[page] = 0
       this.#pages.setGeneration(page, this.#pages.generationOf(page) - 1)
