@@ -295,8 +295,7 @@ export class ExchangeCore {
     const { list, nothingLeft } = choosePush(push, this.#pages, this.#window.batchPages(), this.#host.now())
     for (const page of list) leaving[page] = 1
     if (nothingLeft && !push.drained && !this.#ledger.inFlight) {
-      // What comes back of single homes is pushed once more; a side that has nothing has nothing to push.
-      if (push.what === 'everything') beginPush(push, null)
+      // What comes from now on is pushed back.
       push.drained = true
       this.#host.drained()
     }

@@ -38,6 +38,7 @@ async function giveVcpus(options: GiverOptions): Promise<boolean> {
     if (goOn()) await narrow?.(vcpu)
     if (!(await giveVcpu(options, vcpu))) return false
     homes.push(vcpu)
+    if (!goOn()) return false
     exchange.push({ homes: [...homes] })
     // What it left behind comes before the next one stops: each has the link to itself.
     await drainedOrLate(exchange, clock)

@@ -169,8 +169,10 @@ export class SourceSharing {
 
   async #comeHome(): Promise<SharingEnd> {
     this.#returning = true
+    this.#exchange.push(null)
     this.#links.control?.send({ type: 'home', epoch: this.#context.epoch })
     await this.#retired.promise
+    await this.#arrivals.all()
     this.#ownership.apply('home')
     return { where: 'here', error: CANCELLED() }
   }
