@@ -190,15 +190,13 @@ export const LOAD_SLICE_MS = 50
 export const LOAD_MAX_WINDOWS = 64
 /** Texts of errors that are counted apart; the rest counts together. */
 export const LOAD_ERROR_TEXTS = 32
-/** A reply that is out for so long is given up with its connection: twice what a command may be held (R31). */
-export const LOAD_REPLY_TIMEOUT_MS = 10_000
+/** A reply to a load may take so long, and the keys around it may stand still so long: twice what a command may be held (R31). */
+export const LOAD_PATIENCE_MS = 10_000
 /** A connection that was lost is dialled again after this, longer after each failure up to the second. */
 export const LOAD_REDIAL_FIRST_MS = 10
 export const LOAD_REDIAL_MAX_MS = 500
 /** A connection that does not come up within this counts as refused. */
 export const LOAD_DIAL_TIMEOUT_MS = 5000
-/** A step around the load itself (filling, reading the counters, removing) that makes no progress for so long is given up. */
-export const LOAD_SWEEP_STALL_MS = 15_000
 /** Longest reply that a load takes in, and the longest line of one: a value it has written fits many times. */
 export const LOAD_MAX_REPLY_BYTES = 16 * 1024 * 1024
 export const LOAD_MAX_LINE_BYTES = 64 * 1024

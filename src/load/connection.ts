@@ -16,6 +16,9 @@ import type { RequestWriter } from './request-writer.ts'
 /** What is written and not handed to the socket, at most about this. */
 const BATCH_BYTES = 128 * 1024
 
+/** What the reason begins with when a connection ends because of what came. */
+export const BAD_REPLY = 'bad-reply: '
+
 export interface Owner {
   /** A reply to the oldest outstanding operation of the connection, which is dropped afterwards. */
   answered(connection: Connection, reply: Reply, nowMs: number): void
@@ -130,7 +133,7 @@ export class Connection {
     let parsed = this.#parser.next()
     for (; parsed === 'reply'; parsed = this.#parser.next()) {
       if (this.outstanding.length === 0) {
-        this.#lost('bad-reply: a reply that nothing asked for')
+        this.#lost(`${BAD_REPLY}a reply that nothing asked for`)
         return false
       }
       this.owner?.answered(this, this.#parser.reply, nowMs)
@@ -139,7 +142,7 @@ export class Connection {
       this.outstanding.shift()
     }
     if (parsed === 'broken') {
-      this.#lost(`bad-reply: ${this.#parser.error}`)
+      this.#lost(`${BAD_REPLY}${this.#parser.error}`)
       return false
     }
     this.owner?.ready(this)

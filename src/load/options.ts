@@ -10,6 +10,7 @@ import {
   LOAD_MAX_MS,
   LOAD_MAX_RATE,
   LOAD_MAX_VALUE_BYTES,
+  LOAD_PATIENCE_MS,
 } from '../limits.ts'
 import { ARRIVALS } from './arrivals.ts'
 import { DISTRIBUTIONS } from './operations.ts'
@@ -29,6 +30,8 @@ export const loadSettingsSchema = z.strictObject({
   durationMs: z.number().positive().max(LOAD_MAX_MS).default(LOAD_MAX_MS),
   /** Runs so long before that, and takes no time from it. */
   warmUpMs: z.number().min(0).max(60_000).default(500),
+  /** A reply may take so long; then its connection is given up, and at the end the load is over. */
+  patienceMs: z.number().min(10).max(600_000).default(LOAD_PATIENCE_MS),
   arrivals: z.enum(ARRIVALS).default('poisson'),
   /** Share of all operations that write, and of these the share that increments. */
   writes: share.default(0.5),

@@ -2,17 +2,16 @@
 // removes its keys. load.ts runs it in a thread of its own, so that whatever else its process does cannot delay it.
 
 import { GodwitError } from '../errors.ts'
-import { LOAD_REPLY_TIMEOUT_MS } from '../limits.ts'
 import { Arrivals } from './arrivals.ts'
-import { Connection, type Owner } from './connection.ts'
-import { OPERATION, Operations, zipfTable } from './operations.ts'
+import { BAD_REPLY, Connection, type Owner } from './connection.ts'
+import { OPERATION, type Operation, Operations, zipfTable } from './operations.ts'
 import type { LoadSettings, Target } from './options.ts'
 import { Random } from './random.ts'
 import { Recorder } from './recorder.ts'
 import { type Reply, textOfReply } from './reply-parser.ts'
 import { RequestWriter, valuePool } from './request-writer.ts'
 import { type LoadProgress, type LoadResult, progressOf, resultOf } from './result.ts'
-import { sweep } from './sweep.ts'
+import { type SweepOptions, sweep } from './sweep.ts'
 
 /** Streams of the seed: one for the values, then two a connection. */
 const VALUE_STREAM = 0
@@ -94,8 +93,9 @@ export class LoadRun {
     try {
       if (this.#interrupted) this.#stopMs = this.#now()
       const endMs = await this.#send()
-      await this.#readCounters()
-      if (!this.#settings.keep) await this.#remove()
+      const read = await this.#readCounters()
+      // Who could not be asked for a counter in all this time takes no keys away either.
+      if (read && !this.#settings.keep) await this.#remove()
       return resultOf(this.#settings, this.#recorder, endMs)
     } finally {
       this.close()
@@ -137,7 +137,7 @@ export class LoadRun {
           nextMs = Math.min(nextMs, client.arrivals.nextMs)
           waits ||= oldestOf(client) <= this.#stopMs
         }
-        const over = nowMs > this.#stopMs + LOAD_REPLY_TIMEOUT_MS
+        const over = nowMs > this.#stopMs + this.#settings.patienceMs
         if (nowMs >= this.#stopMs && (!waits || over)) resolve(this.#end(nowMs))
         else if (this.#settings.spin) setImmediate(turn)
         else setTimeout(turn, Math.max(1, Math.min(nextMs - nowMs, LONGEST_REST_MS)))
@@ -165,8 +165,9 @@ export class LoadRun {
     }
     connection.flush()
     const { outstanding } = connection
-    if (outstanding.length > 0 && nowMs - outstanding.sentMs > LOAD_REPLY_TIMEOUT_MS) {
-      connection.drop(`no reply for ${LOAD_REPLY_TIMEOUT_MS / 1000} s`)
+    const { patienceMs } = this.#settings
+    if (outstanding.length > 0 && nowMs - outstanding.sentMs > patienceMs) {
+      connection.drop(`no reply for ${patienceMs / 1000} s`)
     }
   }
 
@@ -195,21 +196,34 @@ export class LoadRun {
           : undefined,
       })
     }
-    const over = (): boolean => this.#interrupted
-    const options = { kind: OPERATION.set, counter: false, keys, take, clock: this.#now, over }
-    const answered = await sweep(this.#connections, options)
+    const answered = await this.#sweep(OPERATION.set, false, keys, take, {
+      over: () => this.#interrupted,
+      disconnected: (reason) => {
+        if (!reason.startsWith(BAD_REPLY)) return
+        throw new GodwitError(
+          'bad-reply',
+          `the service does not speak the Redis protocol: ${reason.slice(BAD_REPLY.length)}`,
+          {
+            hint: 'give the port of a service, not that of an agent',
+          },
+        )
+      },
+    })
     if (answered === keys || this.#interrupted) return
     throw new GodwitError('load-refused', `the service took ${answered} of ${keys} keys, then no more`, {
       hint: 'look at the service: it answers nothing, or no Redis protocol',
     })
   }
 
-  async #readCounters(): Promise<void> {
-    const { counters } = this.#recorder
-    await this.#sweep(OPERATION.readCounter, true, this.#settings.counters, (counter, reply) => {
-      if (reply.kind === 'null') counters.read(counter, 0)
-      else if (reply.kind === 'bulk') counters.read(counter, Number(textOfReply(reply)))
+  /** Whether every one was answered. */
+  async #readCounters(): Promise<boolean> {
+    const { counters: recorded } = this.#recorder
+    const { counters } = this.#settings
+    const answered = await this.#sweep(OPERATION.readCounter, true, counters, (counter, reply) => {
+      if (reply.kind === 'null') recorded.read(counter, 0)
+      else if (reply.kind === 'bulk') recorded.read(counter, Number(textOfReply(reply)))
     })
+    return answered === counters
   }
 
   async #remove(): Promise<void> {
@@ -219,12 +233,14 @@ export class LoadRun {
   }
 
   #sweep(
-    kind: (typeof OPERATION)[keyof typeof OPERATION],
+    kind: Operation,
     counter: boolean,
     keys: number,
     take: (key: number, reply: Reply) => void,
+    more: Pick<SweepOptions, 'over' | 'disconnected'> = {},
   ): Promise<number> {
-    return sweep(this.#connections, { kind, counter, keys, take, clock: this.#now })
+    const { patienceMs } = this.#settings
+    return sweep(this.#connections, { kind, counter, keys, take, patienceMs, clock: this.#now, ...more })
   }
 }
 

@@ -2,7 +2,7 @@
 // the end and removes what it wrote. An operation whose connection is lost is sent again, on any connection: all three may
 // be done twice.
 
-import { LOAD_SWEEP_OUTSTANDING, LOAD_SWEEP_STALL_MS } from '../limits.ts'
+import { LOAD_SWEEP_OUTSTANDING } from '../limits.ts'
 import type { Connection, Owner } from './connection.ts'
 import type { Operation } from './operations.ts'
 import type { Reply } from './reply-parser.ts'
@@ -16,21 +16,25 @@ export interface SweepOptions {
   readonly keys: number
   /** Takes a reply; an error ends the sweep. */
   readonly take: (key: number, reply: Reply) => void
+  /** A connection was lost; an error ends the sweep. */
+  readonly disconnected?: ((reason: string) => void) | undefined
+  /** It is given up when nothing moves for so long. */
+  readonly patienceMs: number
   readonly clock: () => number
   /** Ends it early when it says so. */
-  readonly over?: () => boolean
+  readonly over?: (() => boolean) | undefined
 }
 
 /** Resolves with the number of keys that were answered: less than all when the service stays away. Rejects with what `take` throws. */
 export function sweep(connections: readonly Connection[], options: SweepOptions): Promise<number> {
-  const { kind, counter, keys, take, clock, over = () => false } = options
+  const { kind, counter, keys, take, clock, patienceMs, over = () => false, disconnected = () => {} } = options
   return new Promise((resolve, reject) => {
     const again: number[] = []
     let next = 0
     let answered = 0
     let progressMs = clock()
     const timer = setInterval(() => {
-      if (over() || clock() - progressMs > LOAD_SWEEP_STALL_MS) end(null)
+      if (over() || clock() - progressMs > patienceMs) end(null)
     }, LOOK_MS)
     const end = (error: unknown): void => {
       clearInterval(timer)
@@ -41,6 +45,13 @@ export function sweep(connections: readonly Connection[], options: SweepOptions)
       }
       if (error === null) resolve(answered)
       else reject(error)
+    }
+    const unlessThrown = (act: () => void): void => {
+      try {
+        act()
+      } catch (error) {
+        end(error)
+      }
     }
     const feed = (connection: Connection): void => {
       const nowMs = clock()
@@ -57,16 +68,11 @@ export function sweep(connections: readonly Connection[], options: SweepOptions)
       answered: ({ outstanding }, reply, nowMs) => {
         progressMs = nowMs
         answered++
-        try {
-          take(outstanding.key, reply)
-        } catch (error) {
-          end(error)
-          return
-        }
+        unlessThrown(() => take(outstanding.key, reply))
         if (answered === keys) end(null)
       },
       lost: ({ outstanding }) => void again.push(outstanding.key),
-      disconnected: () => {},
+      disconnected: (_, reason) => unlessThrown(() => disconnected(reason)),
       ready: feed,
     }
     for (const connection of connections) connection.owner = owner

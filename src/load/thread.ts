@@ -14,8 +14,13 @@ const say = (message: FromThread): void => port.postMessage(message)
 const { settings, window } = workerData as LoadThreadData
 const run = new LoadRun(settings, window)
 port.on('message', (message: ToThread) => {
-  if (message.type === 'stop') run.stop()
-  else run.mark(message.name)
+  try {
+    if (message.type === 'stop') run.stop()
+    else run.mark(message.name)
+  } catch (error) {
+    say({ type: 'failed', error: GodwitError.from(error).toJSON() })
+    run.stop()
+  }
 })
 
 try {
