@@ -21,9 +21,14 @@ export class Arrivals {
     this.nextMs = beginMs + (kind === 'fixed' ? this.#meanMs * random.share() : this.#interval())
   }
 
-  /** Goes on to the operation behind. */
-  advance(): void {
-    this.nextMs += this.#interval()
+  /** Goes on to the operation behind, or so many further, which then lie as far apart as they do on average. */
+  advance(count = 1): void {
+    this.nextMs += count === 1 ? this.#interval() : count * this.#meanMs
+  }
+
+  /** About how many are due until then. */
+  expected(untilMs: number): number {
+    return Math.max(0, (untilMs - this.nextMs) / this.#meanMs)
   }
 
   #interval(): number {

@@ -33,12 +33,12 @@ export class LatencyHistogram {
   readonly #counts = new Float64Array(BUCKETS)
   #maxMicros = 0
 
-  /** Counts one latency; below 0 is 0. */
-  record(ms: number): void {
+  /** Counts a latency, once or so many times; below 0 is 0. */
+  record(ms: number, times = 1): void {
     const micros = Math.min(LARGEST_MICROS, Math.max(0, Math.round(ms * 1000)))
     const bucket = bucketOf(micros)
-    this.#counts[bucket] = (this.#counts[bucket] as number) + 1
-    this.count++
+    this.#counts[bucket] = (this.#counts[bucket] as number) + times
+    this.count += times
     if (micros > this.#maxMicros) this.#maxMicros = micros
   }
 

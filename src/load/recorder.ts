@@ -62,14 +62,14 @@ export class Recorder {
     if (op.kind === OPERATION.increment) this.counters.doubt(op.key, op.added)
   }
 
-  /** An operation is given up, sent or not. */
-  given(connection: number, dueMs: number, nowMs: number, text: string): void {
+  /** An operation is given up, sent or not; or so many that were due about then. */
+  given(connection: number, dueMs: number, nowMs: number, text: string, times = 1): void {
     this.#waiting[connection]?.lost(dueMs)
     this.#together.lost(dueMs)
     const window = this.windows.of(dueMs, nowMs)
-    window.latency.record(nowMs - dueMs)
-    window.failed++
-    this.errors.note(text)
+    window.latency.record(nowMs - dueMs, times)
+    window.failed += times
+    this.errors.note(text, times)
   }
 
   disconnected(reason: string, nowMs: number): void {

@@ -71,10 +71,10 @@ export class Windows {
 export class ErrorTexts {
   readonly #counts = new Map<string, number>()
 
-  note(text: string): void {
+  note(text: string, times = 1): void {
     const known = this.#counts.has(text) || this.#counts.size < LOAD_ERROR_TEXTS
     const key = known ? text : 'other errors'
-    this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1)
+    this.#counts.set(key, (this.#counts.get(key) ?? 0) + times)
   }
 
   toJSON(): Record<string, number> {
