@@ -10,15 +10,12 @@ import {
   DEFAULT_CONCURRENT_MIGRATIONS,
   DEFAULT_DOWNTIME_TARGET_MS,
   DEFAULT_MAX_ROUNDS,
-  LOAD_MAX_CONNECTIONS,
-  LOAD_MAX_KEYS,
   MAX_CHANNELS,
   MAX_VCPUS,
 } from '../limits.ts'
-import { ARRIVALS } from '../load/arrivals.ts'
-import { DISTRIBUTIONS } from '../load/operations.ts'
 import { MOVEMENTS, PUSH_ORDERS, SELECTIONS, STOP_RULES } from '../migration/settings.ts'
 import type { Arguments, OptionTable } from './arguments.ts'
+import { LOAD } from './load-options.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Runs a command; resolves with the exit status. */
@@ -239,44 +236,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   load: {
     summary: 'drive a key-value service from outside, and say how long its clients waited',
     operands: ['[HOST:]PORT...'],
-    options: {
-      rate: {
-        type: 'text',
-        placeholder: 'N/s',
-        default: '1000/s',
-        help: 'operations a second, sent when they are due, whatever the service does',
-      },
-      connections: {
-        type: 'integer',
-        least: 1,
-        most: LOAD_MAX_CONNECTIONS,
-        default: '8',
-        help: 'connections, dealt out to the addresses in turn; each sends on without waiting for replies',
-      },
-      duration: { type: 'duration', default: '10s', help: 'ends after this' },
-      writes: { type: 'text', placeholder: 'SHARE', default: '0.5', help: 'share of the operations that write' },
-      increments: {
-        type: 'text',
-        placeholder: 'SHARE',
-        default: '0.5',
-        help: 'share of the writes that increment counters, by which the service is checked',
-      },
-      keys: { type: 'integer', least: 1, most: LOAD_MAX_KEYS, default: '10000', help: 'keys, filled before it begins' },
-      distribution: {
-        type: 'choice',
-        choices: DISTRIBUTIONS,
-        default: 'uniform',
-        help: 'which of them; zipf: few keys get most operations',
-      },
-      'value-size': { type: 'bytes', default: '100B', help: 'size of the values' },
-      arrivals: { type: 'choice', choices: ARRIVALS, default: 'poisson', help: 'at random times, or evenly spaced' },
-      seed: { type: 'integer', most: 2 ** 32 - 1, default: '1', help: 'what is sent follows from it' },
-      prefix: { type: 'text', placeholder: 'TEXT', help: 'what its keys begin with; default: one of its own' },
-      keep: { type: 'flag', help: 'leave the keys behind' },
-      marks: { type: 'flag', help: 'each line on standard input begins a window of that name' },
-      spin: { type: 'flag', help: 'be late by microseconds instead of a millisecond; takes a CPU' },
-      ...JSON_OPTION,
-    },
+    options: { ...LOAD, ...JSON_OPTION },
     notes:
       'Latencies count from when an operation was due. Gap: longest time that one connection waited for any reply.\n' +
       'Silence: the same over all connections. Ctrl-C ends it early, with its summary; twice, without. Exit status:\n' +

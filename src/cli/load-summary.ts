@@ -35,10 +35,7 @@ export function summarizeLoad(result: LoadResult): string {
     '',
     row('Load', loadText(result)),
     row('Service', settings.targets.map(serviceText).join(', ')),
-    row(
-      'Late',
-      `the load itself, p50 ${formatMs(generator.latenessMs.p50)}, p99 ${formatMs(generator.latenessMs.p99)}`,
-    ),
+    row('Late', lateText(generator)),
     '',
     ...table(result.windows),
   ]
@@ -68,6 +65,11 @@ function loadText({ settings, durationMs }: LoadResult): string {
   const keyed = `${formatCount(keys)} keys (${distribution}) with values of ${valueBytes} B`
   const opened = `${connections} connection${connections === 1 ? '' : 's'}`
   return `${formatCount(rate)}/s (${arrivals}) on ${opened} for ${formatMs(durationMs)}; ${written}; ${keyed}; seed ${seed}`
+}
+
+function lateText({ latenessMs: { p50, p99 }, heldBack }: LoadResult['generator']): string {
+  const held = heldBack === 0 ? '' : `; ${formatCount(heldBack)} operations waited for a connection to take them`
+  return `the load itself, p50 ${formatMs(p50)}, p99 ${formatMs(p99)}${held}`
 }
 
 const COLUMNS = ['window', 'time', 'ops/s', 'failed', 'p50', 'p99', 'p99.9', 'longest', 'gap', 'silence'] as const

@@ -6,6 +6,7 @@ import type { MigrationReport } from '../migration/report.ts'
 import { formatBytes, formatCount, formatMs, formatRate } from '../quantities.ts'
 import { pullLines } from './pull-summary.ts'
 import { row } from './rows.ts'
+import { serviceLines } from './service-summary.ts'
 
 const STOP_REASONS: Record<string, string> = {
   'small-remainder': 'few pages were left',
@@ -36,7 +37,7 @@ export function summarize(report: MigrationReport): string {
   const lines = [headline(report), '']
   lines.push(...guestLines(report))
   if (report.outcome === 'completed') lines.push(...timeLines(report))
-  lines.push(...byteLines(report), ...pullLines(report))
+  lines.push(...byteLines(report), ...pullLines(report), ...serviceLines(report))
   if (report.rounds.length > 0) lines.push('', ...roundLines(report))
   lines.push('', ...proofLines(report))
   return lines.join('\n')

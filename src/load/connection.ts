@@ -34,6 +34,8 @@ export class Connection {
   readonly index: number
   readonly outstanding = new Outstanding()
   owner: Owner | null = null
+  /** When the last bytes came. */
+  repliedMs = Number.NEGATIVE_INFINITY
   readonly #target: Target
   readonly #writer: RequestWriter
   readonly #clock: () => number
@@ -129,6 +131,7 @@ export class Connection {
     if (this.#state !== 'open') return false
     const nowMs = this.#clock()
     this.#failures = 0
+    this.repliedMs = nowMs
     this.#parser.push(this.#buffer.subarray(0, bytes))
     let parsed = this.#parser.next()
     for (; parsed === 'reply'; parsed = this.#parser.next()) {

@@ -3,15 +3,14 @@
 
 import { GodwitError } from '../errors.ts'
 import { Arrivals } from './arrivals.ts'
-import { BAD_REPLY, Connection, type Owner } from './connection.ts'
-import { OPERATION, type Operation, Operations, zipfTable } from './operations.ts'
+import { Connection, type Owner } from './connection.ts'
+import { fillKeys, type KeysContext, readCounters, removeKeys } from './keys.ts'
+import { OPERATION, Operations, zipfTable } from './operations.ts'
 import type { LoadSettings, Target } from './options.ts'
 import { Random } from './random.ts'
 import { Recorder } from './recorder.ts'
-import { type Reply, textOfReply } from './reply-parser.ts'
 import { RequestWriter, valuePool } from './request-writer.ts'
 import { type LoadProgress, type LoadResult, progressOf, resultOf } from './result.ts'
-import { type SweepOptions, sweep } from './sweep.ts'
 
 /** Streams of the seed: one for the values, then two a connection. */
 const VALUE_STREAM = 0
@@ -63,7 +62,7 @@ export class LoadRun {
   async start(): Promise<void> {
     try {
       await Promise.all(this.#connections.map((connection) => connection.open()))
-      await this.#fill()
+      await fillKeys(this.#context, () => this.#interrupted)
     } catch (error) {
       this.close()
       throw error
@@ -93,9 +92,9 @@ export class LoadRun {
     try {
       if (this.#interrupted) this.#stopMs = this.#now()
       const endMs = await this.#send()
-      const read = await this.#readCounters()
+      const read = await readCounters(this.#context, this.#recorder.counters)
       // Who could not be asked for a counter in all this time takes no keys away either.
-      if (read && !this.#settings.keep) await this.#remove()
+      if (read && !this.#settings.keep) await removeKeys(this.#context)
       return resultOf(this.#settings, this.#recorder, endMs)
     } finally {
       this.close()
@@ -111,6 +110,10 @@ export class LoadRun {
 
   get #connections(): Connection[] {
     return this.#clients.map(({ connection }) => connection)
+  }
+
+  get #context(): KeysContext {
+    return { connections: this.#connections, settings: this.#settings, clock: this.#now }
   }
 
   readonly #now = (): number => performance.now() - this.#beginMs
@@ -166,7 +169,8 @@ export class LoadRun {
     connection.flush()
     const { outstanding } = connection
     const { patienceMs } = this.#settings
-    if (outstanding.length > 0 && nowMs - outstanding.sentMs > patienceMs) {
+    // A service that is behind, but answers, is not given up.
+    if (outstanding.length > 0 && nowMs - Math.max(outstanding.sentMs, connection.repliedMs) > patienceMs) {
       connection.drop(`no reply for ${patienceMs / 1000} s`)
     }
   }
@@ -185,64 +189,6 @@ export class LoadRun {
     this.#recorder.end(due, nowMs)
     for (const connection of this.#connections) connection.owner = null
     return nowMs
-  }
-
-  async #fill(): Promise<void> {
-    const { keys } = this.#settings
-    const take = (_: number, reply: Reply): void => {
-      if (reply.kind === 'simple') return
-      const said = reply.kind === 'error' ? textOfReply(reply) : `a reply of the kind ${reply.kind}`
-      throw new GodwitError('load-refused', `the service does not take the keys of the load: ${said}`, {
-        hint: said.startsWith('OOM')
-          ? 'give fewer --keys or a smaller --value-size, or the guest more memory'
-          : undefined,
-      })
-    }
-    const answered = await this.#sweep(OPERATION.set, false, keys, take, {
-      over: () => this.#interrupted,
-      disconnected: (reason) => {
-        if (!reason.startsWith(BAD_REPLY)) return
-        throw new GodwitError(
-          'bad-reply',
-          `the service does not speak the Redis protocol: ${reason.slice(BAD_REPLY.length)}`,
-          {
-            hint: 'give the port of a service, not that of an agent',
-          },
-        )
-      },
-    })
-    if (answered === keys || this.#interrupted) return
-    throw new GodwitError('load-refused', `the service took ${answered} of ${keys} keys, then no more`, {
-      hint: 'look at the service: it answers nothing, or no Redis protocol',
-    })
-  }
-
-  /** Whether every one was answered. */
-  async #readCounters(): Promise<boolean> {
-    const { counters: recorded } = this.#recorder
-    const { counters } = this.#settings
-    const answered = await this.#sweep(OPERATION.readCounter, true, counters, (counter, reply) => {
-      if (reply.kind === 'null') recorded.read(counter, 0)
-      else if (reply.kind === 'bulk') recorded.read(counter, Number(textOfReply(reply)))
-    })
-    return answered === counters
-  }
-
-  async #remove(): Promise<void> {
-    const { keys, counters } = this.#settings
-    await this.#sweep(OPERATION.remove, false, keys, () => {})
-    await this.#sweep(OPERATION.remove, true, counters, () => {})
-  }
-
-  #sweep(
-    kind: Operation,
-    counter: boolean,
-    keys: number,
-    take: (key: number, reply: Reply) => void,
-    more: Pick<SweepOptions, 'over' | 'disconnected'> = {},
-  ): Promise<number> {
-    const { patienceMs } = this.#settings
-    return sweep(this.#connections, { kind, counter, keys, take, patienceMs, clock: this.#now, ...more })
   }
 }
 

@@ -33,6 +33,15 @@ describe('arrivals', () => {
     for (const gap of gapsOf(times)) expect(gap).toBeCloseTo(10, 6)
   })
 
+  test('go on by many at once as far as they do on average', () => {
+    const arrivals = new Arrivals('fixed', 100, 0, new Random(1, 1))
+    const first = arrivals.nextMs
+    expect(arrivals.expected(first + 5000)).toBeCloseTo(500, 6)
+    arrivals.advance(250)
+    expect(arrivals.nextMs - first).toBeCloseTo(2500, 6)
+    expect([arrivals.expected(first + 5000), arrivals.expected(0)]).toEqual([expect.closeTo(250, 6), 0])
+  })
+
   test('follow from the seed', () => {
     expect(timesOf('poisson', 3, 100)).toEqual(timesOf('poisson', 3, 100))
     expect(timesOf('poisson', 3, 100)).not.toEqual(timesOf('poisson', 4, 100))
