@@ -57,7 +57,7 @@ async function settle(clients: readonly CountingClient[], running: readonly Prom
 }
 
 describe.each(['pre-copy', 'stop-and-copy', 'post-copy', 'hybrid'] as const)('%s', (movement) => {
-  test('clients of several gateways are served on while the guest goes to and fro', async () => {
+  test('clients of several gateways are served on while the guest goes to and fro', { timeout: 90_000 }, async () => {
     const going = await begin()
     const gateways = [gatewayTo(going), gatewayTo(going), gatewayTo(going)]
     const clients = gateways.flatMap((gateway, n) => [0, 1].map((vcpu) => new CountingClient(gateway, vcpu, `g${n}`)))
