@@ -57,8 +57,8 @@ export class TwoHosts {
    * A guest that runs at the source; the destination has a copy of what it was before it began to run here, all of which it
    * may use where the source has written nothing since.
    */
-  static async begin(changes: Partial<GuestConfig>, options: { programsDirectory?: string; delayMs?: number } = {}) {
-    const { delayMs = 0, ...more } = options
+  static async begin(changes: Partial<GuestConfig>, options: { programsDirectory?: string; delayMs?: number; direct?: boolean } = {}) {
+    const { delayMs = 0, direct = false, ...more } = options
     const from = await startGuest(changes, more)
     const { config } = from
     await from.vcpus.pause()
@@ -92,7 +92,7 @@ export class TwoHosts {
     onTestFinished(() => first.close())
     const relay = await Relay.open([first.port], delayMs)
     onTestFinished(() => relay.close())
-    const where = { role: 'dials', port: relay.ports[0] as number } as const
+    const where = { role: 'dials', port: direct ? first.port : (relay.ports[0] as number) } as const
     const second = await ThreadedExchange.create({ ...common, memory: copy, where, quiet: quietOf(to.vcpus) })
     onTestFinished(() => second.close())
     const all = Array.from({ length: config.vcpus }, (_, vcpu) => vcpu)
