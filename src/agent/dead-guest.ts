@@ -23,7 +23,9 @@ export function silentStatus(last: GuestStatus, { code, message }: GodwitError):
 
 /** R22: the process died while part of the memory was at the other host, and took the rest along. */
 export const isLost = (record: OwnershipRecord | null): boolean =>
-  record?.state === 'lost' || (record?.state === 'owner' && record.role === 'destination' && record.pull === true)
+  record?.state === 'lost' ||
+  record?.state === 'shared' ||
+  (record?.state === 'owner' && record.role === 'destination' && record.pull === true)
 
 /** The status of a guest whose process is gone, by its record. */
 export function deadStatus(entry: GuestEntry, error: GodwitError): GuestStatus {

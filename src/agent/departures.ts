@@ -185,5 +185,5 @@ async function takenOver(to: AgentAddress, id: string, guest: string): Promise<b
 async function isWhole(client: AgentClient, guest: string): Promise<boolean> {
   const path = `/v1/guests/${guest}`
   const { state } = await client.call<{ state: string }>('GET', path, undefined, AbortSignal.timeout(1000))
-  return state !== 'pulling' && state !== 'lost'
+  return state !== 'pulling' && state !== 'shared' && state !== 'lost'
 }

@@ -19,6 +19,7 @@ export const lostHint = (name: string): string =>
 /** A state in words, for those that do not speak for themselves. */
 export function stateText({ state, owner }: GuestView): string {
   if (state === 'migrating' && owner === 'elsewhere') return 'migrating: it runs there, its memory is still needed here'
+  if (owner === 'both') return `${state === 'migrating' ? 'leaving' : 'arriving'}: both hosts run it, each a part`
   if (state === 'pulling') return 'pulling: it runs here, its memory is still coming'
   return state === 'lost' ? 'lost: part of its memory is gone, it runs nowhere' : state
 }

@@ -3,7 +3,7 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import type { GuestConfig } from '../guest/config.ts'
-import { pulls } from '../migration/settings.ts'
+import { wholeAtSwitch } from '../migration/settings.ts'
 import type { CAPABILITIES } from '../wire/messages.ts'
 import type { Reservation } from './host-port.ts'
 
@@ -16,5 +16,5 @@ const CAPABILITY: (typeof CAPABILITIES)[number] = 'copy'
 export function isCopyFor(config: GuestConfig, epoch: number, reservation: Reservation): boolean {
   const { guest, settings, capabilities } = reservation
   const same = isDeepStrictEqual(guest, config) && reservation.epoch > epoch
-  return same && !pulls(settings.movement) && capabilities.includes(CAPABILITY)
+  return same && wholeAtSwitch(settings.movement) && capabilities.includes(CAPABILITY)
 }

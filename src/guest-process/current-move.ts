@@ -1,16 +1,24 @@
 // The migration that a guest host is part of, and what others are told of it: operators by the status, the other host by
 // the verdict (R18, R20).
 
+import type { GodwitError } from '../errors.ts'
 import type { Progress } from '../events.ts'
 import type { SourceState } from '../migration/commit-machine.ts'
 import type { DestinationSession } from '../migration/destination-session.ts'
-import { type OwnershipStore, type Verdict, verdictForDead, verdictOfState } from '../migration/ownership-record.ts'
+import {
+  type OwnershipRecord,
+  type OwnershipStore,
+  type Verdict,
+  verdictForDead,
+  verdictOfState,
+} from '../migration/ownership-record.ts'
 import type { SourceSession } from '../migration/source-session.ts'
 import type { GuestState, GuestStatus } from './host-port.ts'
 import type { AgentAddress } from './peer-agent.ts'
 
 /**
- * At most one at a time; it stays known after its end. `pull`: the guest runs before its memory is there. `keepCopy`: what is
+ * At most one at a time; it stays known after its end. `pull`: the guest runs before its memory is there. `soft`: both hosts run
+ * parts of it. `keepCopy`: what is
  * left of it here becomes a kept copy.
  */
 export type Current =
@@ -20,18 +28,53 @@ export type Current =
       epoch: number
       peer: AgentAddress
       pull: boolean
+      soft: boolean
       keepCopy: boolean
       session: SourceSession
     }
-  | { role: 'destination'; id: string; epoch: number; peer: AgentAddress; pull: boolean; session: DestinationSession }
+  | {
+      role: 'destination'
+      id: string
+      epoch: number
+      peer: AgentAddress
+      pull: boolean
+      soft: boolean
+      session: DestinationSession
+    }
 
 /** States in which an operator may have something to decide; what, says resolution.ts. */
-export const IN_DOUBT: readonly GuestState[] = ['unreconciled', 'incoming', 'migrating', 'pulling', 'lost']
+export const IN_DOUBT: readonly GuestState[] = ['unreconciled', 'incoming', 'migrating', 'pulling', 'shared', 'lost']
+
+/** States of a guest that is moving already. */
+export const ON_THE_WAY: readonly GuestState[] = ['migrating', 'incoming', 'pulling', 'shared']
+
+/** Where it stands, as its status says it. */
+export function standingOf(
+  state: GuestState,
+  current: Current | null,
+  progress: Progress | null,
+): Pick<GuestStatus, 'owner' | 'migration'> {
+  return { owner: ownerOf(state, current), migration: current === null ? null : viewOf(current, progress) }
+}
+
+/** Why it runs no more, if so. */
+export function crashOf(
+  state: GuestState,
+  current: Current | null,
+  guest: string,
+  crashed: GodwitError | null,
+): Pick<GuestStatus, 'crash'> {
+  const crash = state === 'lost' && current !== null ? lossOf(current, guest) : crashed?.toJSON()
+  return crash === undefined ? {} : { crash }
+}
 
 /** Who may run a guest in this state, as far as its host knows. A source serves pages of a guest that runs elsewhere. */
-export function ownerOf(state: GuestState, current: Current | null): GuestStatus['owner'] {
+function ownerOf(state: GuestState, current: Current | null): GuestStatus['owner'] {
   if (state === 'migrating' && current?.session.state === 'serving') return 'elsewhere'
   if (state === 'migrating' && current?.session.state === 'released') return 'undecided'
+  // R29: each of its vCPUs has one.
+  if (state === 'shared' || (state === 'migrating' && current?.session.state === 'shared')) return 'both'
+  if (state === 'migrating' && current?.session.state === 'retired') return 'elsewhere'
   if (state === 'unreconciled' || state === 'lost') return 'undecided'
   return state === 'incoming' || state === 'handed-over' || state === 'kept' ? 'elsewhere' : 'here'
 }
@@ -43,17 +86,18 @@ export function restOf(state: SourceState): 'handed-over' | 'lost' | 'here' {
 }
 
 /** As an operator sees it. `progress`: the latest of an outgoing one. */
-export function viewOf(current: Current, progress: Progress | null): GuestStatus['migration'] {
+function viewOf(current: Current, progress: Progress | null): GuestStatus['migration'] {
   const { id, role, peer, session } = current
   const view = { id, role, peer: `${peer.host}:${peer.port}` }
   if (role === 'source') return { ...view, progress, paused: session.paused }
-  const { puller } = session
-  return { ...view, progress: puller?.progress() ?? null, paused: puller?.paused ?? null }
+  const { puller, sharingPaused } = session
+  return { ...view, progress: puller?.progress() ?? null, paused: puller?.paused ?? sharingPaused }
 }
 
 /** Why a guest whose memory was spread over two hosts can run no more, and what is left to do about it (R22). */
-export function lossOf({ role }: Current, guest: string): NonNullable<GuestStatus['crash']> {
+function lossOf({ role, soft }: Current, guest: string): NonNullable<GuestStatus['crash']> {
   const abandon = `give it up: godwit resolve ${guest} --abandon`
+  if (soft) return { code: 'lost', message: 'the other host is gone with its part of the guest', hint: abandon }
   if (role === 'destination') {
     const message = 'the source is gone with pages that had not come yet, or runs the guest again'
     return { code: 'lost', message, hint: abandon }
@@ -61,6 +105,19 @@ export function lossOf({ role }: Current, guest: string): NonNullable<GuestStatu
   const message = 'the destination is gone with what the guest did since the switch'
   const hint = `${abandon}; or run it as it was at the switch: godwit resolve ${guest} --take-stale`
   return { code: 'lost', message, hint }
+}
+
+/** Of a guest that its operator took, at `epoch`: what the other host is told when it asks after all. */
+export function takenRecord(
+  record: OwnershipRecord | null,
+  guest: string,
+  epoch: number,
+  role: Current['role'],
+): OwnershipRecord {
+  const empty = { migration: null, role: null, peer: null }
+  // The source never let it go, the destination has it.
+  const state = role === 'source' ? 'aborted' : 'owner'
+  return { ...(record ?? { version: 1, guest, ...empty }), epoch, state }
 }
 
 /** What the other side is told of one migration: by the live session, or by the record once it is over. */

@@ -8,9 +8,10 @@ import type { Vcpus } from '../guest/vcpus-port.ts'
 import { loadKernels } from '../kernels/kernels.ts'
 import { PEER_SILENT_MS } from '../limits.ts'
 import type { DestinationWorld } from '../migration/destination-session.ts'
+import { ThreadedExchange } from '../migration/exchange/threaded-exchange.ts'
 import type { OwnershipStore } from '../migration/ownership-record.ts'
 import type { Neighbour } from '../migration/ports.ts'
-import { keepsArrivals, pulls, refersToOthers } from '../migration/settings.ts'
+import { keepsArrivals, pulls, refersToOthers, shares } from '../migration/settings.ts'
 import { ThreadedPageDestination } from '../migration/transfer/destination-transfer.ts'
 import { lockedLambda } from '../programs/registry.ts'
 import { warmControlCodec } from '../wire/control-codec.ts'
@@ -56,7 +57,7 @@ export function destinationWorld(options: DestinationOptions): DestinationWorld 
     return link
   }
   const dialLanes = (of: number, at: string): Promise<ThreadedPageDestination> => {
-    const { dataPorts: ports } = source
+    const ports = shares(settings.movement) ? source.dataPorts.slice(0, -1) : source.dataPorts
     const hash = settings.verify === 'digest'
     const lambda = lockedLambda(reservation.guest)
     const locked = lambda === null ? null : { lambda }
@@ -89,6 +90,14 @@ export function destinationWorld(options: DestinationOptions): DestinationWorld 
     clock: systemClock,
     store: options.store,
     usage: usageSince(process.cpuUsage()),
+    exchange: shares(settings.movement)
+      ? (quiet) =>
+          ThreadedExchange.create({
+            ...{ memory, migration, token, hash: settings.verify === 'digest', quiet },
+            where: { role: 'dials', port: source.dataPorts.at(-1) as number },
+          })
+      : null,
+    sourceHost: host,
     connect: async () => {
       warmControlCodec(memory.layout.vcpus)
       const control = await dialControl(host)

@@ -9,23 +9,28 @@ import type { GuestMemory } from '../guest/memory.ts'
 import type { GuestVcpus } from '../guest/vcpus.ts'
 import type { Vcpus } from '../guest/vcpus-port.ts'
 import { DestinationSession } from '../migration/destination-session.ts'
-import {
-  directoryStore,
-  type OwnershipRecord,
-  type OwnershipStore,
-  type Verdict,
-} from '../migration/ownership-record.ts'
+import { directoryStore, type OwnershipStore, type Verdict } from '../migration/ownership-record.ts'
 import type { MigrationReport } from '../migration/report.ts'
 import { mayResolve, type Resolution } from '../migration/resolution.ts'
-import { pulls, settingsSchema } from '../migration/settings.ts'
+import { pulls, settingsSchema, shares } from '../migration/settings.ts'
 import { SourceSession } from '../migration/source-session.ts'
-import { runOracle } from '../programs/oracle.ts'
 import type { GuestService } from '../service/guest-service.ts'
+import type { ServiceLines } from '../service/service-lines.ts'
 import { servingVcpus } from '../service/serving-vcpus.ts'
 import { assemble, type GuestParts } from './assemble.ts'
 import { isCopyFor } from './copy-identity.ts'
-import { type Current, IN_DOUBT, lossOf, ownerOf, restOf, verdictOf, viewOf } from './current-move.ts'
+import {
+  type Current,
+  crashOf,
+  IN_DOUBT,
+  ON_THE_WAY,
+  restOf,
+  standingOf,
+  takenRecord,
+  verdictOf,
+} from './current-move.ts'
 import { destinationWorld } from './destination-world.ts'
+import { tellSource } from './host-lines.ts'
 import type {
   CreateOptions,
   GuestEnd,
@@ -37,6 +42,7 @@ import type {
 } from './host-port.ts'
 import { askVerdict } from './peer-agent.ts'
 import * as refusals from './refusals.ts'
+import { replayed } from './replayed.ts'
 import { openSource } from './source-world.ts'
 
 export class GuestHost implements GuestHostPort {
@@ -48,6 +54,8 @@ export class GuestHost implements GuestHostPort {
   readonly vcpus: GuestVcpus
   /** Requests for the vCPUs, when the program serves (R30). */
   readonly service: GuestService | null
+  /** Its gateways' lines; they go with the memory of a kept copy. */
+  #lines: ServiceLines | null
   readonly #store: OwnershipStore
   readonly #programsDirectory: string | null
   readonly #crashed: Promise<never>
@@ -71,6 +79,7 @@ export class GuestHost implements GuestHostPort {
     this.memory = options.memory
     this.vcpus = options.vcpus
     this.service = options.service
+    this.#lines = options.lines
     this.#store = options.store
     this.#programsDirectory = options.programsDirectory
     this.#state = options.state
@@ -97,10 +106,14 @@ export class GuestHost implements GuestHostPort {
   }
 
   /** Makes room for a guest that a source offers, and starts to receive it; into `copy`, the pages of a kept copy of it. */
-  static async receive(options: ReceiveOptions, copy: WebAssembly.Memory | null = null): Promise<GuestHost> {
+  static async receive(
+    options: ReceiveOptions,
+    copy: WebAssembly.Memory | null = null,
+    oldLines: ServiceLines | null = null,
+  ): Promise<GuestHost> {
     const { reservation, directory } = options
     const begin = { state: 'incoming', epoch: reservation.epoch - 1 } as const
-    const parts = await assemble(reservation.guest, { ...options, copy }, begin)
+    const parts = await assemble(reservation.guest, { ...options, copy, oldLines }, begin)
     const host = new GuestHost({ ...parts, store: directoryStore(directory) })
     host.#receive(options, copy !== null)
     return host
@@ -111,43 +124,44 @@ export class GuestHost implements GuestHostPort {
       throw refusals.noCopy(this.#config.name)
     }
     this.#state = 'handed-over'
-    return await GuestHost.receive(options, this.memory.pages)
+    const lines = this.#lines
+    this.#lines = null
+    return await GuestHost.receive(options, this.memory.pages, lines)
   }
 
   status(): GuestStatus {
-    const current = this.#current
-    const crash =
-      this.#state === 'lost' && current !== null ? lossOf(current, this.#config.name) : this.#crash?.toJSON()
     return {
       config: this.#config,
       state: this.#state,
-      owner: ownerOf(this.#state, current),
+      ...standingOf(this.#state, this.#current, this.#progress),
       epoch: this.#epoch,
       steps: this.vcpus.stepCounts(),
       stepsPerSecond: this.vcpus.stepsPerSecond(),
       residentBytes: process.memoryUsage.rss(),
       pid: process.pid,
-      migration: current === null ? null : viewOf(current, this.#progress),
-      ...(crash === undefined ? {} : { crash }),
+      service: this.#lines === null ? null : { port: this.#lines.port },
+      ...crashOf(this.#state, this.#current, this.#config.name, this.#crash),
       ...(this.#keptSince === null ? {} : { keptSince: this.#keptSince }),
     }
   }
 
   async migrate(request: MigrateRequest): Promise<MigrationReport> {
-    if (this.#state === 'migrating' || this.#state === 'incoming' || this.#state === 'pulling') {
-      throw refusals.migrating(this.#config.name)
-    }
+    if (ON_THE_WAY.includes(this.#state)) throw refusals.migrating(this.#config.name)
     if (this.#state !== 'running' && this.#state !== 'paused') throw this.#notRunning('migrated')
     this.#requireFree()
     const settings = settingsSchema.parse(request.settings)
     this.#epoch = Math.max(this.#epoch, this.#store.read()?.epoch ?? 0)
     const epoch = this.#epoch + 1
     this.#paused = this.#state === 'paused'
-    const guest = { config: this.#config, memory: this.memory, vcpus: this.#movingVcpus(), paused: this.#paused }
-    const source = openSource({ request, settings, epoch, ...guest, store: this.#store, crashed: this.#crashed })
+    const guest = { config: this.#config, memory: this.memory, vcpus: this.#movingVcpus(), lines: this.#lines }
+    const source = openSource({
+      ...{ request, settings, epoch, ...guest, paused: this.#paused },
+      ...{ store: this.#store, crashed: this.#crashed },
+    })
     this.#settling = new AbortController()
     const session = new SourceSession(source.world, this.vcpus.stepsPerSecond())
-    const move = { pull: pulls(settings.movement), keepCopy: settings.keepCopy }
+    if (shares(settings.movement) && this.#config.pace.kind === 'locked') throw refusals.lockedSoft(this.#config.name)
+    const move = { pull: pulls(settings.movement), soft: shares(settings.movement), keepCopy: settings.keepCopy }
     this.#current = { role: 'source', id: request.id, epoch, peer: request.to, ...move, session }
     this.#state = 'migrating'
     const unwatch = onMigrationEvent(request.id, (event) => {
@@ -200,7 +214,15 @@ export class GuestHost implements GuestHostPort {
     const answer = await askVerdict(current.peer, current.id, current.epoch)
     // The peer may have spoken while we asked.
     if (this.#current !== current || !IN_DOUBT.includes(this.#state)) return this.status()
-    const refusal = mayResolve(current.role, current.session.state, how.what, answer, how.peerIsDead, current.pull)
+    const refusal = mayResolve(
+      current.role,
+      current.session.state,
+      how.what,
+      answer,
+      how.peerIsDead,
+      current.pull,
+      current.soft,
+    )
     if (refusal !== null) throw refusal
     if (how.what !== 'take') {
       this.#decide(current, how.what)
@@ -225,17 +247,11 @@ export class GuestHost implements GuestHostPort {
   async oracle(): Promise<{ equal: boolean; differing: number[] }> {
     if (this.#state !== 'running' && this.#state !== 'paused') throw this.#notRunning('checked')
     if (this.service !== null) throw refusals.noReplay(this.#config.name)
-    return await this.#holding('being checked', async () => {
-      const wasRunning = this.#state === 'running'
-      await this.vcpus.pause()
-      try {
-        const guest = { memory: this.memory, config: this.#config, programsDirectory: this.#programsDirectory }
-        const { equal, differing } = await runOracle({ ...guest, states: this.vcpus.save() })
-        return { equal, differing }
-      } finally {
-        if (wasRunning && this.#state === 'running') this.vcpus.resume()
-      }
-    })
+    const wasRunning = this.#state === 'running'
+    const guest = { memory: this.memory, config: this.#config, vcpus: this.vcpus }
+    return await this.#holding('being checked', () =>
+      replayed({ ...guest, programsDirectory: this.#programsDirectory }, () => wasRunning && this.#state === 'running'),
+    )
   }
 
   async close(): Promise<void> {
@@ -245,6 +261,7 @@ export class GuestHost implements GuestHostPort {
     if (this.#state !== 'handed-over') this.#state = 'stopping'
     this.service?.close()
     await this.#current?.session.close()
+    await this.#lines?.close()
     await this.vcpus.close()
   }
 
@@ -260,9 +277,22 @@ export class GuestHost implements GuestHostPort {
       store: this.#store,
     })
     const session = new DestinationSession(world)
+    tellSource(this.#lines, reservation, sourceAddress)
     const peer = { host: sourceAddress, port: reservation.source.agentPort }
-    const pull = pulls(reservation.settings.movement)
-    this.#current = { role: 'destination', id: reservation.migration, epoch: reservation.epoch, peer, pull, session }
+    const { movement } = reservation.settings
+    const [pull, soft] = [pulls(movement), shares(movement)]
+    this.#current = {
+      role: 'destination',
+      id: reservation.migration,
+      epoch: reservation.epoch,
+      peer,
+      pull,
+      soft,
+      session,
+    }
+    session.onShared(() => {
+      this.#state = 'shared'
+    })
     session.onOwner(() => {
       this.#epoch = reservation.epoch
       this.#state = this.#current?.pull === true ? 'pulling' : this.#here()
@@ -368,9 +398,7 @@ export class GuestHost implements GuestHostPort {
     this.#settling.abort(new GodwitError('cancelled', 'the guest was taken'))
     const epoch = lost + 1
     this.#epoch = epoch
-    // What the other host is told when it asks after all: the source never let it go, the destination has it.
-    const state = role === 'source' ? 'aborted' : 'owner'
-    this.#store.write({ ...this.#record(), epoch, state })
+    this.#store.write(takenRecord(this.#store.read(), this.#config.id, epoch, role))
     this.#current = null
     this.#state = this.#here()
     this.#movingVcpus().resume()
@@ -384,11 +412,6 @@ export class GuestHost implements GuestHostPort {
   #movingVcpus(): Vcpus {
     const vcpus = this.#paused ? heldVcpus(this.vcpus) : this.vcpus
     return this.service === null ? vcpus : servingVcpus(vcpus, this.service)
-  }
-
-  #record(): OwnershipRecord {
-    const empty = { migration: null, role: null, peer: null }
-    return this.#store.read() ?? { version: 1, guest: this.#config.id, epoch: this.#epoch, state: 'owner', ...empty }
   }
 
   #notRunning(what: string): GodwitError {

@@ -8,6 +8,11 @@ export const migrating = (guest: string): GodwitError =>
     hint: 'wait for it; until it has left its source it can be cancelled: godwit cancel',
   })
 
+export const lockedSoft = (guest: string): GodwitError =>
+  new GodwitError('usage', `guest ${guest} has a locked pace: soft has no one host that could grant its steps`, {
+    hint: 'choose another --movement, or start the guest with --pace free',
+  })
+
 export const held = (guest: string, what: string): GodwitError =>
   new GodwitError('guest-busy', `guest ${guest} is ${what}`, { hint: 'try again in a moment' })
 

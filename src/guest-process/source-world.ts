@@ -7,12 +7,14 @@ import type { GuestConfig } from '../guest/config.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import { loadKernels } from '../kernels/kernels.ts'
 import { DIAL_IN_TIMEOUT_MS, relinkMs } from '../limits.ts'
+import { ThreadedExchange } from '../migration/exchange/threaded-exchange.ts'
 import type { OwnershipStore } from '../migration/ownership-record.ts'
 import type { ControlLink, Vcpus } from '../migration/ports.ts'
-import { type MigrationSettings, pulls } from '../migration/settings.ts'
+import { type MigrationSettings, pulls, shares } from '../migration/settings.ts'
 import type { SourceWorld } from '../migration/source-context.ts'
 import { ThreadedPageSource } from '../migration/transfer/source-transfer.ts'
 import { lockedLambda } from '../programs/registry.ts'
+import type { ServiceLines } from '../service/service-lines.ts'
 import { warmControlCodec } from '../wire/control-codec.ts'
 import { CAPABILITIES, type ControlMessage, PROTOCOL_VERSION } from '../wire/messages.ts'
 import { bootId } from './boot-id.ts'
@@ -29,6 +31,8 @@ export interface SourceOptions {
   readonly config: GuestConfig
   readonly memory: GuestMemory
   readonly vcpus: Vcpus
+  /** Of a guest that serves: its gateways hear where it goes. */
+  readonly lines: ServiceLines | null
   /** The guest stays paused wherever it ends. */
   readonly paused: boolean
   readonly store: OwnershipStore
@@ -75,6 +79,8 @@ export function openSource(options: SourceOptions): { world: SourceWorld; close(
   const names = { source: request.sourceAgent.name, destination: `${request.to.host}:${request.to.port}` }
   let listener: ControlListener | null = null
   let pages: ThreadedPageSource | null = null
+  let exchange: ThreadedExchange | null = null
+  let quiet: (pages: Uint32Array) => Promise<void> = async () => {}
   let preparing: Promise<void> = Promise.resolve()
   let closed = false
   let listenLanes: ((generation: number, ports: readonly number[]) => Promise<ThreadedPageSource>) | null = null
@@ -93,6 +99,13 @@ export function openSource(options: SourceOptions): { world: SourceWorld; close(
     const options = { memory, ...how, ...where, migration: request.id, token }
     listenLanes = (generation, ports) => ThreadedPageSource.listen({ ...options, generation, ports })
     pages = await listenLanes(0, [])
+    if (!shares(settings.movement)) return
+    const { host, portRange } = where
+    exchange = await ThreadedExchange.create({
+      ...{ memory, migration: request.id, token, hash: settings.verify === 'digest' },
+      where: { role: 'listens', host, portRange },
+      quiet: (pages) => quiet(pages),
+    })
   }
   const world: SourceWorld = {
     id: request.id,
@@ -126,7 +139,8 @@ export function openSource(options: SourceOptions): { world: SourceWorld; close(
           agentPort: request.sourceAgent.port,
           host: settings.advertise,
           controlPort: listener.port,
-          dataPorts: [...pages.ports],
+          dataPorts: exchange === null ? [...pages.ports] : [...pages.ports, exchange.port],
+          ...(options.lines === null ? {} : { linePort: options.lines.port }),
         },
         settings,
         protocol: PROTOCOL_VERSION,
@@ -134,8 +148,13 @@ export function openSource(options: SourceOptions): { world: SourceWorld; close(
       }
       const answer = await reserve(request.to, reservation, signal)
       names.destination = answer.agent
+      if (answer.linePort !== null) options.lines?.elsewhere({ host: request.to.host, port: answer.linePort })
       const dialled = await dialIn(listener, pages, signal)
       return { ...dialled, sameHost: answer.bootId === bootId() }
+    },
+    exchange: (whenQuiet) => {
+      quiet = whenQuiet
+      return exchange
     },
     openLanes: async (generation) => {
       if (listenLanes === null || pages === null) throw new Error('lanes before prepare')
@@ -156,6 +175,7 @@ export function openSource(options: SourceOptions): { world: SourceWorld; close(
     await preparing.catch(() => {})
     listener?.close()
     await pages?.close()
+    await exchange?.close()
   }
   return { world, close }
 }

@@ -8,6 +8,7 @@ import { wrappedVcpus } from './wrapped-vcpus.ts'
 export const heldVcpus = (vcpus: Vcpus): Vcpus =>
   wrappedVcpus(vcpus, {
     resume: () => {},
+    beginHeld: () => vcpus.beginHeld(true),
     throttle: () => {},
     parkedAt: () => [],
     leftAt: () => [],

@@ -25,6 +25,8 @@ export interface Vcpus {
   setPulling(pulling: boolean): void
   /** Pages belong to one of two hosts, or all are here: coherent accessors or plain ones (R25). Every vCPU has them when it resolves. */
   setShared(shared: boolean): Promise<HandshakeTime>
+  /** At the side that vCPUs cross to: each is held, and has coherent accessors once it is released. `paused`: it stays paused then. */
+  beginHeld(paused?: boolean): Promise<void>
   /** R26: stops one vCPU at a step boundary; the others run. Throws `vcpu-stuck`, after which it runs on. */
   hold(vcpu: number): Promise<HandshakeTime>
   /** Lets one vCPU run that was held. */

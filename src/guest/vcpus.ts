@@ -113,6 +113,14 @@ export class GuestVcpus implements Vcpus {
     return this.#serialised(() => this.#publishAndAwait(nextWord(loadWord(this.#memory), { shared }), 'revocation'))
   }
 
+  async beginHeld(paused = false): Promise<void> {
+    for (const words of this.#words) Atomics.store(this.#memory.controlWords, words.held, 1)
+    await this.setShared(true)
+    if (paused) return
+    this.resume()
+    await this.running()
+  }
+
   async hold(vcpu: number): Promise<HandshakeTime> {
     const words = this.#of(vcpu)
     const word = await this.#serialised(async () => {

@@ -12,6 +12,7 @@ export function wrappedVcpus(vcpus: Vcpus, over: Omit<Partial<Vcpus>, 'handshake
     handshake: () => vcpus.handshake(),
     setPulling: (pulling) => vcpus.setPulling(pulling),
     setShared: (shared) => vcpus.setShared(shared),
+    beginHeld: (paused) => vcpus.beginHeld(paused),
     hold: (vcpu) => vcpus.hold(vcpu),
     release: (vcpu) => vcpus.release(vcpu),
     saveOne: (vcpu) => vcpus.saveOne(vcpu),

@@ -18,6 +18,17 @@
 //   destination   incoming ──commit-pulling──► pulling ──complete──► owner ──done──► settled
 //                                                 └─peer-lost, not-released──► lost ──abandon──► abandoned
 //
+// Soft (R25–R29) goes through a time in which both hosts may run vCPUs, each of them on one; the guest is no host's then.
+//
+//   source        running ──share──► offered ──sharing──► shared ──gone──► retired ──complete──► done
+//                                       └─give-up,           ├──home──► aborted (everything came back)
+//                                         peer-dropped       └──peer-lost──► lost ──abandon──► abandoned
+//                                              └──► aborted
+//
+//   destination   incoming ──commit-sharing──► shared ──retired──► owner ──done──► settled
+//                                                ├──not-released──► dropped (everything went back)
+//                                                └──peer-lost──► lost ──abandon──► abandoned
+//
 // Rules: R18 (attempts), R19 (giving up), R20 (dead process), R21 (the lower epoch parks), R22 (pull phase), R24 (cancel).
 // An illegal transition throws `unexpected-message`.
 
@@ -28,6 +39,9 @@ export type SourceState =
   | 'paused'
   | 'released'
   | 'serving'
+  | 'offered'
+  | 'shared'
+  | 'retired'
   | 'done'
   | 'aborted'
   | 'reclaimed'
@@ -36,7 +50,8 @@ export type SourceState =
 /**
  * active: the guest runs at the destination and is whole there. active-pulling: it runs there, pages are missing.
  * complete: the last page is there. peer-dropped, peer-lost: the word of the destination's agent. take-stale, abandon:
- * the operator's, who answers for it that the destination does not run (resolution.ts).
+ * the operator's, who answers for it that the destination does not run (resolution.ts). Soft: share: the destination is
+ * prepared. sharing: it has recorded it. gone: it owns every page and vCPU. home: everything is the source's again.
  */
 export type SourceEvent =
   | 'stop'
@@ -47,6 +62,10 @@ export type SourceEvent =
   | 'active'
   | 'active-pulling'
   | 'complete'
+  | 'share'
+  | 'sharing'
+  | 'gone'
+  | 'home'
   | 'peer-dropped'
   | 'peer-lost'
   | 'take-stale'
@@ -59,6 +78,9 @@ export type SourceAction =
   | 'record-reclaimed'
   | 'record-done'
   | 'record-lost'
+  | 'record-shared'
+  | 'stop'
+  | 'send-retired'
   | 'send-commit'
   | 'send-not-released'
   | 'send-done'
@@ -68,6 +90,7 @@ export type DestinationState =
   | 'receiving'
   | 'incoming'
   | 'pulling'
+  | 'shared'
   | 'owner'
   | 'settled'
   | 'dropped'
@@ -80,6 +103,8 @@ export type DestinationEvent =
   | 'abort'
   | 'commit'
   | 'commit-pulling'
+  | 'commit-sharing'
+  | 'retired'
   | 'complete'
   | 'not-released'
   | 'done'
@@ -88,6 +113,8 @@ export type DestinationEvent =
 export type DestinationAction =
   | 'record-incoming'
   | 'record-pulling'
+  | 'record-shared'
+  | 'send-sharing'
   | 'record-owner'
   | 'record-dropped'
   | 'record-lost'
@@ -112,12 +139,37 @@ export function sourceTransition(state: SourceState, event: SourceEvent): Transi
   switch (state) {
     case 'running':
       if (event === 'stop') return to('paused', 'pause')
+      if (event === 'share') return to('offered', 'record-shared', 'send-commit')
       if (event === 'give-up' || event === 'cut') return to('aborted', 'record-aborted', 'resume')
       break
     case 'paused':
       if (event === 'prepared') return to('released', 'record-released', 'send-commit')
       if (event === 'give-up' || event === 'cut') return to('aborted', 'record-aborted', 'resume')
       if (event === 'ask') return to('released', 'record-released', 'send-commit')
+      break
+    case 'offered':
+      if (event === 'ask' || event === 'prepared') return to('offered', 'send-commit')
+      if (event === 'sharing') return to('shared')
+      if (event === 'cut') return to('offered', 'await-redial')
+      // Nothing has left: it is all here, and the destination may forget it.
+      if (event === 'give-up') return to('aborted', 'record-aborted', 'send-not-released')
+      if (event === 'peer-dropped' || event === 'peer-lost') return to('aborted', 'record-aborted')
+      break
+    case 'shared':
+      if (event === 'ask') return to('shared', 'send-commit')
+      if (event === 'sharing') return to('shared')
+      if (event === 'cut') return to('shared', 'await-redial')
+      if (event === 'gone') return to('retired', 'send-retired')
+      if (event === 'home') return to('aborted', 'record-aborted', 'send-not-released')
+      if (event === 'abandon') return to('abandoned', 'record-lost', 'stop')
+      if (event === 'peer-dropped' || event === 'peer-lost') return to('lost', 'record-lost', 'stop')
+      break
+    case 'retired':
+      if (event === 'sharing') return to('retired', 'send-retired')
+      if (event === 'cut') return to('retired', 'await-redial')
+      if (event === 'give-up') return to('retired') // R24: too late
+      if (event === 'complete') return to('done', 'record-done', 'send-done')
+      if (event === 'peer-dropped' || event === 'peer-lost') return to('lost', 'record-lost', 'stop')
       break
     case 'released':
       if (event === 'ask' || event === 'prepared') return to('released', 'send-commit')
@@ -153,7 +205,7 @@ export function sourceTransition(state: SourceState, event: SourceEvent): Transi
       if (event === 'cut' || event === 'give-up' || event === 'prepared') return to('done')
       break
     case 'aborted':
-      if (event === 'ask' || event === 'prepared') return to('aborted', 'send-not-released')
+      if (event === 'ask' || event === 'prepared' || event === 'sharing') return to('aborted', 'send-not-released')
       if (event === 'cut' || event === 'give-up' || event === 'peer-dropped' || event === 'peer-lost')
         return to('aborted')
       break
@@ -195,11 +247,20 @@ export function destinationTransition(
     case 'incoming':
       if (event === 'commit') return to('owner', 'record-owner', 'run', 'send-active')
       if (event === 'commit-pulling') return to('pulling', 'record-pulling', 'run', 'send-active')
+      if (event === 'commit-sharing') return to('shared', 'record-shared', 'send-sharing')
       if (event === 'not-released') return to('dropped', 'record-dropped', 'discard')
       // The source died with the pages that were still to come; nothing ran here.
       if (event === 'peer-lost') return to('dropped', 'record-dropped', 'discard')
       // R18: after PREPARED nothing but "not released" frees it; an abort is a hint to ask, like a cut.
       if (event === 'cut' || event === 'abort') return to('incoming', 'redial')
+      break
+    case 'shared':
+      if (event === 'commit-sharing') return to('shared', 'send-sharing')
+      if (event === 'retired') return to('owner', 'record-owner', 'send-complete')
+      if (event === 'not-released') return to('dropped', 'record-dropped', 'discard')
+      if (event === 'cut') return to('shared', 'redial')
+      if (event === 'peer-lost') return to('lost', 'record-lost', 'stop')
+      if (event === 'abandon') return to('abandoned', 'record-lost', 'stop', 'discard')
       break
     case 'pulling':
       if (event === 'commit' || event === 'commit-pulling') return to('pulling', 'send-active')
@@ -211,6 +272,7 @@ export function destinationTransition(
       break
     case 'owner':
       if (event === 'commit' || event === 'commit-pulling') return to('owner', 'send-active')
+      if (event === 'retired' || event === 'commit-sharing') return to('owner', 'send-complete')
       if (event === 'cut') return to('owner', 'redial')
       if (event === 'done') return to('settled')
       // Everything was here when the source died: nobody is left who could say `done`.
@@ -238,8 +300,11 @@ export function destinationTransition(
   })
 }
 
-/** True while this side's vCPUs may run. Never true on both sides at once: the explorer's main invariant. */
+/**
+ * True while this side's vCPUs may run, all of them. Never true on both sides at once: the explorer's main invariant. While
+ * both are `shared` each vCPU has a side of its own (R26), which the exchange keeps.
+ */
 export const sourceMayRun = (state: SourceState): boolean =>
-  state === 'running' || state === 'aborted' || state === 'reclaimed'
+  state === 'running' || state === 'offered' || state === 'aborted' || state === 'reclaimed'
 export const destinationMayRun = (state: DestinationState): boolean =>
   state === 'pulling' || state === 'owner' || state === 'settled'

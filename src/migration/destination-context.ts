@@ -6,7 +6,7 @@ import type { Kernels } from '../kernels/kernels.ts'
 import type { StaleCopy } from './kept-copy.ts'
 import type { Neighbourhood } from './neighbours.ts'
 import type { OwnershipStore, Verdict } from './ownership-record.ts'
-import type { Clock, ControlLink, PageDestination, Vcpus } from './ports.ts'
+import type { Clock, ControlLink, PageDestination, PageExchange, Vcpus } from './ports.ts'
 
 export interface DestinationWorld {
   readonly id: string
@@ -28,6 +28,10 @@ export interface DestinationWorld {
   redial(via: string | null): Promise<ControlLink>
   /** Pull phase: dials the lanes of a new generation (R23). */
   dialLanes(generation: number, via: string | null): Promise<PageDestination>
+  /** Soft: the page exchange with the source; null: another movement. */
+  readonly exchange: ((quiet: (pages: Uint32Array) => Promise<void>) => Promise<PageExchange>) | null
+  /** The host at which the source is dialled. */
+  readonly sourceHost: string
   /** What the source's agent says; `unknown` when it cannot be asked. */
   askPeerAgent(): Promise<Verdict>
   usage(): { cpuMs: number; rssPeak: number }

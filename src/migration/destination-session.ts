@@ -2,24 +2,20 @@
 // of commit-machine.ts. After PREPARED it never forgets by itself: it redials and asks (R18).
 
 import { GodwitError } from '../errors.ts'
-import { loadFree } from '../guest/free-map.ts'
 import { resetDigest } from '../kernels/kernels.ts'
 import { REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../limits.ts'
 import { abortOf, type MessageOf } from '../wire/messages.ts'
-import {
-  type DestinationAction,
-  type DestinationEvent,
-  type DestinationState,
-  destinationTransition,
-} from './commit-machine.ts'
+import { acceptState } from './accept-state.ts'
+import type { DestinationState } from './commit-machine.ts'
 import type { DestinationWorld } from './destination-context.ts'
+import { DestinationOwnership } from './destination-ownership.ts'
 import { Inbox } from './inbox.ts'
 import { sayReady } from './kept-copy.ts'
-import { type OwnershipRecord, writeIfPossible } from './ownership-record.ts'
 import { lastState, placeRounds } from './placed-rounds.ts'
-import type { ControlLink, PageDestination } from './ports.ts'
+import type { ControlLink, PageDestination, PageExchange } from './ports.ts'
 import { requireEqualDigests, switchDigest, warmProof } from './proof.ts'
 import { beginPulling, Puller, type PullerLinks, warmPulling } from './puller.ts'
+import { beginTaking, DestinationSharing, type SharingLinks } from './soft/destination-sharing.ts'
 
 export type { DestinationWorld } from './destination-context.ts'
 
@@ -31,7 +27,7 @@ export type Arrival = { readonly owner: true } | { readonly owner: false; readon
 
 export class DestinationSession {
   readonly #world: DestinationWorld
-  #state: DestinationState = 'receiving'
+  readonly #ownership: DestinationOwnership
   #control: ControlLink | null = null
   #pages: PageDestination | null = null
   #inbox: Inbox | null = null
@@ -44,17 +40,43 @@ export class DestinationSession {
   #onWhole: () => void = () => {}
   #onLost: () => void = () => {}
   #puller: Puller | null = null
+  #exchange: PageExchange | null = null
+  #sharing: DestinationSharing | null = null
+  #onShared: () => void = () => {}
   /** A later link than the first is in use: the lanes of the first are not. */
   #redialled = false
   #askedAsOwner = 0
 
   constructor(world: DestinationWorld) {
     this.#world = world
+    const session = this
+    this.#ownership = new DestinationOwnership(world, {
+      get control() {
+        return session.#control
+      },
+      get digest() {
+        return session.#digest
+      },
+      get activateMs() {
+        return session.#activateMs
+      },
+      completion: () => this.#puller?.completion() ?? this.#sharing?.completion() ?? null,
+    })
   }
 
   /** Pull phase: the pull that is under way, to be looked at and to be told to redial. */
   get puller(): Puller | null {
-    return this.#state === 'pulling' ? this.#puller : null
+    return this.#ownership.state === 'pulling' ? this.#puller : null
+  }
+
+  /** Soft: why the exchange is paused; null while its link is up, or there is none. */
+  get sharingPaused(): string | null {
+    return this.#sharing?.paused ?? null
+  }
+
+  /** Called once, when pages and vCPUs may come. */
+  onShared(listener: () => void): void {
+    this.#onShared = listener
   }
 
   /** Called once, when the last page is here; for a guest that was not pulled together with `onOwner`. */
@@ -69,8 +91,9 @@ export class DestinationSession {
 
   /** R22: the operator gives the guest up; already found to be allowed. */
   abandon(): void {
-    this.#apply('abandon')
+    this.#ownership.apply('abandon')
     this.#puller?.close()
+    this.#sharing?.close()
   }
 
   /** Called once, right after the guest has begun to run here. */
@@ -79,7 +102,7 @@ export class DestinationSession {
   }
 
   get state(): DestinationState {
-    return this.#state
+    return this.#ownership.state
   }
 
   /** Receives the guest. Resolves once it runs here or the attempt is over; never rejects. */
@@ -88,9 +111,9 @@ export class DestinationSession {
       await this.#receive()
     } catch (thrown) {
       const error = GodwitError.from(thrown)
-      if (this.#state === 'receiving') return await this.#drop(error)
-      if (this.#state === 'dropped') return { owner: false, error }
-      if (this.#state === 'incoming' || this.#state === 'owner') this.#apply('cut')
+      if (this.#ownership.state === 'receiving') return await this.#drop(error)
+      if (this.#ownership.state === 'dropped') return { owner: false, error }
+      if (this.#ownership.state === 'incoming' || this.#ownership.state === 'owner') this.#ownership.apply('cut')
     }
     return await this.#decide()
   }
@@ -99,6 +122,8 @@ export class DestinationSession {
   async close(): Promise<void> {
     this.#closing = true
     this.#puller?.close()
+    this.#sharing?.close()
+    await this.#exchange?.close()
     await this.#pages?.close()
     this.#control?.close()
   }
@@ -111,7 +136,7 @@ export class DestinationSession {
     warmPulling(this.#world)
     vcpus.load(vcpus.save())
     // Nothing is promised before PREPARED.
-    this.#carryOut('record-dropped')
+    this.#ownership.carryOut('record-dropped')
     const { control, pages } = await this.#world.connect()
     this.#control = control
     this.#pages = pages
@@ -121,29 +146,28 @@ export class DestinationSession {
     const placed = placeRounds(control, pages, memory.layout.pageCount)
     this.#neighbours = await Promise.race([sayReady(control, pages, this.#world), placed.failed, failed])
     const state = await Promise.race([lastState(this.#inbox, placed), placed.failed, failed])
-    this.#check(state)
+    acceptState(this.#world, state, this.#neighbours)
+    if (state.shared) await this.#beginSharing(state)
     if (state.pull) {
       beginPulling(this.#world, state)
       this.#puller = new Puller(this.#world, this.#pullerLinks())
     }
     this.#prove(state)
-    this.#world.vcpus.load(state.vcpus)
-    this.#apply('proven')
+    if (!state.shared) this.#world.vcpus.load(state.vcpus)
+    this.#ownership.apply('proven')
   }
 
-  #check(state: MessageOf<'state'>): void {
-    const { memory, epoch } = this.#world
-    if (state.epoch !== epoch)
-      throw new GodwitError('unexpected-message', `state of epoch ${state.epoch}, not ${epoch}`)
-    if (state.vcpus.length !== memory.layout.vcpus) {
-      const message = `state of ${state.vcpus.length} vCPUs for a guest of ${memory.layout.vcpus}`
-      throw new GodwitError('bad-message', message)
+  async #beginSharing(state: MessageOf<'state'>): Promise<void> {
+    const { exchange, vcpus } = this.#world
+    if (exchange === null || state.pull) {
+      throw new GodwitError('unexpected-message', 'a guest that is to be shared, in another movement', {
+        side: 'source',
+      })
     }
-    // What came from other guests here is this guest's only if its source had it, too.
-    if (this.#neighbours > 0 && state.verify !== 'digest') {
-      throw new GodwitError('unexpected-message', `verify ${state.verify} where pages are those of other guests`)
-    }
-    loadFree(memory, state.free, this.#world.kernels)
+    await beginTaking(this.#world, state)
+    this.#exchange = await exchange(async () => {
+      await vcpus.handshake()
+    })
   }
 
   /** R15: the destination proves equality before the source gives up ownership. */
@@ -165,20 +189,23 @@ export class DestinationSession {
         const message = await inbox.any(({ type }) => type === 'commit' || type === 'not-released' || type === 'done')
         if (this.#closing) break
         if (message.type === 'not-released') {
-          if (this.#state === 'owner') return await this.#lose()
-          this.#apply('not-released')
+          if (this.#ownership.state === 'owner') return await this.#lose()
+          this.#ownership.apply('not-released')
           return { owner: false, error: new GodwitError('cancelled', 'the source kept the guest', { side: 'source' }) }
         }
-        if (message.type === 'commit' && this.#state === 'incoming') {
-          if (this.#puller === null) running = this.#activate()
+        if (message.type === 'commit' && this.#ownership.state === 'incoming') {
+          if (this.#exchange !== null) {
+            const ended = await this.#share(this.#exchange)
+            if (ended !== null) return ended
+          } else if (this.#puller === null) running = this.#activate()
           else {
             await this.#activate()
             const ended = await this.#pull(this.#puller)
             if (ended !== null) return ended
           }
-        } else if (message.type === 'commit') this.#apply('commit')
-        else if (this.#state === 'owner') this.#apply('done')
-        if (this.#state === 'settled') {
+        } else if (message.type === 'commit') this.#ownership.apply('commit')
+        else if (this.#ownership.state === 'owner') this.#ownership.apply('done')
+        if (this.#ownership.state === 'settled') {
           await running
           await this.#sendUsage()
           return { owner: true }
@@ -197,8 +224,47 @@ export class DestinationSession {
       wait = Math.min(wait * 2, REDIAL_MAX_MS)
       await this.#redial()
     }
-    const owner = this.#state === 'owner' || this.#state === 'settled'
+    const owner = this.#ownership.state === 'owner' || this.#ownership.state === 'settled'
     return owner ? { owner } : { owner, error: new GodwitError('unreconciled', 'closed while undecided') }
+  }
+
+  /** Soft: from the first page or vCPU that may come until everything is here. Null: it is, and the source is to hear it. */
+  async #share(exchange: PageExchange): Promise<Arrival | null> {
+    this.#ownership.apply('commit-sharing')
+    this.#sharing = new DestinationSharing(this.#world, this.#sharingLinks(), this.#ownership, exchange)
+    this.#onShared()
+    const taken = await this.#sharing.run()
+    if (taken === 'whole') {
+      this.#onOwner()
+      this.#onWhole()
+      return null
+    }
+    if (taken === 'lost') this.#onLost()
+    if (taken !== 'empty') return { owner: true }
+    await this.close()
+    return { owner: false, error: new GodwitError('cancelled', 'the source has the guest back', { side: 'source' }) }
+  }
+
+  #sharingLinks(): SharingLinks {
+    const session = this
+    return {
+      get inbox() {
+        return session.#inbox as Inbox
+      },
+      get control() {
+        return session.#control as ControlLink
+      },
+      drop: async () => {
+        this.#control?.close()
+        await this.#pages?.close()
+      },
+      redial: async () => {
+        this.#control = await this.#world.redial(null)
+        this.#inbox = new Inbox(this.#control, 'source')
+        this.#ownership.carryOut('send-sharing')
+        return this.#inbox
+      },
+    }
   }
 
   #pullerLinks(): PullerLinks {
@@ -223,16 +289,16 @@ export class DestinationSession {
 
   /** The pull phase: from the first step here until the last page. */
   async #pull(puller: Puller): Promise<Arrival | null> {
-    const pulled = await puller.run(() => this.#carryOut('send-active'), !this.#redialled)
-    if (this.#state !== 'pulling') return { owner: true }
+    const pulled = await puller.run(() => this.#ownership.carryOut('send-active'), !this.#redialled)
+    if (this.#ownership.state !== 'pulling') return { owner: true }
     if (pulled === 'whole') {
-      this.#apply('complete')
+      this.#ownership.apply('complete')
       // The lanes stay until the source says `done`: their end would look like a cut to it.
       this.#onWhole()
       return null
     }
     if (pulled === 'lost') {
-      this.#apply('peer-lost')
+      this.#ownership.apply('peer-lost')
       this.#onLost()
     }
     return { owner: true }
@@ -241,40 +307,35 @@ export class DestinationSession {
   async #activate(): Promise<void> {
     const { vcpus, clock } = this.#world
     const startedAt = clock.now()
-    const { state, actions } = destinationTransition(this.#state, this.#puller === null ? 'commit' : 'commit-pulling')
-    // R22: a guest that dies while it pulls must be known to have run, or its source would run it again as it was. Without
-    // this record it stays incoming, and the next word to commit tries again.
-    if (actions.includes('record-pulling')) this.#carryOut('record-pulling')
-    this.#state = state
-    for (const action of actions) if (action !== 'send-active' && action !== 'record-pulling') this.#carryOut(action)
+    this.#ownership.activate(this.#puller === null ? 'commit' : 'commit-pulling')
     await vcpus.running()
     this.#activateMs = clock.now() - startedAt
-    this.#carryOut('send-active')
+    this.#ownership.carryOut('send-active')
     this.#onOwner()
     if (this.#puller === null) this.#onWhole()
   }
 
   /** A source that served pages would like to hear what they cost, so it is dialled a few times more. */
   get #patience(): number {
-    return this.#puller === null ? 0 : 3
+    return this.#puller === null && this.#sharing === null ? 0 : 3
   }
 
   async #askAgent(error: GodwitError): Promise<Arrival | null> {
-    if (this.#state === 'dropped') return { owner: false, error }
+    if (this.#ownership.state === 'dropped') return { owner: false, error }
     if (this.#closing) return null
-    this.#apply('cut')
+    this.#ownership.apply('cut')
     const verdict = await this.#world.askPeerAgent()
     // Whoever closed the session decides now.
     if (this.#closing) return null
-    if (this.#state === 'owner' && verdict === 'lost') {
-      this.#apply('peer-lost')
+    if (this.#ownership.state === 'owner' && verdict === 'lost') {
+      this.#ownership.apply('peer-lost')
       return { owner: true }
     }
-    if (this.#state === 'owner' && verdict === 'not-released') return await this.#lose()
-    if (this.#state === 'owner')
+    if (this.#ownership.state === 'owner' && verdict === 'not-released') return await this.#lose()
+    if (this.#ownership.state === 'owner')
       return verdict === 'released' && ++this.#askedAsOwner > this.#patience ? { owner: true } : null
     if (verdict === 'not-released') {
-      this.#apply('not-released')
+      this.#ownership.apply('not-released')
       return { owner: false, error }
     }
     if (verdict === 'released' && this.#puller === null) {
@@ -283,7 +344,7 @@ export class DestinationSession {
     }
     // The source's process is gone, and the pages that were still to come with it; nothing ran here.
     if (verdict === 'lost') {
-      this.#apply('peer-lost')
+      this.#ownership.apply('peer-lost')
       return { owner: false, error }
     }
     return null
@@ -291,7 +352,7 @@ export class DestinationSession {
 
   /** R21: the source was made to run the guest again by its operator; the lower epoch parks. */
   async #lose(): Promise<Arrival> {
-    this.#apply('not-released')
+    this.#ownership.apply('not-released')
     this.#onLost()
     await this.close()
     return { owner: true }
@@ -305,10 +366,10 @@ export class DestinationSession {
       this.#control?.close()
       this.#control = control
       this.#inbox = new Inbox(control, 'source')
-      if (this.#state === 'incoming') control.send({ type: 'ask', epoch: this.#world.epoch })
-      else if (this.#state === 'owner') {
-        this.#carryOut('send-active')
-        if (this.#puller !== null) this.#carryOut('send-complete')
+      if (this.#ownership.state === 'incoming') control.send({ type: 'ask', epoch: this.#world.epoch })
+      else if (this.#ownership.state === 'owner') {
+        this.#ownership.carryOut('send-active')
+        if (this.#puller !== null || this.#sharing !== null) this.#ownership.carryOut('send-complete')
       }
     } catch {
       // The source cannot be reached yet; the loop asks its agent and tries again.
@@ -326,7 +387,7 @@ export class DestinationSession {
   }
 
   async #drop(error: GodwitError): Promise<Arrival> {
-    this.#apply('cut')
+    this.#ownership.apply('cut')
     try {
       this.#control?.send(abortOf(error, 'destination'))
     } catch {
@@ -334,52 +395,5 @@ export class DestinationSession {
     }
     await this.close()
     return { owner: false, error }
-  }
-
-  #apply(event: DestinationEvent): void {
-    const { state, actions } = destinationTransition(this.#state, event)
-    // A promise that is not on record is not made (R21): without the record the attempt ends here.
-    if (actions.includes('record-incoming')) this.#carryOut('record-incoming')
-    this.#state = state
-    for (const action of actions) if (action !== 'record-incoming') this.#carryOut(action)
-  }
-
-  #carryOut(action: DestinationAction): void {
-    const { store, epoch, guestId: guest, id: migration, source: peer, vcpus } = this.#world
-    const record = (state: 'incoming' | 'owner' | 'dropped' | 'lost', pull = false): OwnershipRecord => {
-      return { version: 1, guest, epoch, state, migration, role: 'destination', peer, ...(pull ? { pull } : {}) }
-    }
-    switch (action) {
-      case 'record-incoming':
-        return store.write(record('incoming'))
-      // The source has let go: better a guest whose record is old than none.
-      case 'record-owner':
-        return writeIfPossible(store, record('owner'))
-      case 'record-pulling':
-        return store.write(record('owner', true))
-      case 'record-lost':
-        return writeIfPossible(store, record('lost'))
-      case 'record-dropped':
-        return writeIfPossible(store, record('dropped'))
-      case 'send-prepared': {
-        const { value, ms } = this.#digest
-        this.#control?.send({ type: 'prepared', epoch, digest: value, digestMs: ms, hashes: 0 })
-        return
-      }
-      case 'send-active':
-        this.#control?.send({ type: 'active', epoch, leftAt: vcpus.leftAt(), activateMs: this.#activateMs })
-        return
-      case 'send-complete':
-        if (this.#puller !== null) this.#control?.send({ type: 'complete', epoch, ...this.#puller.completion() })
-        return
-      // Some may be parked for a page that never comes: nobody waits for them.
-      case 'stop':
-        return vcpus.halt()
-      case 'run':
-        return vcpus.resume()
-      case 'discard':
-      case 'redial':
-        return
-    }
   }
 }

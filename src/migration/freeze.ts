@@ -61,7 +61,7 @@ async function sendLast(
   const sent = await context.orInterrupt(sending)
   const sentAt = clock.now()
   const digest = switchDigest(verify, memory, kernels, states)
-  const rest = { free: saveFree(memory, kernels), pull: false, absent: null }
+  const rest = { free: saveFree(memory, kernels), pull: false, absent: null, shared: false }
   control.send({ type: 'state', round, epoch, vcpus: states, digest, verify, ...rest })
   const stateAt = clock.now()
   const { missing } = await context.orInterrupt(placed)
@@ -84,14 +84,14 @@ async function nameAbsent(context: SourceContext, round: number, { pausedFrom, p
   const states = vcpus.save()
   const sentAt = clock.now()
   const digest = switchDigest(verify, memory, kernels, states)
-  const rest = { free, pull: true, absent }
+  const rest = { free, pull: true, absent, shared: false }
   control.send({ type: 'state', round: round - 1, epoch, vcpus: states, digest, verify, ...rest })
   const stateAt = clock.now()
   return { pausedFrom, pausedAt, sentAt, stateAt, placedAt: stateAt, digest }
 }
 
 /** The pages that are dirty now, as they travel; their hashes, and so their terms of the digest, are forgotten. */
-function absentPages({ memory, kernels }: SourceContext): Uint8Array {
+export function absentPages({ memory, kernels }: SourceContext): Uint8Array {
   const { toSend, pageCount } = memory.layout
   forgetPages(memory, kernels, toSend)
   return memory.controlBytes.slice(toSend, toSend + pageCount / 8)
@@ -105,7 +105,7 @@ export function forgetPages(memory: GuestMemory, kernels: SourceContext['kernels
 }
 
 /** R17: free pages are zero at a fresh destination; they are not sent. */
-function leaveOut({ layout, controlBytes }: GuestMemory, pages: Uint8Array): void {
+export function leaveOut({ layout, controlBytes }: GuestMemory, pages: Uint8Array): void {
   for (let byte = 0; byte < pages.length; byte++) {
     const at = layout.toSend + byte
     controlBytes[at] = (controlBytes[at] as number) & ~(pages[byte] as number)

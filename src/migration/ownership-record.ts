@@ -15,7 +15,8 @@ export const recordSchema = z.strictObject({
   guest: z.string(),
   epoch: z.int().nonnegative(),
   /** Who may run the guest, as far as this host knows. */
-  state: z.enum(['owner', 'incoming', 'released', 'aborted', 'dropped', 'done', 'lost']),
+  /** `shared`: vCPUs and pages belong to one host each (R29). */
+  state: z.enum(['owner', 'incoming', 'released', 'shared', 'aborted', 'dropped', 'done', 'lost']),
   migration: z.string().nullable(),
   /** Which side of that migration this host is. */
   role: z.enum(['source', 'destination']).nullable(),
@@ -90,6 +91,10 @@ const SOURCE_VERDICTS: Readonly<Record<SourceState, Verdict>> = {
   paused: 'unknown',
   released: 'released',
   serving: 'released',
+  // R29: nobody has all of it.
+  offered: 'unknown',
+  shared: 'unknown',
+  retired: 'unknown',
   done: 'released',
   aborted: 'not-released',
   reclaimed: 'not-released',
@@ -101,6 +106,7 @@ const DESTINATION_VERDICTS: Readonly<Record<DestinationState, Verdict>> = {
   incoming: 'unknown',
   // `owner` lets the source discard its memory, which is still needed.
   pulling: 'unknown',
+  shared: 'unknown',
   owner: 'owner',
   settled: 'owner',
   dropped: 'unknown',
@@ -129,6 +135,9 @@ export function verdictForDead(
       return { verdict: 'released', write: null }
     case 'released':
       return pull ? lost(record) : { verdict: 'released', write: null }
+    // What this side had is gone with it (R29).
+    case 'shared':
+      return lost(record)
     case 'incoming':
       return { verdict: 'dropped', write: { ...record, state: 'dropped' } }
     case 'dropped':

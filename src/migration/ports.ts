@@ -163,8 +163,8 @@ export interface PageExchange {
   onArrived(listener: (vcpu: number, state: VcpuState) => void): void
   /** Pages that these vCPUs used last are pushed; 'everything': all that is ours. null: only asks are answered. */
   push(what: { readonly homes: readonly number[] } | 'everything' | null): void
-  /** Resolves when 'everything' is being pushed, nothing is ours, and nothing is in flight. */
-  readonly empty: Promise<void>
+  /** Resolves when nothing of what the last `push` asked for is ours any more, and nothing is in flight. */
+  drained(): Promise<void>
   readonly counts: ExchangeCounts
   /** Of pushes, with everything else that leaves counted in; answers wait for nothing. */
   setBandwidth(bytesPerSecond: number | null): void

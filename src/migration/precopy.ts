@@ -13,7 +13,7 @@ import { LinkRate, type PlacedRound } from './link-rate.ts'
 import type { RoundSent } from './ports.ts'
 import { etaOf, reasonOf, trendOf } from './progress.ts'
 import type { StopReason } from './report.ts'
-import { pulls } from './settings.ts'
+import { pulls, wholeAtSwitch } from './settings.ts'
 import type { SourceContext } from './source-context.ts'
 import { RAW_RECORD_BYTES, type RoundObservation, type StopDecision, type StopRule, stopRules } from './stop-rules.ts'
 import { clearWriteCounts, countWrites } from './transfer/least-written.ts'
@@ -67,10 +67,10 @@ function isCheapToAwait({ control }: SourceContext, bytes: number, bytesPerSecon
   return control.roundTripMs <= IDLE_SHARE * (bytes / Math.max(bytesPerSecond, 1)) * 1000
 }
 
-/** Hybrid leaves pre-copy by a rule of its own, whatever `stop` says: it may leave what will not shrink to the pull. */
+/** Hybrid and soft leave pre-copy by a rule of their own, whatever `stop` says: what will not shrink follows behind the switch. */
 function ruleOf({ movement, stop, maxRounds, downtimeTarget: downtimeTargetMs }: SourceContext['settings']): StopRule {
   const limits = { maxRounds, downtimeTargetMs }
-  return movement === 'hybrid' ? new HybridSwitchRule(limits) : stopRules[stop](limits)
+  return movement === 'hybrid' || movement === 'soft' ? new HybridSwitchRule(limits) : stopRules[stop](limits)
 }
 
 /**
@@ -84,8 +84,8 @@ export async function precopy(context: SourceContext): Promise<PrecopyResult> {
   const counts = settings.movement === 'hybrid' && settings.pushOrder === 'least-written'
   const rounds = new Rounds(context)
   await selectEverything(context)
-  // Only hybrid goes without a single round: it is post-copy then.
-  if (settings.movement === 'hybrid' && settings.maxRounds === 0) {
+  // Only hybrid and soft go without a single round.
+  if (!wholeAtSwitch(settings.movement) && settings.maxRounds === 0) {
     return { stopReason: 'max-rounds', predictedDowntimeMs: context.fixedMs(), nextRound: 0 }
   }
   rounds.begin()

@@ -44,7 +44,12 @@ function bitmapDigest(bitmap: Uint8Array): bigint {
 
 /** The digest of what was sent or placed so far, with the vCPU state and the free map in memory: 16 hex digits. */
 export function runningDigest(memory: GuestMemory, kernels: Kernels, states: readonly VcpuState[]): string {
-  return toHex(digestTotal(memory) + stateDigest(states, saveFree(memory, kernels)))
+  return digestWith(memory, states, saveFree(memory, kernels))
+}
+
+/** The same with a free map that was saved before: in soft the guest may have changed its own since. */
+export function digestWith(memory: GuestMemory, states: readonly VcpuState[], free: Uint8Array | null): string {
+  return toHex(digestTotal(memory) + stateDigest(states, free))
 }
 
 /** Hashes every page now (`--verify full`); only while nothing writes. Does not touch the hash table. */

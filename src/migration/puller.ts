@@ -164,7 +164,7 @@ export class Puller {
   completion(): Omit<MessageOf<'complete'>, 'type' | 'epoch'> {
     const { memory } = this.#world
     const dropped = this.#dropped + (this.#links.pages?.dropped ?? 0)
-    return { ...this.#completion, dropped, faults: faultsOf(memory) }
+    return { ...this.#completion, dropped, faults: faultsOf(memory), shared: null }
   }
 
   #completion: { digest: string | null; written: Uint8Array | null } = { digest: null, written: null }

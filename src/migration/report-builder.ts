@@ -38,6 +38,8 @@ export interface ReportFacts {
   /** Post-copy and hybrid: reported once the switch is behind us. */
   pull: NonNullable<MigrationReport['pull']>
   faults: MigrationReport['faults']
+  /** Soft: reported once the destination shares. */
+  soft: NonNullable<MigrationReport['soft']> | undefined
   /** Zero pages of the pull phase. */
   pulledZeroPages: number
 }
@@ -59,6 +61,7 @@ export class ReportBuilder {
     resources: { sourceCpuMs: 0, destinationCpuMs: 0, sourceRssPeak: 0, destinationRssPeak: 0 },
     pull: { pages: 0, pushed: 0, asked: 0, skipped: 0, dropped: 0, recoveries: 0, residualDependencyMs: 0 },
     faults: undefined,
+    soft: undefined,
     pulledZeroPages: 0,
   }
   readonly rounds: RoundReport[] = []
@@ -142,7 +145,7 @@ export class ReportBuilder {
     const { id, guest, settings } = this.#head
     const facts = this.facts
     const pageCount = guest.memoryBytes / PAGE_BYTES
-    const pulled = facts.pull.pushed + facts.pull.asked
+    const pulled = facts.pull.pushed + facts.pull.asked + (facts.soft?.moves.push ?? 0) + (facts.soft?.moves.pull ?? 0)
     const sent = this.sentPages + pulled
     const checks = Object.values(facts.checks)
     const { before, during, after } = facts.slowdown
@@ -208,6 +211,7 @@ export class ReportBuilder {
         share: before > 0 ? Math.min(1, Math.max(0, 1 - during / before)) : 0,
       },
       ...(pulls(settings.movement) ? { pull: facts.pull } : {}),
+      ...(facts.soft === undefined ? {} : { soft: facts.soft }),
       ...(facts.faults === undefined ? {} : { faults: facts.faults }),
       handshakes: facts.handshakes,
       resources: facts.resources,

@@ -118,6 +118,17 @@ export const reportSchema = z.object({
       residualDependencyMs: ms,
     })
     .optional(),
+  /** Soft: each vCPU's crossing; pages by why they moved; how long both hosts ran vCPUs, and what each served meanwhile. */
+  soft: z
+    .object({
+      dualServingMs: ms,
+      crossingMs: z.array(ms),
+      moves: z.object({ push: pages, pull: pages, withoutData: pages, returned: pages, pingPongPages: pages }),
+      recoveries: z.int().nonnegative(),
+      servedBySource: z.int().nonnegative(),
+      servedByDestination: z.int().nonnegative(),
+    })
+    .optional(),
   slowdown: z.object({ stepsPerSecondBefore: z.number(), during: z.number(), after: z.number(), share: z.number() }),
   handshakes: z.object({ count: z.int(), totalMs: ms, maxMs: ms }),
   resources: z.object({ sourceCpuMs: ms, destinationCpuMs: ms, sourceRssPeak: bytes, destinationRssPeak: bytes }),

@@ -18,7 +18,7 @@ type State = SourceState | DestinationState
 /**
  * Null when this side, whose session is in `state`, may do `what`; else why not. `answer` is the peer's to "what of this
  * migration?", `peerIsDead` the operator's word, which counts only while the peer is unreachable. `pull`: a movement in
- * which the guest runs before its memory is there. Codes: `guest-not-running` (nothing to decide in this state), `lost`
+ * which the guest runs before its memory is there; `soft`: one in which both hosts run parts of it (R29). Codes: `guest-not-running` (nothing to decide in this state), `lost`
  * (no whole guest here), `unreachable` (say that the peer is dead), `owner-elsewhere` (the peer answers).
  */
 export function mayResolve(
@@ -28,16 +28,20 @@ export function mayResolve(
   answer: Verdict | 'unreachable',
   peerIsDead: boolean,
   pull = false,
+  soft = false,
 ): GodwitError | null {
   switch (what) {
     case 'status':
       return null
     case 'take':
+      if (isShared(state) || (soft && state === 'lost')) return spread()
       return wholeGuestHere(role, state, pull) ?? peerLetsTake(role, answer, peerIsDead, pull)
     case 'abandon':
       if (state === 'lost') return null
+      if (isShared(state)) return peerIsGone(what, answer, peerIsDead)
       return inPullPhase(role, state, what, pull) ?? peerIsGone(what, answer, peerIsDead)
     case 'take-stale':
+      if (soft) return spread()
       if (role === 'destination') {
         return new GodwitError('lost', 'the guest as it was at the switch is at its source, not here', {
           hint: 'at the agent of the source: godwit resolve GUEST --take-stale',
@@ -46,6 +50,14 @@ export function mayResolve(
       return inPullPhase(role, state, what, pull) ?? peerIsGone(what, answer, peerIsDead)
   }
 }
+
+const isShared = (state: State): boolean => state === 'offered' || state === 'shared' || state === 'retired'
+
+/** R29: neither host has a whole guest, of any moment. */
+const spread = (): GodwitError =>
+  new GodwitError('lost', 'both hosts ran parts of the guest: neither has all of it', {
+    hint: 'to give up what is here: godwit resolve GUEST --abandon',
+  })
 
 /** A source in doubt and a prepared destination have all of it; once it runs in the pull phase, neither has. */
 function wholeGuestHere(role: Role, state: State, pull: boolean): GodwitError | null {

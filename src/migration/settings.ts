@@ -14,7 +14,7 @@ import {
   MIN_BANDWIDTH_BYTES_PER_SECOND,
 } from '../limits.ts'
 
-export const MOVEMENTS = ['stop-and-copy', 'pre-copy', 'post-copy', 'hybrid'] as const
+export const MOVEMENTS = ['stop-and-copy', 'pre-copy', 'post-copy', 'hybrid', 'soft'] as const
 export const SELECTIONS = ['linear', 'skip'] as const
 export const STOP_RULES = ['xen', 'target'] as const
 export const PUSH_ORDERS = ['around-the-fault', 'linear', 'least-written', 'several-pivots'] as const
@@ -92,8 +92,8 @@ const fields = z.strictObject({
 })
 
 export const settingsSchema = fields.refine(
-  ({ movement, verify }) => verify !== 'full' || !pulls(movement),
-  'verify full hashes all memory during the pause; in post-copy and hybrid it is not there yet: use digest',
+  ({ movement, verify }) => verify !== 'full' || wholeAtSwitch(movement),
+  'verify full hashes all memory during the pause; in post-copy and hybrid it is not there yet, in soft there is none: use digest',
 )
 
 /** Every option of one migration, defaults filled in. Sizes bytes, times milliseconds, rates bytes per second. */
@@ -114,8 +114,14 @@ export function refersToOthers({ movement, maxRounds, encode, verify }: Migratio
  * are what deltas can be made against.
  */
 export function keepsArrivals({ movement, encode, keepCopy }: MigrationSettings): boolean {
-  return keepCopy && !pulls(movement) && (encode === 'adaptive' || encode === 'delta')
+  return keepCopy && wholeAtSwitch(movement) && (encode === 'adaptive' || encode === 'delta')
 }
 
-/** Whether the guest runs at the destination before all its memory is there. */
+/** Whether both hosts run vCPUs of the guest for a time (R25). */
+export const shares = (movement: Movement): boolean => movement === 'soft'
+
+/** Whether all memory is at the destination before one vCPU is. */
+export const wholeAtSwitch = (movement: Movement): boolean => !pulls(movement) && !shares(movement)
+
+/** Whether the guest runs at the destination before all its memory is there, and no more at the source. */
 export const pulls = (movement: Movement): boolean => movement === 'post-copy' || movement === 'hybrid'

@@ -6,7 +6,7 @@ import type { GuestMemory } from '../guest/memory.ts'
 import type { Kernels } from '../kernels/kernels.ts'
 import type { MessageOf } from '../wire/messages.ts'
 import type { OwnershipStore, Verdict } from './ownership-record.ts'
-import type { Clock, ControlLink, PageSource, Vcpus } from './ports.ts'
+import type { Clock, ControlLink, PageExchange, PageSource, Vcpus } from './ports.ts'
 import type { ReportBuilder } from './report-builder.ts'
 import type { RoundBegin } from './round-watch.ts'
 import type { MigrationSettings } from './settings.ts'
@@ -32,6 +32,8 @@ export interface SourceWorld {
   redialled(signal: AbortSignal): Promise<ControlLink>
   /** Pull phase: listens for the lanes of a new generation, at the ports of the first (R23). */
   openLanes(generation: number): Promise<{ pages: PageSource; connected: Promise<void> }>
+  /** Soft: the page exchange with the destination, which listens since `prepare`; null: another movement. */
+  exchange(quiet: (pages: Uint32Array) => Promise<void>): PageExchange | null
   /** What the destination's agent says of this migration; `unknown` when it cannot be asked. */
   askPeerAgent(): Promise<Verdict>
   /** CPU time and peak memory of this process so far. */
@@ -56,6 +58,8 @@ export interface SourceContext extends SourceWorld {
   orInterrupt<T>(promise: Promise<T>): Promise<T>
   /** Costs of a switchover that do not depend on the remainder, measured so far, ms. */
   fixedMs(): number
+  /** Both hosts have the same clock. */
+  sameHost(): boolean
   stopRequested(): boolean
   /** Publishes live progress while a round is under way; the returned function ends it. */
   watchProgress(begin: RoundBegin): () => void

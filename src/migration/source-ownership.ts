@@ -35,9 +35,10 @@ export class SourceOwnership {
     // A destination that pulls is never simply active: `done` would let the memory go that it still needs.
     assert(event !== 'active' || !this.#pulls, "a movement that pulls has 'active-pulling' and 'complete'")
     const { state, actions } = sourceTransition(this.#state, event)
-    if (actions.includes('record-released')) this.#carryOut('record-released')
+    const promise = actions.find((action) => action === 'record-released' || action === 'record-shared')
+    if (promise !== undefined) this.#carryOut(promise)
     this.#state = state
-    for (const action of actions) if (action !== 'record-released') this.#carryOut(action)
+    for (const action of actions) if (action !== promise) this.#carryOut(action)
   }
 
   get #pulls(): boolean {
@@ -52,6 +53,8 @@ export class SourceOwnership {
         return vcpus.resume()
       case 'record-released':
         return store.write(this.#record('released'))
+      case 'record-shared':
+        return store.write(this.#record('shared'))
       case 'record-aborted':
         return writeIfPossible(store, this.#record('aborted'))
       case 'record-reclaimed':
@@ -61,6 +64,10 @@ export class SourceOwnership {
         return writeIfPossible(store, this.#record('lost'))
       case 'record-done':
         return writeIfPossible(store, this.#record('done'))
+      case 'stop':
+        return vcpus.halt()
+      case 'send-retired':
+        return this.control?.send({ type: 'retired', epoch })
       case 'send-commit':
         return this.control?.send({ type: 'commit', epoch })
       case 'send-not-released':

@@ -21,7 +21,8 @@ import { isPulledWhole, recordFaults } from './pulled.ts'
 import type { MigrationReport, StopReason } from './report.ts'
 import { ReportBuilder } from './report-builder.ts'
 import { watchRound } from './round-watch.ts'
-import { type MigrationSettings, pulls, refersToOthers } from './settings.ts'
+import { type MigrationSettings, pulls, refersToOthers, shares, wholeAtSwitch } from './settings.ts'
+import { SoftSource } from './soft/soft-source.ts'
 import type { SourceContext, SourceWorld } from './source-context.ts'
 import { SourceLinks } from './source-links.ts'
 import { SourceOwnership } from './source-ownership.ts'
@@ -48,6 +49,7 @@ export class SourceSession {
   #inDowntimeFrom = 0
   #inDowntimeTo = 0
   #server: PageServer | null = null
+  #soft: SoftSource | null = null
   readonly #wait: CommitWait
   #sameHost = false
   readonly #handshakesBefore: { count: number; totalMs: number }
@@ -74,6 +76,7 @@ export class SourceSession {
 
   /** R24: works until *released* is written; later it throws `too-late`. The guest runs on at full speed. */
   cancel(): void {
+    if (this.#soft?.cancel() === true) return
     if (!this.#ownership.mayGiveUp) {
       throw new GodwitError('too-late', 'the guest already belongs to the destination', {
         hint: 'migrate it back instead',
@@ -84,7 +87,7 @@ export class SourceSession {
 
   /** Why the pull is paused; null while there is none or its link is up. */
   get paused(): string | null {
-    return this.#server?.paused ?? null
+    return this.#server?.paused ?? this.#soft?.paused ?? null
   }
 
   /** R22: the operator's decision about a guest that was being pulled, already found to be allowed. */
@@ -96,6 +99,7 @@ export class SourceSession {
   /** Ends a pull phase: the process is about to go, and the pages that were still to come with it. */
   close(): void {
     this.#server?.end()
+    this.#soft?.end(new GodwitError('lost', 'the source was ended while both hosts ran the guest'))
   }
 
   /** Asks pre-copy to stop after the round under way, whatever the stop rule says. */
@@ -118,12 +122,14 @@ export class SourceSession {
       const { stopReason, predictedDowntimeMs, nextRound } = await this.#iterate(context)
       this.#report.facts.stopReason = stopReason
       this.#report.facts.downtimePredictedMs = predictedDowntimeMs
-      await this.#switchOver(context, nextRound)
+      if (this.#soft === null) await this.#switchOver(context, nextRound)
+      else if (await this.#soft.run(nextRound)) await this.#discard(context)
     } catch (thrown) {
       await this.#abandon(GodwitError.from(thrown))
     } finally {
       this.#interrupt.abort(new GodwitError('cancelled', 'the session is over'))
       this.#recordTraffic()
+      await this.#soft?.close()
       await this.#links.close()
     }
     const report = this.#report.build()
@@ -156,12 +162,15 @@ export class SourceSession {
     })
     this.#sameHost = sameHost
     const learner = refersToOthers(world.settings) ? new NeighbourLearner() : null
-    const copy = await this.#orInterrupt(learnCopy(inbox, world.memory, !pulls(world.settings.movement), learner))
+    const copy = await this.#orInterrupt(
+      learnCopy(inbox, world.memory, wholeAtSwitch(world.settings.movement), learner),
+    )
     const foreign = await this.#orInterrupt(learner?.index(() => world.breathe()) ?? Promise.resolve(null))
     if (foreign !== null) pages.share(foreign)
     const context = this.#makeContext(control, pages, inbox, copy)
     resetPushOrder(world.memory)
     if (pulls(world.settings.movement)) this.#server = new PageServer(context, this.#links, this.#ownership)
+    if (shares(world.settings.movement)) this.#soft = new SoftSource(context, this.#links, this.#ownership)
     return context
   }
 
@@ -177,6 +186,7 @@ export class SourceSession {
       slowestHandshakeMs: 0,
       placed: (round) => this.#placed(inbox, round),
       orInterrupt: (promise) => this.#orInterrupt(promise),
+      sameHost: () => this.#sameHost,
       fixedMs: () => context.slowestHandshakeMs + 3 * control.roundTripMs + 1,
       stopRequested: () => this.#stopRequested,
       watchProgress: (begin) => watchRound(context, begin),
@@ -207,7 +217,9 @@ export class SourceSession {
     const startedAt = clock.now()
     try {
       const { movement, maxRounds } = settings
-      if (movement === 'pre-copy' || (movement === 'hybrid' && maxRounds > 0)) return await precopy(context)
+      await this.#soft?.begin()
+      const rounds = movement === 'pre-copy' || ((movement === 'hybrid' || movement === 'soft') && maxRounds > 0)
+      if (rounds) return await precopy(context)
       await selectEverything(context)
       await context.orInterrupt(clock.sleep(CALM_MS))
       return { stopReason: 'requested', predictedDowntimeMs: 0, nextRound: 0 }
@@ -348,6 +360,7 @@ export class SourceSession {
   async #abandon(error: GodwitError): Promise<void> {
     const paused = this.#ownership.state === 'paused'
     if (this.#ownership.mayGiveUp) this.#ownership.apply('give-up')
+    await this.#soft?.letRun().catch(() => {})
     this.#report.fail(error, error.code === 'cancelled' ? 'cancelled' : 'failed')
     try {
       // R19: a destination that is prepared forgets on this word only; to any other it says nothing.

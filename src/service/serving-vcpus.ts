@@ -25,6 +25,22 @@ export const servingVcpus = (vcpus: Vcpus, service: GuestService): Vcpus =>
       // For good.
       setImmediate(() => service.close())
     },
+    // R26, R30: one vCPU at a time; the others are served on.
+    hold: async (vcpu) => {
+      service.leave(vcpu)
+      try {
+        const time = await vcpus.hold(vcpu)
+        setImmediate(() => service.left(vcpu))
+        return time
+      } catch (thrown) {
+        service.arrive(vcpu)
+        throw thrown
+      }
+    },
+    release: (vcpu) => {
+      vcpus.release(vcpu)
+      service.arrive(vcpu)
+    },
     resume: () => {
       vcpus.resume()
       service.arrive()

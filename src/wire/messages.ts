@@ -94,6 +94,8 @@ export const messageSchemas = {
     pull: z.boolean(),
     /** With `pull`: the pages that are not there or stale; null: every page that is not free. */
     absent: bitmap.nullable(),
+    /** Soft: the guest is to be shared; `absent` are the pages that are not there or stale (R27). */
+    shared: z.boolean(),
   }),
   /** Destination → source: everything placed, digest proven, record `incoming, epoch` written. */
   prepared: z.strictObject({
@@ -112,7 +114,13 @@ export const messageSchemas = {
     leftAt: z.array(z.bigint()).max(MAX_VCPUS),
     activateMs: z.number(),
   }),
-  /** Source → destination, pull phase: the lanes of this generation listen, at the same ports as before (R23). */
+  /** Destination → source, soft: *shared* is on record; pages and vCPUs may come (R29). */
+  sharing: z.strictObject({ type: z.literal('sharing'), epoch }),
+  /** Either way, soft: this side owns no page and no vCPU any more. */
+  retired: z.strictObject({ type: z.literal('retired'), epoch }),
+  /** Source → destination, soft: the migration was cancelled; everything is to come back (R24). */
+  home: z.strictObject({ type: z.literal('home'), epoch }),
+  /** Source → destination, pull phase and soft: the lanes of this generation listen, at the same ports as before (R23). */
   lanes: z.strictObject({ type: z.literal('lanes'), generation: z.number().int().min(1).max(1_000_000) }),
   /** Destination → source, pull phase, after every lane of the generation is there: the pages still missing (R23). */
   missing: z.strictObject({
@@ -140,6 +148,8 @@ export const messageSchemas = {
         }),
       )
       .max(MAX_VCPUS),
+    /** Soft: when each vCPU began to run here (clock of the destination, ns), and requests served here while both did. */
+    shared: z.strictObject({ leftAt: z.array(z.bigint()).max(MAX_VCPUS), served: count }).nullable(),
   }),
   /** Source → destination: memory audited and discarded; the migration is over. */
   done: z.strictObject({ type: z.literal('done'), epoch }),
@@ -172,6 +182,9 @@ export const controlMessageSchema = z.discriminatedUnion('type', [
   messageSchemas.prepared,
   messageSchemas.commit,
   messageSchemas.active,
+  messageSchemas.sharing,
+  messageSchemas.retired,
+  messageSchemas.home,
   messageSchemas.lanes,
   messageSchemas.missing,
   messageSchemas.complete,
@@ -202,6 +215,7 @@ export const CAPABILITIES = [
   'stop-and-copy',
   'post-copy',
   'hybrid',
+  'soft',
   'digest',
   'copy',
   ...ENCODINGS.map(({ name }) => name),

@@ -251,7 +251,7 @@ function coreOf(next: ExchangeState, index: 0 | 1, variant: ExchangeVariant): Ex
     },
     cancelled: (vcpu) => run(vcpu, null),
     arrived: (vcpu, { steps }) => run(vcpu, steps),
-    empty: () => {
+    drained: () => {
       side.empty = true
     },
     count: () => {},
@@ -289,7 +289,17 @@ function sideKey({ core, vcpus, ...rest }: SideState): string {
   const batch = core.revoking && `${core.revoking.asked}/${core.revoking.rest}/${core.revoking.departure?.vcpu}`
   const known = [core.linked, core.leaving, core.owed, core.early, core.departures.map(({ vcpu }) => vcpu), core.places]
   const count = [ledger.sent, ledger.applied, ledger.told, frames, core.vcpuGenerations, core.yielded]
-  const all = [...Object.values(rest), ...known, ...count, batch, push.what, push.heat, push.disturbed, push.chosen]
+  const all = [
+    ...Object.values(rest),
+    ...known,
+    ...count,
+    batch,
+    push.what,
+    push.drained,
+    push.heat,
+    push.disturbed,
+    push.chosen,
+  ]
   return `${all.join(';')}#${vcpus.map((vcpu) => Object.values(vcpu)).join('|')}`
 }
 

@@ -106,7 +106,7 @@ class Recovery {
         destination.send({ type: 'missing', generation: lanes.generation, pages: NOTHING_MISSING })
         // Once more nothing comes for a while: only a link that is up stays.
         await Promise.race([this.clock.sleep(2 * relinkMs(0)), broken])
-        const done = { digest: null, written: null, dropped: 0, faults: [] }
+        const done = { digest: null, written: null, dropped: 0, faults: [], shared: null }
         destination.send({ type: 'complete', epoch: 2, ...done })
         return await this.clock.sleep(100)
       } catch {

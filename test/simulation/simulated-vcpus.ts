@@ -89,6 +89,7 @@ export class SimulatedVcpus implements Vcpus {
 
   // Soft is explored and run on real threads, not simulated.
   setShared = unsupported
+  beginHeld = unsupported
   hold = unsupported
   release = unsupported
   saveOne = unsupported

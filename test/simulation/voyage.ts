@@ -211,6 +211,7 @@ class Sea {
           this.#redialled = resolve
           signal.addEventListener('abort', () => reject(signal.reason), { once: true })
         }),
+      exchange: () => null,
       openLanes: () => Promise.reject(new Error('the simulation does not pull')),
       askPeerAgent: () => this.#ask('destination'),
       breathe: async () => {},
@@ -228,6 +229,8 @@ class Sea {
       neighbours: null,
       connect: async () => ({ control: this.#control.destination, pages: this.#pages }),
       redial: () => this.#redial(),
+      exchange: null,
+      sourceHost: 'source',
       dialLanes: () => Promise.reject(new Error('the simulation does not pull')),
       askPeerAgent: () => this.#ask('source'),
     })

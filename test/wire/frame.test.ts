@@ -64,6 +64,7 @@ const messages: fc.Arbitrary<ControlMessage> = fc.oneof(
     free: fc.constant(null),
     pull: fc.boolean(),
     absent: fc.constant(null),
+    shared: fc.boolean(),
     verify: fc.constantFrom('digest' as const, 'full' as const, 'none' as const),
   }),
   fc.record({
@@ -107,7 +108,7 @@ describe('headers', () => {
     expect(spoilt((view) => view.setUint8(0, 0))).toBe('bad-magic')
     expect(spoilt((view) => view.setUint8(4, 2))).toBe('wrong-version')
     expect(spoilt((view) => view.setUint8(5, 0))).toBe('unknown-frame')
-    expect(spoilt((view) => view.setUint8(5, 7))).toBe('unknown-frame')
+    expect(spoilt((view) => view.setUint8(5, 10))).toBe('unknown-frame')
     expect(spoilt((view) => view.setUint16(6, 1, true))).toBe('bad-frame')
     expect(spoilt((view) => view.setUint32(8, MAX_PAGE_FRAME_BYTES + 1, true))).toBe('frame-too-long')
     expect(spoilt((view) => view.setUint32(8, MAX_CONTROL_FRAME_BYTES + 1, true), FRAME_TYPE.control)).toBe(

@@ -32,7 +32,12 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
   } else if (guest.state === 'lost') {
     terminal.out(`guest ${name} is lost: part of its memory is gone, it runs nowhere\n  hint: ${lostHint(name)}`)
   } else {
-    const where = { here: 'it may run here', elsewhere: 'the other host runs it', undecided: 'still undecided' }
+    const where = {
+      here: 'it may run here',
+      elsewhere: 'the other host runs it',
+      both: 'both hosts run parts of it',
+      undecided: 'still undecided',
+    }
     terminal.out(`guest ${name} is ${guest.state}: ${where[guest.owner]}`)
   }
   if (guest.state === 'lost' && what === 'status') return 4

@@ -45,6 +45,7 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
 
 /** Who may run it, where the state does not say so already. */
 function ownerText({ state, owner }: GuestView): string {
-  if (state === 'pulling' || state === 'lost' || (state === 'migrating' && owner === 'elsewhere')) return ''
+  if (owner === 'both' || state === 'pulling' || state === 'lost' || (state === 'migrating' && owner === 'elsewhere'))
+    return ''
   return `may run ${owner === 'undecided' ? 'nowhere yet' : owner}; `
 }

@@ -294,9 +294,11 @@ export class ExchangeCore {
     if (push.what === null || !this.#window.room() || !this.#host.mayPush()) return []
     const { list, nothingLeft } = choosePush(push, this.#pages, this.#window.batchPages(), this.#host.now())
     for (const page of list) leaving[page] = 1
-    if (nothingLeft && push.what === 'everything' && !this.#ledger.inFlight) {
-      beginPush(push, null)
-      this.#host.empty()
+    if (nothingLeft && !push.drained && !this.#ledger.inFlight) {
+      // What comes back of single homes is pushed once more; a side that has nothing has nothing to push.
+      if (push.what === 'everything') beginPush(push, null)
+      push.drained = true
+      this.#host.drained()
     }
     return list
   }

@@ -61,10 +61,12 @@ const host: ExchangeHost = {
   crossed: (vcpu) => tell({ type: 'crossed', vcpu }),
   cancelled: (vcpu) => tell({ type: 'cancelled', vcpu }),
   arrived: (vcpu, state) => tell({ type: 'arrived', vcpu, state }),
-  empty: () => tell({ type: 'empty' }),
+  drained: () => tell({ type: 'drained', push: pushes }),
   count: (what, more) => count(memory, EXCHANGE_CHANNEL, COUNTER[what], more),
 }
 const core = new ExchangeCore(freshCore(pages, where.role === 'listens'), pages, out, host)
+/** Orders to push so far. */
+let pushes = 0
 let link: Link | null = null
 let tick: NodeJS.Timeout | null = null
 let closing = false
@@ -244,6 +246,7 @@ function obey(message: ToExchangeThread): void {
       core.cross(message.vcpu, message.state)
       return goOn()
     case 'push':
+      pushes++
       core.push(message.what)
       return goOn()
     case 'close':

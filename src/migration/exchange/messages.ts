@@ -38,6 +38,7 @@ export type FromExchangeThread =
   | { type: 'crossed'; vcpu: number }
   | { type: 'cancelled'; vcpu: number }
   | { type: 'arrived'; vcpu: number; state: VcpuState }
-  | { type: 'empty' }
+  /** Nothing of what the so-manieth order to push asked for is left here or in flight. */
+  | { type: 'drained'; push: number }
   /** It cannot go on: no port, or a rule of its own is broken. */
   | { type: 'broken'; error: PlainError }

@@ -17,7 +17,9 @@ export interface PushState {
   what: PushWhat
   cursor: number
   heat: number
-  /** Of the pass under way: pages that are ours, chosen or not; pages chosen; and whether any came meanwhile. */
+  /** Whether it was told that nothing is left. */
+  drained: boolean
+  /** Of the pass under way: wanted pages that are ours, chosen or not; pages chosen; and whether any came meanwhile. */
   mine: number
   chosen: number
   disturbed: boolean
@@ -28,6 +30,7 @@ export const noPush = (): PushState => ({
   what: null,
   cursor: 0,
   heat: 0,
+  drained: false,
   mine: 0,
   chosen: 0,
   disturbed: false,
@@ -42,7 +45,7 @@ const wanted = (what: PushWhat, home: number): boolean => what === 'everything' 
 
 /**
  * Takes pages away and lists them in ascending order; at most `dataPages` of them seem to need their data. The second
- * answer: a whole pass has just found nothing that is ours.
+ * answer: a whole pass has just found nothing wanted that is ours.
  */
 export function choosePush(
   state: PushState,
@@ -58,8 +61,9 @@ export function choosePush(
   let page = state.cursor
   for (; page < end && withData < dataPages && list.length < PUSH_RUN_PAGES; page++) {
     if (!pages.isMine(page)) continue
+    if (!wanted(what, pages.homeOf(page))) continue
     state.mine++
-    if (!wanted(what, pages.homeOf(page)) || pages.heatOf(page) > (HEATS[state.heat] as number)) continue
+    if (pages.heatOf(page) > (HEATS[state.heat] as number)) continue
     if (pages.cameLately(page) || pages.isAwaited(page) || !pages.takeAway(page)) continue
     if (pages.isStale(page)) withData++
     list.push(page)

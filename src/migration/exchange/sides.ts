@@ -83,7 +83,7 @@ export interface ExchangeHost {
   cancelled(vcpu: number): void
   arrived(vcpu: number, state: VcpuState): void
   /** Nothing is ours, nothing is in flight. */
-  empty(): void
+  drained(): void
   count(what: ExchangeCounter, more: number): void
 }
 

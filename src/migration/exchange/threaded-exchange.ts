@@ -37,8 +37,8 @@ export class ThreadedExchange implements PageExchange {
   readonly #crossings = new Map<number, PromiseWithResolvers<void>>()
   readonly #early: { vcpu: number; state: VcpuState }[] = []
   #link: { generation: number; up: PromiseWithResolvers<void> } | null = null
-  #empty = Promise.withResolvers<void>()
-  #isEmpty = false
+  #pushes = 0
+  #drained = Promise.withResolvers<void>()
   #onCut: (error: GodwitError) => void = () => {}
   #onArrived: ((vcpu: number, state: VcpuState) => void) | null = null
   #closed: Promise<void> | null = null
@@ -107,13 +107,16 @@ export class ThreadedExchange implements PageExchange {
       for (const vcpu of vcpus) table[vcpu + 1] = 1
       return table
     }
-    if (this.#isEmpty) this.#empty = Promise.withResolvers()
-    this.#isEmpty = false
+    // Whoever waits for what is not pushed any more has waited long enough.
+    this.#drained.resolve()
+    this.#drained = Promise.withResolvers()
+    if (what === null) this.#drained.resolve()
+    this.#pushes++
     this.#say({ type: 'push', what: what === null || what === 'everything' ? what : homes(what.homes) })
   }
 
-  get empty(): Promise<void> {
-    return this.#empty.promise
+  drained(): Promise<void> {
+    return this.#drained.promise
   }
 
   get counts(): ExchangeCounts {
@@ -181,9 +184,9 @@ export class ThreadedExchange implements PageExchange {
         if (this.#onArrived === null) this.#early.push(message)
         else this.#onArrived(message.vcpu, message.state)
         return
-      case 'empty':
-        this.#isEmpty = true
-        return this.#empty.resolve()
+      case 'drained':
+        if (message.push === this.#pushes) this.#drained.resolve()
+        return
       case 'broken':
         return this.#broken(GodwitError.from(message.error))
     }

@@ -26,7 +26,7 @@ async function bringAll(both: TwoHosts, to: 'source' | 'destination'): Promise<v
   both[to].exchange.push(null)
   for (let vcpu = 0; vcpu < both.config.vcpus; vcpu++) while (from.here[vcpu]) await both.cross(vcpu)
   from.exchange.push('everything')
-  await from.exchange.empty
+  await from.exchange.drained()
 }
 
 describe('an exchange between two hosts', { timeout: 120_000 }, () => {
@@ -39,7 +39,7 @@ describe('an exchange between two hosts', { timeout: 120_000 }, () => {
       await sleep(30)
     }
     source.exchange.push('everything')
-    await source.exchange.empty
+    await source.exchange.drained()
     await checkAt(both, 'destination')
     expect(both.cuts).toEqual([])
     const { pushed, asked, withoutData, returned } = source.exchange.counts

@@ -57,7 +57,10 @@ export class TwoHosts {
    * A guest that runs at the source; the destination has a copy of what it was before it began to run here, all of which it
    * may use where the source has written nothing since.
    */
-  static async begin(changes: Partial<GuestConfig>, options: { programsDirectory?: string; delayMs?: number; direct?: boolean } = {}) {
+  static async begin(
+    changes: Partial<GuestConfig>,
+    options: { programsDirectory?: string; delayMs?: number; direct?: boolean } = {},
+  ) {
     const { delayMs = 0, direct = false, ...more } = options
     const from = await startGuest(changes, more)
     const { config } = from

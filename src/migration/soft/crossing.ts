@@ -1,0 +1,74 @@
+// How one side gives a guest away, vCPU by vCPU and page by page, while both sides run (R26–R28). The source does it, and
+// when the migration is cancelled the destination does it in the other direction. Cuts of the link only make it longer.
+
+import { GodwitError } from '../../errors.ts'
+import { CROSSING_PATIENCE_MS } from '../../limits.ts'
+import type { Clock, PageExchange, Vcpus } from '../ports.ts'
+
+export interface GiverOptions {
+  readonly vcpus: Vcpus
+  readonly exchange: PageExchange
+  readonly clock: Clock
+  /** Those that are here. */
+  readonly here: ReadonlySet<number>
+  /** Before a vCPU is stopped: sends ahead what it would miss, while everybody runs. */
+  readonly narrow?: (vcpu: number) => Promise<void>
+  /** The other side has it; it was told to stand still at `heldAt`, hrtime ns. */
+  readonly onCrossed?: (vcpu: number, heldAt: bigint) => void
+  /** Asked before each step; false: no more is given. */
+  readonly goOn: () => boolean
+}
+
+/** Gives the vCPUs that are here, one at a time, then everything else. False: it was told to stop. */
+export async function giveAll(options: GiverOptions): Promise<boolean> {
+  const { exchange, clock, here, narrow, goOn } = options
+  const homes: number[] = []
+  for (const vcpu of [...here].sort((a, b) => a - b)) {
+    if (goOn()) await narrow?.(vcpu)
+    if (!(await giveVcpu(options, vcpu))) return false
+    homes.push(vcpu)
+    exchange.push({ homes: [...homes] })
+    // What it left behind comes before the next one stops: each has the link to itself.
+    await drainedOrLate(exchange, clock)
+  }
+  if (!goOn()) return false
+  exchange.push('everything')
+  await exchange.drained()
+  return goOn()
+}
+
+async function drainedOrLate(exchange: PageExchange, clock: Clock): Promise<void> {
+  const over = new AbortController()
+  const late = clock.sleep(CROSSING_PATIENCE_MS, over.signal).catch(() => {})
+  await Promise.race([exchange.drained(), late])
+  over.abort(new GodwitError('cancelled', 'over'))
+}
+
+async function giveVcpu(options: GiverOptions, vcpu: number): Promise<boolean> {
+  const { vcpus, exchange, clock, onCrossed, goOn } = options
+  while (goOn()) {
+    const heldAt = clock.nowNs()
+    if (!(await hold(vcpus, vcpu))) continue
+    try {
+      await exchange.cross(vcpu, vcpus.saveOne(vcpu))
+      onCrossed?.(vcpu, heldAt)
+      return true
+    } catch (thrown) {
+      // The link was cut, and the other side never had it: it is ours, and runs on until the next attempt.
+      vcpus.release(vcpu)
+      if (GodwitError.from(thrown).code !== 'cancelled') throw thrown
+    }
+  }
+  return false
+}
+
+/** False: it waits inside a step for a page (R4), which a cut may hold up for long; it runs on. */
+async function hold(vcpus: Vcpus, vcpu: number): Promise<boolean> {
+  try {
+    await vcpus.hold(vcpu)
+    return true
+  } catch (thrown) {
+    if (GodwitError.from(thrown).code !== 'vcpu-stuck') throw thrown
+    return false
+  }
+}

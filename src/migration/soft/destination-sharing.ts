@@ -1,0 +1,195 @@
+// The destination of a soft migration from its commit on (R25–R29): takes what comes, answers what is asked, and ends when
+// everything is here and on record, or, when the source brings it home, when nothing is. Driven by destination-session.ts.
+//
+//   taking ──retired by the source──► whole          taking ──home──► giving back ──all given──► retired ──not-released──► empty
+
+import { GodwitError } from '../../errors.ts'
+import { faultsOf, resetAsks } from '../../guest/asks.ts'
+import { clearAll } from '../../guest/page-set.ts'
+import { beginSharing, isOurs, presenceOf } from '../../guest/sharing.ts'
+import type { MessageOf } from '../../wire/messages.ts'
+import type { DestinationWorld } from '../destination-context.ts'
+import type { DestinationOwnership } from '../destination-ownership.ts'
+import { forgetPages } from '../freeze.ts'
+import type { Inbox } from '../inbox.ts'
+import type { ControlLink, PageExchange } from '../ports.ts'
+import { Arrivals } from './arrivals.ts'
+import { giveAll } from './crossing.ts'
+import { type Link, SharedLink } from './shared-link.ts'
+
+/** Before PREPARED: no page and no vCPU is ours; what came in rounds and is not stale counts for the digest (R27). */
+export async function beginTaking(world: DestinationWorld, state: MessageOf<'state'>): Promise<void> {
+  const { memory, kernels, vcpus } = world
+  const { toSend, dirty, pageCount } = memory.layout
+  if (world.copy !== null)
+    throw new GodwitError('unexpected-message', 'a stale copy is to be shared', { side: 'source' })
+  if (state.absent === null || state.absent.length !== pageCount / 8) {
+    throw new GodwitError('bad-message', `stale pages of a guest of ${(state.absent?.length ?? 0) * 8} pages`)
+  }
+  clearAll(memory, dirty)
+  clearAll(memory, toSend)
+  memory.controlBytes.set(state.absent, toSend)
+  forgetPages(memory, kernels, toSend)
+  clearAll(memory, toSend)
+  beginSharing(memory, false)
+  resetAsks(memory)
+  await vcpus.beginHeld()
+}
+
+/** What the sharing needs of its session. */
+export interface SharingLinks {
+  readonly inbox: Inbox
+  readonly control: ControlLink
+  /** Dials the source; the session says on the new link what it is. */
+  redial(): Promise<Inbox>
+  /** Closes control and data channels. */
+  drop(): Promise<void>
+}
+
+export type Taken = 'whole' | 'empty' | 'lost' | 'closed'
+
+export class DestinationSharing {
+  readonly #world: DestinationWorld
+  readonly #links: SharingLinks
+  readonly #ownership: DestinationOwnership
+  readonly #exchange: PageExchange
+  readonly #link: SharedLink
+  readonly #arrivals: Arrivals
+  readonly #over = Promise.withResolvers<Taken>()
+  /** The migration was cancelled: everything goes back. */
+  #returning = false
+  #retired = false
+
+  constructor(world: DestinationWorld, links: SharingLinks, ownership: DestinationOwnership, exchange: PageExchange) {
+    this.#world = world
+    this.#links = links
+    this.#ownership = ownership
+    this.#exchange = exchange
+    const { memory, vcpus, clock } = world
+    this.#arrivals = new Arrivals({ memory, vcpus, clock, exchange }, [])
+    this.#link = new SharedLink({
+      exchange,
+      clock,
+      host: () => world.sourceHost,
+      drop: () => links.drop(),
+      dial: () => this.#redial(),
+      ask: () => this.#askAgent(),
+      onUp: () => this.#sayAgain(),
+    })
+  }
+
+  get paused(): string | null {
+    return this.#link.paused
+  }
+
+  /** The process is about to go. */
+  close(): void {
+    this.#over.resolve('closed')
+  }
+
+  /** From `shared` on, which the caller has recorded, to the record of what came of it. */
+  async run(): Promise<Taken> {
+    const taken = await this.#take()
+    // An operator may have given it up meanwhile.
+    if (this.#ownership.state !== 'shared') return 'closed'
+    if (taken === 'whole') {
+      await this.#world.vcpus.setShared(false)
+      this.#ownership.apply('retired')
+    } else if (taken === 'empty') this.#ownership.apply('not-released')
+    else if (taken === 'lost') this.#ownership.apply('peer-lost')
+    return taken
+  }
+
+  async #take(): Promise<Taken> {
+    const { inbox } = this.#links
+    this.#hear(inbox)
+    const started = inbox.next('lanes').then(({ generation }) => this.#link.start(inbox, generation))
+    // No link at all: what is done then is what is done after a cut.
+    started.catch(() => this.#link.start(inbox, 0))
+    try {
+      return await Promise.race([this.#over.promise, this.#link.failed])
+    } catch {
+      return 'lost'
+    } finally {
+      this.#link.close()
+      this.#arrivals.end()
+    }
+  }
+
+  /** What it cost, for the source's report. */
+  completion(): Omit<MessageOf<'complete'>, 'type' | 'epoch'> {
+    const { memory, vcpus } = this.#world
+    const shared = { leftAt: vcpus.leftAt(), served: 0 }
+    return { digest: null, written: null, dropped: 0, faults: faultsOf(memory), shared }
+  }
+
+  #hear(inbox: Inbox): void {
+    inbox.next('retired').then(
+      () => this.#takeAll(),
+      () => {},
+    )
+    inbox.next('home').then(
+      () => this.#giveBack(),
+      () => {},
+    )
+    inbox.next('not-released').then(
+      () => this.#end(),
+      () => {},
+    )
+    inbox.next('commit').then(
+      () => this.#ownership.apply('commit-sharing'),
+      () => {},
+    )
+  }
+
+  /** The source has nothing any more, so all of it must be here. */
+  #takeAll(): void {
+    const presence = presenceOf(this.#world.memory)
+    const { vcpus } = this.#world.memory.layout
+    if (this.#arrivals.here.size === vcpus && presence.every(isOurs)) return this.#over.resolve('whole')
+    const error = new GodwitError('bad-message', 'the source retired with pages or vCPUs that are not here', {
+      side: 'source',
+    })
+    this.#over.reject(error)
+  }
+
+  #giveBack(): void {
+    if (this.#returning) return
+    this.#returning = true
+    const { vcpus, clock } = this.#world
+    const here = this.#arrivals.here
+    const onCrossed = (vcpu: number): void => {
+      here.delete(vcpu)
+    }
+    giveAll({ vcpus, exchange: this.#exchange, clock, here, goOn: () => true, onCrossed }).then(
+      () => {
+        this.#retired = true
+        this.#sayAgain()
+      },
+      (thrown) => this.#over.reject(thrown),
+    )
+  }
+
+  /** The source has everything, or never gave anything; if it has not, part of the guest is lost. */
+  #end(): void {
+    const nothing = this.#arrivals.here.size === 0 && !presenceOf(this.#world.memory).some(isOurs)
+    this.#over.resolve(nothing ? 'empty' : 'lost')
+  }
+
+  #sayAgain(): void {
+    if (this.#retired) this.#links.control.send({ type: 'retired', epoch: this.#world.epoch })
+  }
+
+  async #redial(): Promise<Link> {
+    const inbox = await this.#links.redial()
+    this.#hear(inbox)
+    const { generation } = await inbox.next('lanes')
+    return { inbox, generation }
+  }
+
+  async #askAgent(): Promise<void> {
+    const verdict = await this.#world.askPeerAgent()
+    if (verdict === 'not-released') return this.#end()
+    if (verdict === 'lost') throw new GodwitError('lost', 'the source process died while both hosts ran the guest')
+  }
+}

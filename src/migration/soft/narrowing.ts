@@ -1,0 +1,117 @@
+// Rounds for one vCPU alone, before it crosses: of the pages that it used last those that the destination has not or no more,
+// while every vCPU runs wherever it is. One vCPU dirties less than all of them, so this converges where the rounds of
+// phase 1 did not, and little is left to be asked for behind the crossing. Ordinary rounds on the data channels, without
+// references; a page that is under way in one is not given before the round is placed.
+
+import { addPage, countBits } from '../../guest/page-set.ts'
+import { homesOf, isOurs, presenceOf } from '../../guest/sharing.ts'
+import { harvest } from '../precopy.ts'
+import type { SourceContext } from '../source-context.ts'
+
+/** Fewer are asked for or pushed behind the crossing: about what a link moves in the time of one round trip. */
+const ENOUGH_PAGES = 16
+const MAX_ROUNDS = 12
+/** A round that leaves more than this share of the one before pays no more. */
+const WORTH = 0.8
+
+export class Narrowing {
+  readonly #context: SourceContext
+  #round: number
+  /** Pages under way, one bit each, and when they are placed; null: no round is. */
+  #underWay: { readonly pages: Uint8Array; readonly placed: Promise<unknown> } | null = null
+  #over = false
+
+  /** `round`: index of the next round on the data channels. */
+  constructor(context: SourceContext, round: number) {
+    this.#context = context
+    this.#round = round
+  }
+
+  /** No more rounds: the data channels are gone, or nobody is to cross any more. What was under way is stale again. */
+  end(): void {
+    this.#over = true
+  }
+
+  /** Resolves when none of these pages is under way. */
+  async settled(pages: Uint32Array): Promise<void> {
+    const underWay = this.#underWay
+    if (underWay === null || !pages.some((page) => hasBit(underWay.pages, page))) return
+    await underWay.placed
+  }
+
+  /** Sends ahead what the vCPU would miss. */
+  async narrow(vcpu: number): Promise<void> {
+    let before = Number.POSITIVE_INFINITY
+    for (let turn = 0; turn < MAX_ROUNDS && !this.#over; turn++) {
+      await harvest(this.#context)
+      const pages = this.#select(vcpu)
+      if (pages <= ENOUGH_PAGES || pages > WORTH * before) return this.#putBack()
+      before = pages
+      await this.#send(pages)
+    }
+  }
+
+  /** Moves the stale pages of this vCPU from `dirty` to `toSend`. */
+  #select(vcpu: number): number {
+    const { memory } = this.#context
+    const { dirty, toSend, pageCount } = memory.layout
+    const [homes, presence] = [homesOf(memory), presenceOf(memory)]
+    const home = vcpu + 1
+    for (let page = homes.indexOf(home); page !== -1; page = homes.indexOf(home, page + 1)) {
+      const word = dirty / 4 + (page >>> 5)
+      const bit = 1 << (page & 31)
+      if (((memory.controlWords[word] as number) & bit) === 0 || !isOurs(presence[page] as number)) continue
+      Atomics.and(memory.controlWords, word, ~bit)
+      addPage(memory, toSend, page)
+      if (page + 1 >= pageCount) break
+    }
+    return countBits(memory, toSend)
+  }
+
+  async #send(pages: number): Promise<void> {
+    const context = this.#context
+    const { memory, hashing: hash, clock, report } = context
+    const { toSend, pageCount } = memory.layout
+    const round = this.#round++
+    const selected = memory.controlBytes.slice(toSend, toSend + pageCount / 8)
+    const startedAt = clock.now()
+    const placed = context.placed(round)
+    const done = placed.catch(() => this.#lost(selected))
+    this.#underWay = { pages: selected, placed: done }
+    try {
+      const order = { round, skip: false, hash, refer: false, copy: false, final: false }
+      const sent = await Promise.race([context.pages.sendRound(order), context.pages.failed])
+      await placed
+      const ms = Math.max(clock.now() - startedAt, 0.001)
+      const row = { index: round, dirty: pages, sent: sent.sent, skipped: sent.skipped, bytes: sent.bytes, ms }
+      const bytesPerSecond = (sent.bytes / ms) * 1000
+      report.round({ ...row, dirtyPagesPerSecond: 0, bytesPerSecond, decision: 'narrow' }, sent)
+    } catch {
+      // The link is gone; what comes instead is the exchange's business.
+      this.#over = true
+      this.#lost(selected)
+    } finally {
+      this.#underWay = null
+    }
+  }
+
+  #lost(selected: Uint8Array): void {
+    const { memory } = this.#context
+    const { dirty, toSend } = memory.layout
+    for (let byte = 0; byte < selected.length; byte++) {
+      for (let bits = selected[byte] as number; bits !== 0; bits &= bits - 1) {
+        const page = byte * 8 + (31 - Math.clz32(bits & -bits))
+        Atomics.or(memory.controlWords, dirty / 4 + (page >>> 5), 1 << (page & 31))
+      }
+    }
+    memory.controlWords.fill(0, toSend / 4, toSend / 4 + Math.ceil(memory.layout.pageCount / 32))
+  }
+
+  #putBack(): void {
+    const { memory } = this.#context
+    const { toSend, pageCount } = memory.layout
+    this.#lost(memory.controlBytes.slice(toSend, toSend + pageCount / 8))
+  }
+}
+
+const hasBit = (bitmap: Uint8Array, page: number): boolean => ((bitmap[page >>> 3] as number) & (1 << (page & 7))) !== 0

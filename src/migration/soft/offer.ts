@@ -1,0 +1,46 @@
+// The switch of soft, at which nobody pauses (R27): what is stale at the destination is named, the digest is proven over the
+// rest, and the destination records that it shares the guest. Until it has, nothing has moved.
+
+import { GodwitError } from '../../errors.ts'
+import { saveFree } from '../../guest/free-map.ts'
+import { mergeInto } from '../../guest/page-set.ts'
+import { absentPages, leaveOut } from '../freeze.ts'
+import { harvest } from '../precopy.ts'
+import { digestWith } from '../proof.ts'
+import type { SourceContext } from '../source-context.ts'
+
+const REGISTER_BYTES = 1024
+
+/**
+ * Names the pages that were written since they were sent; `dirty` has them from then on, and `toSend` none. Every round is
+ * placed. Returns the digest over the others; null: nothing is verified.
+ */
+export async function nameStale(context: SourceContext, round: number): Promise<string | null> {
+  const { memory, kernels, control, epoch, settings } = context
+  const { toSend, dirty } = memory.layout
+  await harvest(context)
+  // Behind the harvest: a page that is freed or used again from here on is marked, and its bit comes along with it (R17).
+  const free = saveFree(memory, kernels)
+  mergeInto(memory, toSend, dirty)
+  if (round === 0 && free !== null) leaveOut(memory, free)
+  const absent = absentPages(context)
+  mergeInto(memory, dirty, toSend)
+  // vCPUs cross one at a time, later, each with its own state.
+  const vcpus = Array.from({ length: memory.layout.vcpus }, () => ({
+    steps: 0,
+    registers: new Uint8Array(REGISTER_BYTES),
+  }))
+  const digest = settings.verify === 'none' ? null : digestWith(memory, vcpus, free)
+  const state = { round: round - 1, epoch, vcpus, digest, verify: settings.verify, free, absent }
+  control.send({ type: 'state', ...state, pull: false, shared: true })
+  return digest
+}
+
+/** Throws unless the destination has proven the same. */
+export function requireProven(theirs: string | null, ours: string | null): void {
+  if (theirs === ours) return
+  throw new GodwitError('digest-mismatch', `digest ${theirs} at the destination, ${ours} here`, {
+    side: 'source',
+    hint: 'the guest stays at the source',
+  })
+}

@@ -1,0 +1,241 @@
+// The source of a soft migration behind its switch: both hosts serve (R25–R29). It gives vCPU by vCPU, then what is left, and
+// ends when the destination has recorded that everything is its own; or, when the migration is cancelled, when everything
+// has come back. Cuts of the link only make it longer. Driven by source-session.ts.
+//
+//   offered ──sharing──► giving ──all given──► retired ──complete──► gone
+//                           └──cancel──► homecoming ──retired──► home
+
+import { GodwitError } from '../../errors.ts'
+import type { MessageOf } from '../../wire/messages.ts'
+import type { Inbox } from '../inbox.ts'
+import type { PageExchange } from '../ports.ts'
+import type { SourceContext } from '../source-context.ts'
+import type { SourceLinks } from '../source-links.ts'
+import type { SourceOwnership } from '../source-ownership.ts'
+import { Arrivals } from './arrivals.ts'
+import { giveAll } from './crossing.ts'
+import type { Narrowing } from './narrowing.ts'
+import { type Link, SharedLink } from './shared-link.ts'
+
+/** How long a redial is awaited before the destination's agent is asked. */
+const REDIAL_WAIT_MS = 1000
+
+/** How it ended: at the destination, with its last word (null: its agent's word was all); here; or in part nowhere. */
+export type SharingEnd =
+  | { readonly where: 'destination'; readonly complete: MessageOf<'complete'> | null }
+  | { readonly where: 'here'; readonly error: GodwitError }
+  | { readonly where: 'nowhere'; readonly error: GodwitError }
+
+export class SourceSharing {
+  /** When each vCPU stood still here for its crossing, hrtime ns, by vCPU. */
+  readonly heldAt = new Map<number, bigint>()
+  /** From the first crossing on, until the last, ms of the clock. */
+  dualFrom: number | null = null
+  dualTo: number | null = null
+  readonly #context: SourceContext
+  readonly #links: SourceLinks
+  readonly #ownership: SourceOwnership
+  readonly #exchange: PageExchange
+  readonly #narrowing: Narrowing
+  readonly #link: SharedLink
+  readonly #arrivals: Arrivals
+  readonly #sharing = Promise.withResolvers<void>()
+  readonly #retired = Promise.withResolvers<void>()
+  readonly #complete = Promise.withResolvers<MessageOf<'complete'> | null>()
+  readonly #lost = Promise.withResolvers<never>()
+  readonly #cancelled = Promise.withResolvers<void>()
+  #cancelling = false
+  #generation = 0
+
+  /** `round`: index of the next round on the data channels. */
+  constructor(
+    context: SourceContext,
+    links: SourceLinks,
+    ownership: SourceOwnership,
+    exchange: PageExchange,
+    narrowing: Narrowing,
+  ) {
+    this.#context = context
+    this.#links = links
+    this.#ownership = ownership
+    this.#exchange = exchange
+    this.#narrowing = narrowing
+    this.#lost.promise.catch(() => {})
+    const { memory, vcpus, clock } = context
+    this.#arrivals = new Arrivals({ memory, vcpus, clock, exchange }, everyVcpu(context))
+    this.#link = new SharedLink({
+      exchange,
+      clock,
+      host: () => null,
+      drop: () => this.#drop(),
+      dial: (signal) => this.#redial(signal),
+      ask: () => this.#askAgent(),
+      onUp: () => this.#sayAgain(),
+    })
+  }
+
+  get paused(): string | null {
+    return this.#link.paused
+  }
+
+  get recoveries(): number {
+    return this.#link.recoveries
+  }
+
+  /** R24: brings everything home; false: it is too late for that. */
+  cancel(): boolean {
+    if (this.#ownership.state !== 'offered' && this.#ownership.state !== 'shared') return false
+    this.#cancelling = true
+    this.#narrowing.end()
+    this.#exchange.push(null)
+    this.#cancelled.resolve()
+    return true
+  }
+
+  /** The process is about to go, or the guest has crashed. */
+  end(error: GodwitError): void {
+    this.#lost.reject(error)
+  }
+
+  /** From `offered` on. Rejects with what makes it impossible to go on: parts of the guest are on either side then. */
+  async run(): Promise<SharingEnd> {
+    const { report } = this.#context
+    this.#context.crashed.catch((error) => this.end(GodwitError.from(error, 'guest-crashed')))
+    this.#hear(this.#links.inbox)
+    this.#links.control?.send({ type: 'lanes', generation: ++this.#generation })
+    this.#link.start(this.#links.inbox, this.#generation)
+    try {
+      await this.#orLost(Promise.race([this.#sharing.promise, this.#cancelled.promise]))
+      if (this.#ownership.state === 'offered') return this.#keepAll()
+      report.enter('activate')
+      const given = await this.#orLost(this.#give())
+      if (!given) return await this.#orLost(this.#comeHome())
+      this.#ownership.apply('gone')
+      const complete = await this.#orLost(this.#complete.promise)
+      this.#ownership.apply('complete')
+      return { where: 'destination', complete }
+    } catch (thrown) {
+      const error = GodwitError.from(thrown)
+      if (this.#ownership.state === 'aborted') return { where: 'here', error }
+      return { where: 'nowhere', error }
+    } finally {
+      this.#link.close()
+      this.#arrivals.end()
+    }
+  }
+
+  /** Nothing has left yet, and nothing will. */
+  #keepAll(): SharingEnd {
+    this.#ownership.apply('give-up')
+    return { where: 'here', error: CANCELLED() }
+  }
+
+  async #give(): Promise<boolean> {
+    const { vcpus, clock, report } = this.#context
+    const all = this.#arrivals.here.size
+    return await giveAll({
+      vcpus,
+      exchange: this.#exchange,
+      clock,
+      here: this.#arrivals.here,
+      narrow: (vcpu) => this.#narrowing.narrow(vcpu),
+      goOn: () => !this.#cancelling,
+      onCrossed: (vcpu, heldAt) => {
+        this.#arrivals.here.delete(vcpu)
+        this.heldAt.set(vcpu, heldAt)
+        this.dualFrom ??= clock.now()
+        if (this.heldAt.size < all) return
+        this.dualTo = clock.now()
+        this.#narrowing.end()
+        report.enter('pull')
+      },
+    })
+  }
+
+  async #comeHome(): Promise<SharingEnd> {
+    this.#links.control?.send({ type: 'home', epoch: this.#context.epoch })
+    await this.#retired.promise
+    this.#ownership.apply('home')
+    return { where: 'here', error: CANCELLED() }
+  }
+
+  #orLost<T>(promise: Promise<T>): Promise<T> {
+    return Promise.race([promise, this.#lost.promise, this.#link.failed])
+  }
+
+  /** What the destination may say on any of the links, in its time. */
+  #hear(inbox: Inbox): void {
+    const on = (type: 'sharing' | 'retired' | 'complete', take: (message: unknown) => void): void => {
+      inbox.next(type).then(take, () => {})
+    }
+    on('sharing', () => {
+      if (this.#ownership.state === 'offered') this.#ownership.apply('sharing')
+      this.#sharing.resolve()
+    })
+    on('retired', () => this.#retired.resolve())
+    on('complete', (message) => this.#complete.resolve(message as MessageOf<'complete'>))
+    inbox.next('ask').then(
+      () => this.#ownership.apply('ask'),
+      () => {},
+    )
+  }
+
+  /** A new link is up: the destination may have missed what was said on the old one. */
+  #sayAgain(): void {
+    const { control } = this.#links
+    const { epoch } = this.#context
+    if (this.#ownership.state === 'retired') control?.send({ type: 'retired', epoch })
+    else if (this.#cancelling && this.#ownership.state === 'shared') control?.send({ type: 'home', epoch })
+  }
+
+  async #drop(): Promise<void> {
+    this.#narrowing.end()
+    this.#links.control?.close()
+    await this.#links.dropPages()
+  }
+
+  async #redial(signal: AbortSignal): Promise<Link> {
+    const late = new AbortController()
+    const over = this.#context.clock.sleep(REDIAL_WAIT_MS, late.signal).then(
+      () => late.abort(new GodwitError('timeout', 'no redial yet')),
+      () => {},
+    )
+    try {
+      const control = await this.#context.redialled(AbortSignal.any([signal, late.signal]))
+      const inbox = this.#links.use(control)
+      this.#ownership.control = control
+      this.#hear(inbox)
+      const generation = ++this.#generation
+      control.send({ type: 'lanes', generation })
+      return { inbox, generation }
+    } finally {
+      late.abort(new GodwitError('cancelled', 'over'))
+      await over
+    }
+  }
+
+  /** R20: whoever died took along what it had. */
+  async #askAgent(): Promise<void> {
+    const verdict = await this.#context.askPeerAgent()
+    const { state } = this.#ownership
+    if (verdict === 'owner' && state === 'retired') return this.#complete.resolve(null)
+    if (verdict !== 'lost' && verdict !== 'dropped') return
+    this.#ownership.apply(verdict === 'lost' ? 'peer-lost' : 'peer-dropped')
+    if (this.#ownership.state === 'aborted') {
+      throw new GodwitError('peer-dead', 'the destination process died before anything had moved', {
+        side: 'destination',
+        hint: 'the guest runs at the source; migrate once more',
+      })
+    }
+    throw new GodwitError('lost', 'the destination process died while both hosts ran the guest: a part of it is gone', {
+      side: 'destination',
+      hint: 'give the rest up: godwit resolve GUEST --abandon',
+    })
+  }
+}
+
+const CANCELLED = (): GodwitError => new GodwitError('cancelled', 'the migration was cancelled')
+
+function* everyVcpu({ memory }: SourceContext): Iterable<number> {
+  for (let vcpu = 0; vcpu < memory.layout.vcpus; vcpu++) yield vcpu
+}
