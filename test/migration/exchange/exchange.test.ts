@@ -52,7 +52,9 @@ describe('an exchange between two hosts', { timeout: 120_000 }, () => {
     await checkAt(both, 'source')
   })
 
-  test.each([1, 2, 3])('to and fro at random, cut at random (%i)', async (turn) => {
+  const turns = Array.from({ length: Number(process.env.GODWIT_TURNS ?? 3) }, (_, index) => index + 1)
+
+  test.each(turns)('to and fro at random, cut at random (%i)', async (turn) => {
     const seed = SEED + turn
     console.log(`GODWIT_SEED=${SEED}, turn ${turn}`)
     const random = new Random(seed)
