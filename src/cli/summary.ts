@@ -6,6 +6,7 @@ import type { MigrationReport } from '../migration/report.ts'
 import { formatBytes, formatCount, formatMs, formatRate } from '../quantities.ts'
 import { pullLines } from './pull-summary.ts'
 import { row } from './rows.ts'
+import { softLines } from './soft-summary.ts'
 
 const STOP_REASONS: Record<string, string> = {
   'small-remainder': 'few pages were left',
@@ -36,7 +37,7 @@ export function summarize(report: MigrationReport): string {
   const lines = [headline(report), '']
   lines.push(...guestLines(report))
   if (report.outcome === 'completed') lines.push(...timeLines(report))
-  lines.push(...byteLines(report), ...pullLines(report))
+  lines.push(...byteLines(report), ...pullLines(report), ...softLines(report))
   if (report.rounds.length > 0) lines.push('', ...roundLines(report))
   lines.push('', ...proofLines(report))
   return lines.join('\n')
@@ -60,7 +61,7 @@ function headline(report: MigrationReport): string {
     case 'completed':
       return report.consistent === false
         ? `Guest ${guest.name} moved from ${source} to ${destination}, but its memory did NOT pass every check.`
-        : `Guest ${guest.name} moved from ${source} to ${destination} and stood still for ${formatMs(report.timeMs.downtime)}.`
+        : `Guest ${guest.name} moved from ${source} to ${destination} ${stillness(report)}.`
     case 'cancelled':
       return `The migration of ${guest.name} was cancelled; the guest goes on at ${source}.`
     case 'failed':
@@ -70,6 +71,12 @@ function headline(report: MigrationReport): string {
     case 'lost':
       return `Guest ${guest.name} is lost${why(report)}.`
   }
+}
+
+function stillness({ movement, guest, timeMs }: MigrationReport): string {
+  const downtime = formatMs(timeMs.downtime)
+  if (movement !== 'soft' || guest.vcpus === 1) return `and stood still for ${downtime}`
+  return `vCPU by vCPU, none of which stood still for more than ${downtime}`
 }
 
 function why(report: MigrationReport): string {
@@ -92,12 +99,13 @@ function guestLines({ guest, movement, settings }: MigrationReport): string[] {
   return [row('guest', what.join(', ')), row('how', how.join(', '))]
 }
 
-function timeLines({ timeMs, stopReason, slowdown }: MigrationReport): string[] {
+function timeLines({ movement, timeMs, stopReason, slowdown }: MigrationReport): string[] {
   const target = timeMs.downtimeTarget === undefined ? '' : ` (target ${formatMs(timeMs.downtimeTarget)}`
   const predicted = timeMs.downtimePredicted === undefined ? '' : `predicted ${formatMs(timeMs.downtimePredicted)}`
   const compared =
     target === '' ? (predicted === '' ? '' : ` (${predicted})`) : `${target}${predicted && `, ${predicted}`})`
-  const lines = [row('downtime', `${formatMs(timeMs.downtime)}${compared}: no vCPU ran for so long`)]
+  const what = movement === 'soft' ? 'the longest crossing of one vCPU; others ran' : 'no vCPU ran for so long'
+  const lines = [row('downtime', `${formatMs(timeMs.downtime)}${compared}: ${what}`)]
   const parts = Object.entries(timeMs.downtimeParts).filter(([, ms]) => ms > 0)
   if (parts.length > 0) lines.push(row('', parts.map(([name, ms]) => `${words(name)} ${formatMs(ms)}`).join(' + ')))
   const stages = Object.entries(timeMs.stages).map(([name, ms]) => `${name} ${formatMs(ms)}`)

@@ -33,6 +33,8 @@ export interface DestinationOptions {
   /** Guests of this agent whose pages the source may refer to. */
   readonly neighbours: readonly Neighbour[]
   readonly vcpus: Vcpus
+  /** Requests that were answered here so far. */
+  readonly served: () => number
   readonly store: OwnershipStore
 }
 
@@ -87,6 +89,7 @@ export function destinationWorld(options: DestinationOptions): DestinationWorld 
     // A copy knows better than a neighbour what its guest is like.
     neighbours: refersToOthers(settings) && !options.copy ? askNeighbours(options.neighbours, seedOf(token)) : null,
     vcpus: options.vcpus,
+    served: options.served,
     clock: systemClock,
     store: options.store,
     usage: usageSince(process.cpuUsage()),

@@ -153,7 +153,13 @@ export class GuestHost implements GuestHostPort {
     this.#epoch = Math.max(this.#epoch, this.#store.read()?.epoch ?? 0)
     const epoch = this.#epoch + 1
     this.#paused = this.#state === 'paused'
-    const guest = { config: this.#config, memory: this.memory, vcpus: this.#movingVcpus(), lines: this.#lines }
+    const guest = {
+      config: this.#config,
+      memory: this.memory,
+      vcpus: this.#movingVcpus(),
+      served: this.#served,
+      lines: this.#lines,
+    }
     const source = openSource({
       ...{ request, settings, epoch, ...guest, paused: this.#paused },
       ...{ store: this.#store, crashed: this.#crashed },
@@ -274,6 +280,7 @@ export class GuestHost implements GuestHostPort {
       copy,
       neighbours,
       vcpus: this.#movingVcpus(),
+      served: this.#served,
       store: this.#store,
     })
     const session = new DestinationSession(world)
@@ -408,6 +415,8 @@ export class GuestHost implements GuestHostPort {
   #here(): GuestState {
     return this.#paused ? 'paused' : 'running'
   }
+
+  readonly #served = (): number => this.service?.answered ?? 0
 
   #movingVcpus(): Vcpus {
     const vcpus = this.#paused ? heldVcpus(this.vcpus) : this.vcpus

@@ -31,6 +31,8 @@ export interface SourceOptions {
   readonly config: GuestConfig
   readonly memory: GuestMemory
   readonly vcpus: Vcpus
+  /** Requests that were answered here so far. */
+  readonly served: () => number
   /** Of a guest that serves: its gateways hear where it goes. */
   readonly lines: ServiceLines | null
   /** The guest stays paused wherever it ends. */
@@ -114,6 +116,7 @@ export function openSource(options: SourceOptions): { world: SourceWorld; close(
     memory,
     kernels: loadKernels(memory),
     vcpus: options.vcpus,
+    served: options.served,
     clock: systemClock,
     store: options.store,
     settings,

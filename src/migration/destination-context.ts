@@ -16,6 +16,8 @@ export interface DestinationWorld {
   readonly memory: GuestMemory
   readonly kernels: Kernels
   readonly vcpus: Vcpus
+  /** Requests of clients that were answered here so far. */
+  served(): number
   readonly clock: Clock
   readonly store: OwnershipStore
   /** The memory begins as a stale copy of the guest; null: as zeros. */

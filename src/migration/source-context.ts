@@ -20,6 +20,8 @@ export interface SourceWorld {
   readonly memory: GuestMemory
   readonly kernels: Kernels
   readonly vcpus: Vcpus
+  /** Requests of clients that were answered here so far. */
+  served(): number
   readonly clock: Clock
   readonly store: OwnershipStore
   readonly settings: MigrationSettings

@@ -386,6 +386,8 @@ export class SourceSession {
   #recordTraffic(): void {
     const { bytes } = this.#report.facts
     Object.assign(bytes, this.#links.bytes())
+    bytes.sent += this.#soft?.bytes.sent ?? 0
+    bytes.received += this.#soft?.bytes.received ?? 0
     if (this.#ownership.state === 'done') bytes.inDowntime = Math.max(0, this.#inDowntimeTo - this.#inDowntimeFrom)
     const { count, totalMs, maxMs } = this.#world.vcpus.handshakes
     const before = this.#handshakesBefore

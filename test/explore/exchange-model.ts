@@ -62,6 +62,8 @@ interface ExchangeState {
   /** Crossings that each vCPU has still to make. */
   crossings: number[]
   pushed: boolean
+  /** Sides that were told that all goes home. */
+  home: [boolean, boolean]
   broken: string | null
 }
 
@@ -74,6 +76,8 @@ export interface ExchangeVariant {
   readonly cuts?: number
   /** The source pushes everything in the end. */
   readonly push?: boolean
+  /** Then, at any time, it stops, and the destination pushes everything: all must be at the source again. */
+  readonly home?: boolean
   /** R11 broken: a page is given before the handshake has ended. */
   readonly giveEarly?: boolean
   /** R25 broken: what was in flight at a cut is not taken back. */
@@ -347,6 +351,7 @@ export function exchangeModel(variant: ExchangeVariant): Model<ExchangeState> {
     links: 1,
     crossings: Array.from({ length: vcpus }, (_, vcpu) => crossings[vcpu] ?? 0),
     pushed: false,
+    home: [false, false],
     broken: null,
   }
 
@@ -360,6 +365,7 @@ export function exchangeModel(variant: ExchangeVariant): Model<ExchangeState> {
         wires: [[...state.wires[0]], [...state.wires[1]]],
         truth: [...state.truth],
         crossings: [...state.crossings],
+        home: [...state.home],
       }
       change(next)
       steps.push({ label, state: next })
@@ -477,6 +483,13 @@ export function exchangeModel(variant: ExchangeVariant): Model<ExchangeState> {
         core.push('everything')
       })
     }
+    for (const index of variant.home && state.pushed ? SIDES : []) {
+      if (state.home[index]) continue
+      thread(index === 0 ? 'pushes no more' : 'gives everything back', index, (core, next) => {
+        next.home[index] = true
+        core.push(index === 0 ? null : 'everything')
+      })
+    }
     return steps
   }
 
@@ -494,7 +507,7 @@ export function exchangeModel(variant: ExchangeVariant): Model<ExchangeState> {
         if (sides.every((side) => side.vcpus[vcpu]?.runs)) return 'a vCPU runs on two hosts'
       }
       const { empty, presence, core } = sides[0]
-      if (empty && (presence.some(isOurs) || core.ledger.frames.length > 0)) return 'not empty'
+      if (empty && !variant.home && (presence.some(isOurs) || core.ledger.frames.length > 0)) return 'not empty'
       return null
     },
     mayEnd: ({ sides, wires, crossings: left, pushed }) =>
@@ -502,6 +515,7 @@ export function exchangeModel(variant: ExchangeVariant): Model<ExchangeState> {
       SIDES.every((index) => wires[index].length === 0 && sides[index].core.revoking === null) &&
       PAGES.every((page) => sides.some((side) => isOurs(side.presence[page] as number))) &&
       left.every((count) => count === 0) &&
-      (!push || (pushed && sides[0].empty)),
+      (!push || variant.home || (pushed && sides[0].empty)) &&
+      (!variant.home || (pushed && sides[1].empty && sides[0].presence.every(isOurs))),
   }
 }

@@ -20,6 +20,11 @@ describe('the exchange, every interleaving', { timeout: TIMEOUT_MS }, () => {
       10_000,
     ],
     ['one goes there and back while the other runs there', { vcpus: 2, writes: 1, crossings: [2] }, 10_000],
+    [
+      'everything follows and is called home at any time, one cut',
+      { vcpus: 1, writes: 1, push: true, home: true },
+      1000,
+    ],
   ]
   test.each(cases)('%s', (_, variant, least) => {
     const started = performance.now()

@@ -191,7 +191,7 @@ class Sea {
     })
     const usage = (): { cpuMs: number; rssPeak: number } => ({ cpuMs: 0, rssPeak: 0 })
     const guest = guestConfig({ memoryBytes: source.memory.layout.memoryBytes, vcpus: source.memory.layout.vcpus })
-    const common = { id: ID, epoch: EPOCH, clock, usage }
+    const common = { id: ID, epoch: EPOCH, clock, usage, served: () => 0 }
     this.source = new SourceSession({
       ...common,
       guest,

@@ -1,4 +1,4 @@
-// One post-copy or hybrid migration under random faults, all drawn from a seed: settings, guest, and what strikes when.
+// One post-copy, hybrid or soft migration under random faults, all drawn from a seed: settings, guest, what strikes when.
 // The suite makes a few, test/soak/pull-faults.ts many; so nothing here needs vitest.
 
 import assert from 'node:assert/strict'
@@ -37,6 +37,8 @@ export interface PullRun {
   readonly guest: Partial<GuestConfig>
   readonly phase: Phase
   readonly faults: readonly Fault[]
+  /** Soft: cancelled so long after the first vCPU may cross, ms; null: not. */
+  readonly cancelAfterMs: number | null
 }
 
 /** How a run ended, and how many of its faults struck while the guest ran at the destination with pages missing. */
@@ -76,7 +78,18 @@ export function drawRun(seed: number, phase: Phase = 'switch'): PullRun {
     const most = index === 0 && random.below(3) === 0 ? 3000 : settings.movement === 'hybrid' ? MIB / 8 : 2 * MIB
     return { kind, afterBytes: random.below(most), more: random.below(draw([300, 3000])) }
   })
-  return { seed, settings, guest, phase, faults }
+  return { seed, settings, guest, phase, faults, cancelAfterMs: null }
+}
+
+/** The same for soft; about every third run is cancelled while both hosts serve. */
+export function drawSoftRun(seed: number): PullRun {
+  const run = drawRun(seed, 'switch')
+  const random = new Random(seed ^ 0x50f7)
+  const { pushOrder: _, ...settings } = run.settings
+  // No operator is asked to recover anything: soft dials again by itself.
+  const faults = run.faults.map((fault) => (fault.kind === 'recover' ? { ...fault, kind: 'cut' as const } : fault))
+  const cancelAfterMs = random.below(3) === 0 ? random.below(200) : null
+  return { ...run, settings: { ...settings, movement: 'soft' }, faults, cancelAfterMs }
 }
 
 /** Carries it out; throws what did not hold. */
@@ -95,8 +108,11 @@ export async function carryOut(run: PullRun): Promise<Outcome> {
       relay = opened
     }
     unwatch = onMigrationEvent(id, (event) => {
-      if (event.type !== 'stage' || event.stage !== 'commit' || relay === undefined) return
-      strikes = new Strikes(run, relay, agent, id, over.signal)
+      if (event.type !== 'stage' || relay === undefined) return
+      if (event.stage === 'activate' && run.cancelAfterMs !== null) {
+        setTimeout(() => void source.cancel().catch(() => {}), run.cancelAfterMs)
+      }
+      if (event.stage === 'commit') strikes = new Strikes(run, relay, agent, id, over.signal)
     })
     const report = await Promise.race([
       source.migrate({
@@ -113,7 +129,7 @@ export async function carryOut(run: PullRun): Promise<Outcome> {
       }),
     ])
     relay?.heal()
-    await check(report, source, agent)
+    await check(run, report, source, agent)
     return { report, struckInPull: strikes?.struckInPull ?? 0 }
   } finally {
     strikes?.end()
@@ -158,6 +174,7 @@ class Strikes {
 
   get #pulling(): boolean {
     const status = this.#agent.arrivals.at(-1)?.status()
+    if (status?.state === 'shared') return true
     return status?.state === 'pulling' && (status.migration?.progress?.missingPages ?? 0) > 0
   }
 
@@ -217,12 +234,12 @@ class Strikes {
   }
 }
 
-async function check(report: MigrationReport, source: GuestHost, agent: SmallAgent): Promise<void> {
+async function check(run: PullRun, report: MigrationReport, source: GuestHost, agent: SmallAgent): Promise<void> {
   const said = JSON.stringify({ ...report, settings: undefined, rounds: undefined })
   const arrival = agent.arrivals.at(-1)
   if (report.owner === 'source') {
-    // A cut in front of the commit point.
-    assert.equal(report.outcome, 'failed', said)
+    // A cut in front of the commit point; or it was called off, and everything came home.
+    if (report.outcome !== 'cancelled' || run.cancelAfterMs === null) assert.equal(report.outcome, 'failed', said)
     assert.equal(source.status().state, 'running', said)
     assert.notEqual(arrival?.status().state, 'running', said)
     assert.deepEqual(await source.oracle(), { equal: true, differing: [] })

@@ -14,6 +14,8 @@ export interface ArrivalOptions {
   readonly vcpus: Vcpus
   readonly clock: Clock
   readonly exchange: PageExchange
+  /** One more vCPU runs here; so many do. */
+  readonly onArrived?: (here: number) => void
 }
 
 export class Arrivals {
@@ -26,11 +28,12 @@ export class Arrivals {
   constructor(options: ArrivalOptions, here: Iterable<number>) {
     this.#options = options
     this.here = new Set(here)
-    const { vcpus, exchange } = options
+    const { vcpus, exchange, onArrived } = options
     exchange.onArrived((vcpu, state) => {
       vcpus.loadOne(vcpu, state)
       this.here.add(vcpu)
       vcpus.release(vcpu)
+      onArrived?.(this.here.size)
     })
     this.#publishForever().catch(() => {})
   }

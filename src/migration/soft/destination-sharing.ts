@@ -58,6 +58,8 @@ export class DestinationSharing {
   readonly #over = Promise.withResolvers<Taken>()
   /** The migration was cancelled: everything goes back. */
   #returning = false
+  /** Requests answered here while the source served, too. */
+  #served = 0
   #retired = false
 
   constructor(world: DestinationWorld, links: SharingLinks, ownership: DestinationOwnership, exchange: PageExchange) {
@@ -66,7 +68,7 @@ export class DestinationSharing {
     this.#ownership = ownership
     this.#exchange = exchange
     const { memory, vcpus, clock } = world
-    this.#arrivals = new Arrivals({ memory, vcpus, clock, exchange }, [])
+    this.#arrivals = new Arrivals({ memory, vcpus, clock, exchange, onArrived: (here) => this.#arrived(here) }, [])
     this.#link = new SharedLink({
       exchange,
       clock,
@@ -119,8 +121,13 @@ export class DestinationSharing {
   /** What it cost, for the source's report. */
   completion(): Omit<MessageOf<'complete'>, 'type' | 'epoch'> {
     const { memory, vcpus } = this.#world
-    const shared = { leftAt: vcpus.leftAt(), served: 0 }
+    const shared = { leftAt: vcpus.leftAt(), served: this.#served }
     return { digest: null, written: null, dropped: 0, faults: faultsOf(memory), shared }
+  }
+
+  /** The source serves until its last vCPU has come. */
+  #arrived(here: number): void {
+    if (here === this.#world.memory.layout.vcpus) this.#served = this.#world.served()
   }
 
   #hear(inbox: Inbox): void {

@@ -84,6 +84,12 @@ export class SoftSource {
     await this.#context.vcpus.setShared(false)
   }
 
+  /** At the socket of the exchange so far. */
+  get bytes(): { sent: number; received: number } {
+    const counts = this.#exchange?.counts
+    return { sent: counts?.sentBytes ?? 0, received: counts?.receivedBytes ?? 0 }
+  }
+
   async close(): Promise<void> {
     await this.#exchange?.close()
   }
@@ -102,7 +108,7 @@ export class SoftSource {
       crossingMs: [],
       moves: { push: pushed, pull: asked, withoutData, returned: received, pingPongPages },
       recoveries: sharing.recoveries,
-      servedBySource: 0,
+      servedBySource: sharing.served,
       servedByDestination: 0,
     }
   }

@@ -16,6 +16,7 @@ import { Arrivals } from './arrivals.ts'
 import { giveAll } from './crossing.ts'
 import type { Narrowing } from './narrowing.ts'
 import { type Link, SharedLink } from './shared-link.ts'
+import { type SharingView, watchSharing } from './watch.ts'
 
 /** How long a redial is awaited before the destination's agent is asked. */
 const REDIAL_WAIT_MS = 1000
@@ -32,6 +33,9 @@ export class SourceSharing {
   /** From the first crossing on, until the last, ms of the clock. */
   dualFrom: number | null = null
   dualTo: number | null = null
+  /** Requests answered here in that time. */
+  served = 0
+  #servedBefore = 0
   readonly #context: SourceContext
   readonly #links: SourceLinks
   readonly #ownership: SourceOwnership
@@ -104,6 +108,8 @@ export class SourceSharing {
     this.#hear(this.#links.inbox)
     this.#links.control?.send({ type: 'lanes', generation: ++this.#generation })
     this.#link.start(this.#links.inbox, this.#generation)
+    const over = new AbortController()
+    void watchSharing(this.#context, this.#exchange, () => this.#view(), over.signal)
     try {
       await this.#orLost(Promise.race([this.#sharing.promise, this.#cancelled.promise]))
       if (this.#ownership.state === 'offered') return this.#keepAll()
@@ -119,9 +125,14 @@ export class SourceSharing {
       if (this.#ownership.state === 'aborted') return { where: 'here', error }
       return { where: 'nowhere', error }
     } finally {
+      over.abort(new GodwitError('cancelled', 'over'))
       this.#link.close()
       this.#arrivals.end()
     }
+  }
+
+  #view(): SharingView {
+    return { crossed: this.heldAt.size, paused: this.paused, returning: this.#cancelling }
   }
 
   /** Nothing has left yet, and nothing will. */
@@ -143,9 +154,11 @@ export class SourceSharing {
       onCrossed: (vcpu, heldAt) => {
         this.#arrivals.here.delete(vcpu)
         this.heldAt.set(vcpu, heldAt)
+        if (this.dualFrom === null) this.#servedBefore = this.#context.served()
         this.dualFrom ??= clock.now()
         if (this.heldAt.size < all) return
         this.dualTo = clock.now()
+        this.served = this.#context.served() - this.#servedBefore
         this.#narrowing.end()
         report.enter('pull')
       },

@@ -27,6 +27,8 @@ async function bringAll(both: TwoHosts, to: 'source' | 'destination'): Promise<v
   for (let vcpu = 0; vcpu < both.config.vcpus; vcpu++) while (from.here[vcpu]) await both.cross(vcpu)
   from.exchange.push('everything')
   await from.exchange.drained()
+  // What the other side gave before it was told to stop comes back.
+  for (let turn = 0; turn < 500 && both.ownedTwice().length > 0; turn++) await sleep(10)
 }
 
 describe('an exchange between two hosts', { timeout: 120_000 }, () => {
