@@ -484,7 +484,8 @@ export function exchangeModel(variant: ExchangeVariant): Model<ExchangeState> {
       })
     }
     for (const index of variant.home && state.pushed ? SIDES : []) {
-      if (state.home[index]) continue
+      // The source stops before it says so.
+      if (state.home[index] || (index === 1 && !state.home[0])) continue
       thread(index === 0 ? 'pushes no more' : 'gives everything back', index, (core, next) => {
         next.home[index] = true
         core.push(index === 0 ? null : 'everything')
