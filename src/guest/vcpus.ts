@@ -340,8 +340,9 @@ export class GuestVcpus implements Vcpus {
 
   #obeyed(words: VcpuWords, target: number, kind: HandshakeKind): boolean {
     const { controlWords } = this.#memory
-    const state = Atomics.load(controlWords, words.state)
-    return acknowledged(state, Atomics.load(controlWords, words.acknowledged), target, kind)
+    // In this order: a park that is seen behind an acknowledgement is not one from before it.
+    const acknowledgedWord = Atomics.load(controlWords, words.acknowledged)
+    return acknowledged(Atomics.load(controlWords, words.state), acknowledgedWord, target, kind)
   }
 
   async #await(target: number, kind: HandshakeKind, whose = this.#words): Promise<HandshakeTime> {

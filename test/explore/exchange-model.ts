@@ -62,6 +62,8 @@ interface ExchangeState {
   /** Crossings that each vCPU has still to make. */
   crossings: number[]
   pushed: boolean
+  /** Sides that were told that all goes home. */
+  home: [boolean, boolean]
   broken: string | null
 }
 
@@ -74,6 +76,8 @@ export interface ExchangeVariant {
   readonly cuts?: number
   /** The source pushes everything in the end. */
   readonly push?: boolean
+  /** Then, at any time, it stops, and the destination pushes everything: all must be at the source again. */
+  readonly home?: boolean
   /** R11 broken: a page is given before the handshake has ended. */
   readonly giveEarly?: boolean
   /** R25 broken: what was in flight at a cut is not taken back. */
@@ -289,7 +293,17 @@ function sideKey({ core, vcpus, ...rest }: SideState): string {
   const batch = core.revoking && `${core.revoking.asked}/${core.revoking.rest}/${core.revoking.departure?.vcpu}`
   const known = [core.linked, core.leaving, core.owed, core.early, core.departures.map(({ vcpu }) => vcpu), core.places]
   const count = [ledger.sent, ledger.applied, ledger.told, frames, core.vcpuGenerations, core.yielded]
-  const all = [...Object.values(rest), ...known, ...count, batch, push.what, push.heat, push.disturbed, push.chosen]
+  const all = [
+    ...Object.values(rest),
+    ...known,
+    ...count,
+    batch,
+    push.what,
+    push.drained,
+    push.heat,
+    push.disturbed,
+    push.chosen,
+  ]
   return `${all.join(';')}#${vcpus.map((vcpu) => Object.values(vcpu)).join('|')}`
 }
 
@@ -337,6 +351,7 @@ export function exchangeModel(variant: ExchangeVariant): Model<ExchangeState> {
     links: 1,
     crossings: Array.from({ length: vcpus }, (_, vcpu) => crossings[vcpu] ?? 0),
     pushed: false,
+    home: [false, false],
     broken: null,
   }
 
@@ -350,6 +365,7 @@ export function exchangeModel(variant: ExchangeVariant): Model<ExchangeState> {
         wires: [[...state.wires[0]], [...state.wires[1]]],
         truth: [...state.truth],
         crossings: [...state.crossings],
+        home: [...state.home],
       }
       change(next)
       steps.push({ label, state: next })
@@ -467,6 +483,14 @@ export function exchangeModel(variant: ExchangeVariant): Model<ExchangeState> {
         core.push('everything')
       })
     }
+    for (const index of variant.home && state.pushed ? SIDES : []) {
+      // The source stops before it says so.
+      if (state.home[index] || (index === 1 && !state.home[0])) continue
+      thread(index === 0 ? 'pushes no more' : 'gives everything back', index, (core, next) => {
+        next.home[index] = true
+        core.push(index === 0 ? null : 'everything')
+      })
+    }
     return steps
   }
 
@@ -484,7 +508,7 @@ export function exchangeModel(variant: ExchangeVariant): Model<ExchangeState> {
         if (sides.every((side) => side.vcpus[vcpu]?.runs)) return 'a vCPU runs on two hosts'
       }
       const { empty, presence, core } = sides[0]
-      if (empty && (presence.some(isOurs) || core.ledger.frames.length > 0)) return 'not empty'
+      if (empty && !variant.home && (presence.some(isOurs) || core.ledger.frames.length > 0)) return 'not empty'
       return null
     },
     mayEnd: ({ sides, wires, crossings: left, pushed }) =>
@@ -492,6 +516,7 @@ export function exchangeModel(variant: ExchangeVariant): Model<ExchangeState> {
       SIDES.every((index) => wires[index].length === 0 && sides[index].core.revoking === null) &&
       PAGES.every((page) => sides.some((side) => isOurs(side.presence[page] as number))) &&
       left.every((count) => count === 0) &&
-      (!push || (pushed && sides[0].empty)),
+      (!push || variant.home || (pushed && sides[0].empty)) &&
+      (!variant.home || (pushed && sides[1].empty && sides[0].presence.every(isOurs))),
   }
 }

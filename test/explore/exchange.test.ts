@@ -10,10 +10,21 @@ const violation = (variant: ExchangeVariant) => explore(exchangeModel(variant)).
 
 describe('the exchange, every interleaving', { timeout: TIMEOUT_MS }, () => {
   const cases: [string, ExchangeVariant, number][] = [
-    ['two vCPUs on two hosts share two pages, one cut', { vcpus: 2, writes: 1 }, 1000],
-    ['a vCPU crosses, one cut', { vcpus: 1, writes: 1, crossings: [1], push: true }, 1000],
-    ['there and back, one cut', { vcpus: 1, writes: 1, crossings: [2] }, 1000],
-    ['one crosses while the other runs there', { vcpus: 2, writes: 1, crossings: [1, 0] }, 1000],
+    ['two vCPUs on two hosts share two pages, one cut', { vcpus: 2, writes: 2 }, 10_000],
+    ['two vCPUs on two hosts share two pages, two cuts', { vcpus: 2, writes: 1, cuts: 2 }, 10_000],
+    ['a vCPU crosses, everything follows, one cut', { vcpus: 1, writes: 2, crossings: [1], push: true }, 1000],
+    ['there and back, two cuts', { vcpus: 1, writes: 2, crossings: [2], cuts: 2 }, 1000],
+    [
+      'one crosses while the other runs there, everything follows',
+      { vcpus: 2, writes: 1, crossings: [1], push: true },
+      10_000,
+    ],
+    ['one goes there and back while the other runs there', { vcpus: 2, writes: 1, crossings: [2] }, 10_000],
+    [
+      'everything follows and is called home at any time, one cut',
+      { vcpus: 1, writes: 1, push: true, home: true },
+      1000,
+    ],
   ]
   test.each(cases)('%s', (_, variant, least) => {
     const started = performance.now()

@@ -17,7 +17,21 @@ import { loadLz4 } from '../../src/kernels/lz4.ts'
 import { createLz4Twin } from '../../src/kernels/lz4-twin.ts'
 import { GROUP_PAGES, PAGE_BYTES, READ_BYTES } from '../../src/limits.ts'
 import { ReplyParser } from '../../src/load/reply-parser.ts'
-import { FRAME_TYPE } from '../../src/wire/frame.ts'
+import {
+  checkedBytes,
+  createGiveTable,
+  decodeApplied,
+  decodeAsk,
+  decodeCross,
+  decodeGive,
+  decodeRuns,
+  encodeApplied,
+  encodeAsk,
+  encodeCross,
+  encodeGive,
+  encodeRuns,
+} from '../../src/wire/exchange-frames.ts'
+import { FRAME_HEADER_BYTES, FRAME_TYPE, type FrameType } from '../../src/wire/frame.ts'
 import { FrameBatch } from '../../src/wire/frame-batch.ts'
 import { decodeLine, encodeLine } from '../../src/wire/line-messages.ts'
 import { LineReader } from '../../src/wire/line-reader.ts'
@@ -61,6 +75,7 @@ export const TARGETS: Readonly<Record<string, () => FuzzTarget>> = {
   'lz4-block': lz4Blocks,
   'page-frame': pageFrames,
   replies,
+  exchange: exchangeFrames,
   'service-line': serviceLines,
 }
 
@@ -195,6 +210,53 @@ function replies(): FuzzTarget {
       const whole = kindsOf(input, Math.max(1, input.length))
       for (const portion of [1, 7]) if (kindsOf(input, portion) !== whole) throw new Error('portions make a difference')
       return whole.replace(/0x../, '0x')
+    },
+  }
+}
+
+/** One payload of the exchange, its type in front, as if its check were right: named errors only, and nothing outside the guest. */
+function exchangeFrames(): FuzzTarget {
+  const bounds = { pageCount: 64, vcpus: 4 }
+  const table = createGiveTable()
+  const registers = new Uint8Array(1024)
+  Object.assign(table, { number: 1, count: 2 })
+  table.pages.set([3, 9])
+  table.how.set([1, 3])
+  table.generations.set([2, 5])
+  const frames = [
+    encodeGive(table),
+    encodeRuns({ number: 1, sum: 7n, runs: Uint32Array.of(0, 3, 2, 1, 9, 1, 3, 0) }),
+    encodeCross({ number: 1, vcpu: 1, generation: 2, state: { steps: 9, registers } }),
+    encodeAsk(Uint32Array.of(1, 2), 2),
+    encodeApplied(3),
+  ]
+  const inside = (pages: Iterable<number>): void => {
+    for (const page of pages) if (page >= bounds.pageCount) throw new Error('a page outside the guest')
+  }
+  return {
+    seeds: frames.map((frame) => Uint8Array.from([frame[5] as number, ...frame.subarray(FRAME_HEADER_BYTES)])),
+    most: 6000,
+    run(input) {
+      const type = (FRAME_TYPE.give + ((input[0] ?? 0) % 5)) as FrameType
+      const payload = input.subarray(1)
+      try {
+        checkedBytes(type, payload)
+        if (type === FRAME_TYPE.give) {
+          decodeGive(payload, bounds, table)
+          inside(table.pages.subarray(0, table.count))
+        } else if (type === FRAME_TYPE.runs) {
+          const { runs } = decodeRuns(payload, bounds)
+          inside(
+            runs.filter((_, index) => index % 4 === 0).map((first, run) => first + (runs[run * 4 + 1] as number) - 1),
+          )
+        } else if (type === FRAME_TYPE.cross) decodeCross(payload, bounds)
+        else if (type === FRAME_TYPE.ask) inside(decodeAsk(payload, bounds))
+        else decodeApplied(payload)
+      } catch (error) {
+        if (!(error instanceof GodwitError) || error.code === 'internal') throw error
+        return `${type} ${error.code}: ${error.message.replace(/\d+/g, 'n')}`
+      }
+      return `${type} taken`
     },
   }
 }

@@ -11,7 +11,7 @@ import type { Crossing, GiveTable, RunsTable } from '../../wire/exchange-frames.
 import { type Batch, type CoreState, type Departure, PLACE } from './core-state.ts'
 import { Giver } from './giver.ts'
 import { eachPage, eachRun, Ledger, type Unconfirmed } from './ledger.ts'
-import { beginPush, choosePush, type PushWhat } from './push-choice.ts'
+import { beginPush, choosePush, isPushing, type PushWhat } from './push-choice.ts'
 import type { Contents, ExchangeHost, ExchangeLink, ExchangePages, Window } from './sides.ts'
 
 const inBatch = ({ asked, rest }: Batch, page: number): boolean => asked.includes(page) || rest.includes(page)
@@ -41,7 +41,7 @@ export class ExchangeCore {
   get restless(): boolean {
     const { linked, owed, departures, push, revoking } = this.#state
     if (revoking !== null) return false
-    return (linked && (owed.length > 0 || departures.length > 0 || push.what !== null)) || this.#pages.unpublished
+    return (linked && (owed.length > 0 || departures.length > 0 || isPushing(push))) || this.#pages.unpublished
   }
 
   /** A link begins: what to say first on it. R23: nothing of an older link is read any more. */
@@ -291,7 +291,7 @@ export class ExchangeCore {
 
   #takePush(): number[] {
     const { push, leaving } = this.#state
-    if (push.what === null || !this.#window.room() || !this.#host.mayPush()) return []
+    if (!isPushing(push) || !this.#window.room() || !this.#host.mayPush()) return []
     const { list, nothingLeft } = choosePush(push, this.#pages, this.#window.batchPages(), this.#host.now())
     for (const page of list) leaving[page] = 1
     if (nothingLeft && !push.drained && !this.#ledger.inFlight) {

@@ -41,6 +41,15 @@ export function beginPush(state: PushState, what: PushWhat): void {
   Object.assign(state, noPush(), { what })
 }
 
+/**
+ * Whether there is anything to look for. A side that had nothing left to give pushes on what comes all the same: the other side
+ * may have given it before it knew.
+ */
+export function isPushing(state: PushState): boolean {
+  if (state.what === 'everything' && state.drained && state.disturbed) state.drained = false
+  return state.what !== null && !(state.what === 'everything' && state.drained)
+}
+
 const wanted = (what: PushWhat, home: number): boolean => what === 'everything' || (what !== null && what[home] === 1)
 
 /**

@@ -7,23 +7,33 @@ import { SEED } from '../../programs/guest-fixture.ts'
 import { Random } from '../../simulation/random.ts'
 import { TwoHosts } from './two-hosts.ts'
 
+const MIB = 1024 * 1024
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
 
+/** All is at that side, and is what the steps make it. */
 async function checkAt(both: TwoHosts, side: 'source' | 'destination'): Promise<void> {
-  const { vcpus, memory } = both[side]
+  expect(both.ownedTwice()).toEqual([])
+  const { vcpus, memory, here } = both[side]
+  expect(here).toEqual(here.map(() => true))
   await vcpus.pause()
-  const states = vcpus.save()
-  const answer = await runOracle({ memory, config: both.config, states, programsDirectory: null })
-  expect(answer).toEqual({ equal: true, differing: [], registersDiffer: [] })
+  const request = { memory, config: both.config, states: vcpus.save(), programsDirectory: null }
+  expect(await runOracle(request)).toEqual({ equal: true, differing: [], registersDiffer: [] })
 }
 
-describe('an exchange between two hosts', { timeout: 60_000 }, () => {
+/** Brings every vCPU to that side, whatever is cut, and then every page. */
+async function bringAll(both: TwoHosts, to: 'source' | 'destination'): Promise<void> {
+  const from = both[to === 'source' ? 'destination' : 'source']
+  both[to].exchange.push(null)
+  for (let vcpu = 0; vcpu < both.config.vcpus; vcpu++) while (from.here[vcpu]) await both.cross(vcpu)
+  from.exchange.push('everything')
+  await from.exchange.drained()
+  // What the other side gave before it was told to stop comes back.
+  for (let turn = 0; turn < 500 && both.ownedTwice().length > 0; turn++) await sleep(10)
+}
+
+describe('an exchange between two hosts', { timeout: 120_000 }, () => {
   test('four vCPUs cross one at a time, everything follows', async () => {
-    const both = await TwoHosts.begin({
-      vcpus: 4,
-      memoryBytes: 4 * 1024 * 1024,
-      pace: { kind: 'free', perSecond: 20_000 },
-    })
+    const both = await TwoHosts.begin({ vcpus: 4, memoryBytes: 4 * MIB, pace: { kind: 'free', perSecond: 20_000 } })
     const { source, destination } = both
     for (const vcpu of [0, 1, 2, 3]) {
       expect(await both.cross(vcpu)).toBe(true)
@@ -32,11 +42,52 @@ describe('an exchange between two hosts', { timeout: 60_000 }, () => {
     }
     source.exchange.push('everything')
     await source.exchange.drained()
-    expect(both.ownedTwice()).toEqual([])
-    console.log(source.exchange.counts, destination.exchange.counts)
     await checkAt(both, 'destination')
     expect(both.cuts).toEqual([])
+    const { pushed, asked, withoutData, returned } = source.exchange.counts
+    expect(pushed + asked + withoutData - returned).toBe(1024)
+    expect(withoutData).toBeGreaterThan(500)
+    expect(destination.exchange.counts.received).toBe(1024 + returned)
+    // And home again: a cancel is the same in the other direction.
+    await bringAll(both, 'source')
+    await both.destination.vcpus.pause()
+    await checkAt(both, 'source')
+  })
+
+  const turns = Array.from({ length: Number(process.env.GODWIT_TURNS ?? 3) }, (_, index) => index + 1)
+
+  test.each(turns)('to and fro at random, cut at random (%i)', async (turn) => {
+    const seed = SEED + turn
+    console.log(`GODWIT_SEED=${SEED}, turn ${turn}`)
+    const random = new Random(seed)
+    const workload = ['web', 'hot', 'sparse'][random.below(3)] as string
+    const options = { workload, content: 'mix' }
+    const pace = { kind: 'free', perSecond: random.chance(0.5) ? 5000 : 30_000 } as const
+    const memoryBytes = (1 + random.below(4)) * MIB
+    const both = await TwoHosts.begin({ vcpus: 4, memoryBytes, options, seed, pace }, { delayMs: random.below(3) })
+    let over = false
+    const cutting = (async () => {
+      while (!over) {
+        await sleep(20 + random.below(300))
+        if (!over) both.relay.cut(false)
+      }
+    })()
+    for (let move = 0; move < 30; move++) {
+      const side = random.chance(0.5) ? both.source : both.destination
+      const what = random.below(4)
+      if (what === 0) side.exchange.push({ homes: [random.below(4)] })
+      else if (what === 1) side.exchange.push(null)
+      await both.cross(random.below(4))
+      await sleep(random.below(20))
+    }
+    over = true
+    await cutting
+    const end = random.chance(0.5) ? 'source' : 'destination'
+    await bringAll(both, end)
+    await checkAt(both, end)
+    expect(both.cuts.filter(({ code }) => code !== 'link-lost')).toEqual([])
+    const { counts } = both.source.exchange
+    console.log(`${both.cuts.length / 2} cuts`, counts)
+    expect(counts.returned).toBeGreaterThan(0)
   })
 })
-void Random
-void SEED

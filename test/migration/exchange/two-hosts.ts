@@ -8,6 +8,7 @@ import { resetAsks } from '../../../src/guest/asks.ts'
 import type { GuestConfig } from '../../../src/guest/config.ts'
 import { HEADER } from '../../../src/guest/layout.ts'
 import { GuestMemory } from '../../../src/guest/memory.ts'
+import { vcpuWords } from '../../../src/guest/safepoint.ts'
 import { beginSharing, isOurs, presenceOf } from '../../../src/guest/sharing.ts'
 import type { GuestVcpus } from '../../../src/guest/vcpus.ts'
 import { digestTotal, loadKernels, resetDigest } from '../../../src/kernels/kernels.ts'
@@ -57,8 +58,11 @@ export class TwoHosts {
    * A guest that runs at the source; the destination has a copy of what it was before it began to run here, all of which it
    * may use where the source has written nothing since.
    */
-  static async begin(changes: Partial<GuestConfig>, options: { programsDirectory?: string; delayMs?: number } = {}) {
-    const { delayMs = 0, ...more } = options
+  static async begin(
+    changes: Partial<GuestConfig>,
+    options: { programsDirectory?: string; delayMs?: number; direct?: boolean } = {},
+  ) {
+    const { delayMs = 0, direct = false, ...more } = options
     const from = await startGuest(changes, more)
     const { config } = from
     await from.vcpus.pause()
@@ -92,7 +96,7 @@ export class TwoHosts {
     onTestFinished(() => first.close())
     const relay = await Relay.open([first.port], delayMs)
     onTestFinished(() => relay.close())
-    const where = { role: 'dials', port: relay.ports[0] as number } as const
+    const where = { role: 'dials', port: direct ? first.port : (relay.ports[0] as number) } as const
     const second = await ThreadedExchange.create({ ...common, memory: copy, where, quiet: quietOf(to.vcpus) })
     onTestFinished(() => second.close())
     const all = Array.from({ length: config.vcpus }, (_, vcpu) => vcpu)
@@ -146,7 +150,7 @@ export class TwoHosts {
   /** Moves a vCPU from where it runs to the other side. False: a cut brought it back. */
   async cross(vcpu: number): Promise<boolean> {
     const from = this.source.here[vcpu] ? this.source : this.destination
-    await from.vcpus.hold(vcpu)
+    await this.#hold(from, vcpu)
     const state = from.vcpus.saveOne(vcpu)
     from.here[vcpu] = false
     try {
@@ -158,6 +162,30 @@ export class TwoHosts {
       from.vcpus.release(vcpu)
       return false
     }
+  }
+
+  /** A vCPU that waits for a page while there is no link is not at a boundary in time; it gets there once there is one. */
+  async #hold(from: Side, vcpu: number): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        await from.vcpus.hold(vcpu)
+        return
+      } catch (thrown) {
+        if (attempt === 10) throw new Error(`${this.#waits()}`, { cause: thrown })
+      }
+    }
+  }
+
+  /** What is waited for, and who has it. */
+  #waits(): string {
+    return JSON.stringify(
+      [this.source, this.destination].map(({ memory }) =>
+        this.source.here.map((_, vcpu) => {
+          const page = (memory.controlWords[vcpuWords(memory, vcpu).faultPage] as number) - 1
+          return { page, at: [this.source, this.destination].map((side) => presenceOf(side.memory)[page]) }
+        }),
+      ),
+    )
   }
 
   /** Pages of the side that owns them; both must own all of them together, none twice. */
