@@ -3,6 +3,7 @@
 // phase 1 did not, and little is left to be asked for behind the crossing. Ordinary rounds on the data channels, without
 // references; a page that is under way in one is not given before the round is placed.
 
+import { GodwitError } from '../../errors.ts'
 import { addPage, countBits } from '../../guest/page-set.ts'
 import { homesOf, isOurs, presenceOf } from '../../guest/sharing.ts'
 import { harvest } from '../precopy.ts'
@@ -20,16 +21,20 @@ export class Narrowing {
   /** Pages under way, one bit each, and when they are placed; null: no round is. */
   #underWay: { readonly pages: Uint8Array; readonly placed: Promise<unknown> } | null = null
   #over = false
+  /** Rejects when there are to be no more rounds; a round whose channels are gone neither ends nor fails. */
+  readonly #ended = Promise.withResolvers<never>()
 
   /** `round`: index of the next round on the data channels. */
   constructor(context: SourceContext, round: number) {
     this.#context = context
     this.#round = round
+    this.#ended.promise.catch(() => {})
   }
 
   /** No more rounds: the data channels are gone, or nobody is to cross any more. What was under way is stale again. */
   end(): void {
     this.#over = true
+    this.#ended.reject(new GodwitError('cancelled', 'no more rounds'))
   }
 
   /** Resolves when none of these pages is under way. */
@@ -76,12 +81,21 @@ export class Narrowing {
     const selected = memory.controlBytes.slice(toSend, toSend + pageCount / 8)
     const startedAt = clock.now()
     const placed = context.placed(round)
-    const done = placed.catch(() => this.#lost(selected))
+    // Also when nobody waits for the round any more, it is under way until it is placed or its channels are gone.
+    const done = placed.then(
+      () => {},
+      () => this.#lost(selected),
+    )
     this.#underWay = { pages: selected, placed: done }
+    done.then(() => {
+      this.#underWay = null
+    })
     try {
       const order = { round, skip: false, hash, refer: false, copy: false, final: false }
-      const sent = await Promise.race([context.pages.sendRound(order), context.pages.failed])
-      await placed
+      const sending = context.pages.sendRound(order)
+      sending.catch(() => {})
+      const sent = await Promise.race([sending, context.pages.failed, this.#ended.promise])
+      await Promise.race([placed, this.#ended.promise])
       const ms = Math.max(clock.now() - startedAt, 0.001)
       const row = { index: round, dirty: pages, sent: sent.sent, skipped: sent.skipped, bytes: sent.bytes, ms }
       const bytesPerSecond = (sent.bytes / ms) * 1000
@@ -90,8 +104,6 @@ export class Narrowing {
       // The link is gone; what comes instead is the exchange's business.
       this.#over = true
       this.#lost(selected)
-    } finally {
-      this.#underWay = null
     }
   }
 
