@@ -56,6 +56,8 @@ export const ERROR_CODES = {
   unreconciled: 'both sides must speak before the guest may run',
   'owner-elsewhere': 'the other host may run this guest',
   'peer-dead': 'the peer process died',
+  'bad-reply': 'a server sent what is no reply of the Redis protocol',
+  'load-refused': 'a server refuses what a load cannot do without',
   internal: 'a rule of the engine was broken; please report it',
 } as const
 

@@ -241,3 +241,37 @@ export const KV_KEPT_REPLY_PAGES = 256
 export const KV_GATEWAY_QUIET_MS = 60_000
 /** Requests find no room for their replies for so long, then whoever fails to acknowledge is forgotten; as R31 holds commands. */
 export const KV_ROOM_PATIENCE_MS = 5000
+/** Connections of one load: a file descriptor each, and what is outstanding on it. */
+export const LOAD_MAX_CONNECTIONS = 1000
+/** Operations a second that a load may ask for: far more than one thread sends. */
+export const LOAD_MAX_RATE = 10_000_000
+/** Keys of a load; the table of their distribution takes 8 bytes each. */
+export const LOAD_MAX_KEYS = 10_000_000
+/** Longest value of a load: what a service's request carries beside its key. */
+export const LOAD_MAX_VALUE_BYTES = SERVICE_REQUEST_BYTES - 4096
+/** Counters of a load: with so many, each of 64 vCPUs has some (a vCPU without one has a chance of 10^-5). */
+export const LOAD_COUNTERS = 1024
+/** Operations under way on one connection; what is due behind them waits at the load, and that wait counts. */
+export const LOAD_MAX_OUTSTANDING = 16_384
+/** Keys under way on one connection while a load fills, reads and removes its keys. */
+export const LOAD_SWEEP_OUTSTANDING = 128
+/** Longest load; its timeline has a place for every slice of it. */
+export const LOAD_MAX_MS = 3600_000
+/** A slice of a load's timeline: fine enough that windows of a second can be compared. */
+export const LOAD_SLICE_MS = 50
+/** Windows of one load, a histogram each. */
+export const LOAD_MAX_WINDOWS = 64
+/** Texts of errors that are counted apart; the rest counts together. */
+export const LOAD_ERROR_TEXTS = 32
+/** A reply to a load may take so long, and the keys around it may stand still so long: twice what a command may be held (R31). */
+export const LOAD_PATIENCE_MS = 10_000
+/** A connection that was lost is dialled again after this, longer after each failure up to the second. */
+export const LOAD_REDIAL_FIRST_MS = 10
+export const LOAD_REDIAL_MAX_MS = 500
+/** A connection that does not come up within this counts as refused. */
+export const LOAD_DIAL_TIMEOUT_MS = 5000
+/** Longest reply that a load takes in, and the longest line of one: a value it has written fits many times. */
+export const LOAD_MAX_REPLY_BYTES = 16 * 1024 * 1024
+export const LOAD_MAX_LINE_BYTES = 64 * 1024
+/** Elements of an array in a reply, nested ones together. */
+export const LOAD_MAX_ELEMENTS = 1024 * 1024

@@ -17,6 +17,7 @@ import {
 } from '../limits.ts'
 import { MOVEMENTS, PUSH_ORDERS, SELECTIONS, STOP_RULES } from '../migration/settings.ts'
 import type { Arguments, OptionTable } from './arguments.ts'
+import { LOAD } from './load-options.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Runs a command; resolves with the exit status. */
@@ -239,6 +240,16 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       'Several guests are a gang: they move one after the other, and pages that one before has brought are not sent\n' +
       'again. If one does not get there, or on Ctrl-C, those behind it are not begun. The worst status is returned.',
     load: () => import('./commands/migrate.ts'),
+  },
+  load: {
+    summary: 'drive a key-value service from outside, and say how long its clients waited',
+    operands: ['[HOST:]PORT...'],
+    options: { ...LOAD, ...JSON_OPTION },
+    notes:
+      'Latencies count from when an operation was due. Gap: longest time that one connection waited for any reply.\n' +
+      'Silence: the same over all connections. Ctrl-C ends it early, with its summary; twice, without. Exit status:\n' +
+      '0 exact and nothing failed, 1 operations failed or connections were lost, 2 usage, 5 not exact.',
+    load: () => import('./commands/load.ts'),
   },
   ps: { summary: 'list guests', operands: [], options: COMMON, load: () => import('./commands/ps.ts') },
   show: {

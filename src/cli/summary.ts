@@ -6,6 +6,7 @@ import type { MigrationReport } from '../migration/report.ts'
 import { formatBytes, formatCount, formatMs, formatRate } from '../quantities.ts'
 import { pullLines } from './pull-summary.ts'
 import { row } from './rows.ts'
+import { serviceLines } from './service-summary.ts'
 import { softLines } from './soft-summary.ts'
 
 const STOP_REASONS: Record<string, string> = {
@@ -37,7 +38,7 @@ export function summarize(report: MigrationReport): string {
   const lines = [headline(report), '']
   lines.push(...guestLines(report))
   if (report.outcome === 'completed') lines.push(...timeLines(report))
-  lines.push(...byteLines(report), ...pullLines(report), ...softLines(report))
+  lines.push(...byteLines(report), ...pullLines(report), ...softLines(report), ...serviceLines(report))
   if (report.rounds.length > 0) lines.push('', ...roundLines(report))
   lines.push('', ...proofLines(report))
   return lines.join('\n')

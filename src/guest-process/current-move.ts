@@ -12,6 +12,7 @@ import {
   verdictForDead,
   verdictOfState,
 } from '../migration/ownership-record.ts'
+import { type MigrationSettings, pulls, shares } from '../migration/settings.ts'
 import type { SourceSession } from '../migration/source-session.ts'
 import type { GuestState, GuestStatus } from './host-port.ts'
 import type { AgentAddress } from './peer-agent.ts'
@@ -44,6 +45,12 @@ export type Current =
 
 /** States in which an operator may have something to decide; what, says resolution.ts. */
 export const IN_DOUBT: readonly GuestState[] = ['unreconciled', 'incoming', 'migrating', 'pulling', 'shared', 'lost']
+
+/** What the movement makes of the guest meanwhile. */
+export const kindOf = ({ movement }: MigrationSettings): { pull: boolean; soft: boolean } => ({
+  pull: pulls(movement),
+  soft: shares(movement),
+})
 
 /** States of a guest that is moving already. */
 export const ON_THE_WAY: readonly GuestState[] = ['migrating', 'incoming', 'pulling', 'shared']

@@ -12,7 +12,7 @@ import { DestinationSession } from '../migration/destination-session.ts'
 import { directoryStore, type OwnershipStore, type Verdict } from '../migration/ownership-record.ts'
 import type { MigrationReport } from '../migration/report.ts'
 import { mayResolve, type Resolution } from '../migration/resolution.ts'
-import { pulls, settingsSchema, shares } from '../migration/settings.ts'
+import { settingsSchema, shares } from '../migration/settings.ts'
 import { SourceSession } from '../migration/source-session.ts'
 import type { GuestService } from '../service/guest-service.ts'
 import type { ServiceLines } from '../service/service-lines.ts'
@@ -23,6 +23,7 @@ import {
   type Current,
   crashOf,
   IN_DOUBT,
+  kindOf,
   ON_THE_WAY,
   restOf,
   standingOf,
@@ -30,6 +31,7 @@ import {
   verdictOf,
 } from './current-move.ts'
 import { destinationWorld } from './destination-world.ts'
+import { Exclusive } from './exclusive.ts'
 import { tellSource } from './host-lines.ts'
 import type {
   CreateOptions,
@@ -43,7 +45,7 @@ import type {
 import { askVerdict } from './peer-agent.ts'
 import * as refusals from './refusals.ts'
 import { replayed } from './replayed.ts'
-import { openSource } from './source-world.ts'
+import { openSource, type SourceOptions } from './source-world.ts'
 
 export class GuestHost implements GuestHostPort {
   readonly ended: Promise<GuestEnd>
@@ -69,13 +71,13 @@ export class GuestHost implements GuestHostPort {
   #paused = false
   /** Since when this is a kept copy and nothing else, ms since 1970. */
   #keptSince: number | null = null
-  /** What the vCPUs are held for right now. */
-  #held: string | null = null
+  readonly #vcpusFor: Exclusive
   /** Ends the asking of a source in doubt. */
   #settling = new AbortController()
 
   private constructor(options: GuestParts & { readonly store: OwnershipStore }) {
     this.#config = options.config
+    this.#vcpusFor = new Exclusive(options.config.name)
     this.memory = options.memory
     this.vcpus = options.vcpus
     this.service = options.service
@@ -148,27 +150,18 @@ export class GuestHost implements GuestHostPort {
   async migrate(request: MigrateRequest): Promise<MigrationReport> {
     if (ON_THE_WAY.includes(this.#state)) throw refusals.migrating(this.#config.name)
     if (this.#state !== 'running' && this.#state !== 'paused') throw this.#notRunning('migrated')
-    this.#requireFree()
+    this.#vcpusFor.requireFree()
     const settings = settingsSchema.parse(request.settings)
+    if (shares(settings.movement) && this.#config.pace.kind === 'locked') throw refusals.lockedSoft(this.#config.name)
     this.#epoch = Math.max(this.#epoch, this.#store.read()?.epoch ?? 0)
     const epoch = this.#epoch + 1
     this.#paused = this.#state === 'paused'
-    const guest = {
-      config: this.#config,
-      memory: this.memory,
-      vcpus: this.#movingVcpus(),
-      served: this.#served,
-      lines: this.#lines,
-    }
-    const source = openSource({
-      ...{ request, settings, epoch, ...guest, paused: this.#paused },
-      ...{ store: this.#store, crashed: this.#crashed },
-    })
+    const guest = { ...this.#moving(), config: this.#config, lines: this.#lines, paused: this.#paused }
+    const source = openSource({ request, settings, epoch, ...guest, crashed: this.#crashed })
     this.#settling = new AbortController()
     const session = new SourceSession(source.world, this.vcpus.stepsPerSecond())
-    if (shares(settings.movement) && this.#config.pace.kind === 'locked') throw refusals.lockedSoft(this.#config.name)
-    const move = { pull: pulls(settings.movement), soft: shares(settings.movement), keepCopy: settings.keepCopy }
-    this.#current = { role: 'source', id: request.id, epoch, peer: request.to, ...move, session }
+    const { keepCopy } = settings
+    this.#current = { role: 'source', id: request.id, epoch, peer: request.to, ...kindOf(settings), keepCopy, session }
     this.#state = 'migrating'
     const unwatch = onMigrationEvent(request.id, (event) => {
       if (event.type === 'progress') this.#progress = event.progress
@@ -189,7 +182,7 @@ export class GuestHost implements GuestHostPort {
   async pause(): Promise<void> {
     if (this.#state === 'paused') return
     if (this.#state !== 'running') throw this.#notRunning('paused')
-    await this.#holding('being paused', async () => {
+    await this.#vcpusFor.hold('being paused', async () => {
       await this.vcpus.pause()
       // It may have crashed or been stopped meanwhile.
       if (this.#state !== 'running') throw this.#notRunning('paused')
@@ -200,7 +193,7 @@ export class GuestHost implements GuestHostPort {
   async resume(): Promise<void> {
     if (this.#state === 'running') return
     if (this.#state !== 'paused') throw this.#notRunning('resumed')
-    this.#requireFree()
+    this.#vcpusFor.requireFree()
     this.vcpus.resume()
     this.#state = 'running'
   }
@@ -255,7 +248,7 @@ export class GuestHost implements GuestHostPort {
     if (this.service !== null) throw refusals.noReplay(this.#config.name)
     const wasRunning = this.#state === 'running'
     const guest = { memory: this.memory, config: this.#config, vcpus: this.vcpus }
-    return await this.#holding('being checked', () =>
+    return await this.#vcpusFor.hold('being checked', () =>
       replayed({ ...guest, programsDirectory: this.#programsDirectory }, () => wasRunning && this.#state === 'running'),
     )
   }
@@ -273,30 +266,12 @@ export class GuestHost implements GuestHostPort {
 
   #receive({ reservation, sourceAddress, neighbours = [] }: ReceiveOptions, copy: boolean): void {
     this.#paused = reservation.paused
-    const world = destinationWorld({
-      reservation,
-      sourceAddress,
-      memory: this.memory,
-      copy,
-      neighbours,
-      vcpus: this.#movingVcpus(),
-      served: this.#served,
-      store: this.#store,
-    })
+    const world = destinationWorld({ reservation, sourceAddress, copy, neighbours, ...this.#moving() })
     const session = new DestinationSession(world)
     tellSource(this.#lines, reservation, sourceAddress)
     const peer = { host: sourceAddress, port: reservation.source.agentPort }
-    const { movement } = reservation.settings
-    const [pull, soft] = [pulls(movement), shares(movement)]
-    this.#current = {
-      role: 'destination',
-      id: reservation.migration,
-      epoch: reservation.epoch,
-      peer,
-      pull,
-      soft,
-      session,
-    }
+    const { migration: id, epoch, settings } = reservation
+    this.#current = { role: 'destination', id, epoch, peer, ...kindOf(settings), session }
     session.onShared(() => {
       this.#state = 'shared'
     })
@@ -385,22 +360,6 @@ export class GuestHost implements GuestHostPort {
     if (session.state === 'done') await this.#leave()
   }
 
-  /** Does something that needs the vCPUs to itself; meanwhile nothing else may pause, resume or move them. */
-  async #holding<T>(what: string, work: () => Promise<T>): Promise<T> {
-    this.#requireFree()
-    this.#held = what
-    try {
-      return await work()
-    } finally {
-      this.#held = null
-    }
-  }
-
-  #requireFree(): void {
-    if (this.#held === null) return
-    throw refusals.held(this.#config.name, this.#held)
-  }
-
   #take({ role, epoch: lost }: Current): void {
     this.#settling.abort(new GodwitError('cancelled', 'the guest was taken'))
     const epoch = lost + 1
@@ -416,7 +375,11 @@ export class GuestHost implements GuestHostPort {
     return this.#paused ? 'paused' : 'running'
   }
 
-  readonly #served = (): number => this.service?.answered ?? 0
+  /** What either side of a migration is made of. */
+  #moving(): Pick<SourceOptions, 'memory' | 'vcpus' | 'served' | 'store'> {
+    const served = (): number => this.service?.answered ?? 0
+    return { memory: this.memory, vcpus: this.#movingVcpus(), served, store: this.#store }
+  }
 
   #movingVcpus(): Vcpus {
     const vcpus = this.#paused ? heldVcpus(this.vcpus) : this.vcpus

@@ -2,6 +2,7 @@
 // Times are milliseconds with microsecond resolution, sizes bytes, rates per second, shares 0–1.
 
 import { z } from 'zod'
+import { serviceReportSchema } from './service-report.ts'
 import { MOVEMENTS } from './settings.ts'
 
 /** The stages of every movement. */
@@ -129,6 +130,8 @@ export const reportSchema = z.object({
       servedByDestination: z.int().nonnegative(),
     })
     .optional(),
+  /** What clients of the guest saw, when somebody looked. */
+  service: serviceReportSchema.optional(),
   slowdown: z.object({ stepsPerSecondBefore: z.number(), during: z.number(), after: z.number(), share: z.number() }),
   handshakes: z.object({ count: z.int(), totalMs: ms, maxMs: ms }),
   resources: z.object({ sourceCpuMs: ms, destinationCpuMs: ms, sourceRssPeak: bytes, destinationRssPeak: bytes }),

@@ -81,6 +81,21 @@ describe('mistakes', () => {
     [['demo', '--pace', 'free:0'], 'free:20000/s'],
     [['demo', '--hops', '0'], 'from 1'],
     [['agent', '--data-ports', '9-8'], 'FIRST-LAST'],
+    [['load'], 'see: godwit load --help'],
+    [['load', 'host'], 'HOST:PORT'],
+    [['load', 'a/b:6380'], 'HOST:PORT'],
+    [['load', '0'], 'HOST:PORT'],
+    [['load', '65536'], 'HOST:PORT'],
+    [['load', '6380', '--rate', '0'], '2000/s'],
+    [['load', '6380', '--rate', 'fast'], '2000/s'],
+    [['load', '6380', '--writes', '1.5'], 'from 0 to 1'],
+    [['load', '6380', '--increments', '101%'], 'from 0% to 100%'],
+    [['load', '6380', '--connections', '0'], 'from 1 to 1000'],
+    [['load', '6380', '--value-size', '1MiB'], 'a size from 1B'],
+    [['load', '6380', '--value-size', '0'], 'a size from 1B'],
+    [['load', '6380', '--duration', '2h'], 'a time up to'],
+    [['load', '6380', '--prefix', 'a b'], 'without spaces'],
+    [['load', '6380', '--distribution', 'normal'], 'uniform, zipf'],
   ])('%j', async (words, hint) => {
     const { status, output, errors } = await godwit(...words)
     expect({ status, output }).toEqual({ status: 2, output: '' })

@@ -3,10 +3,12 @@
 import { describe, expect, it } from 'vitest'
 import { ProgressLine, progressText } from '../../src/cli/progress-line.ts'
 import { histogramText } from '../../src/cli/pull-summary.ts'
+import { withService } from '../../src/cli/service-summary.ts'
 import { consistentOf, exitStatus, summarize, summarizeShortly, withoutOracle } from '../../src/cli/summary.ts'
 import { GodwitError } from '../../src/errors.ts'
 import type { Progress } from '../../src/events.ts'
 import { reportSchema } from '../../src/migration/report.ts'
+import { serviceReportSchema } from '../../src/migration/service-report.ts'
 import { BufferTerminal } from './buffer-terminal.ts'
 import { samplePullReport, sampleReport } from './sample-report.ts'
 
@@ -80,6 +82,41 @@ describe('summary', () => {
       expect(text).toContain(part)
     }
     expect(text).not.toMatch(/undefined|NaN|\[object/)
+  })
+
+  it('says what clients saw, when somebody looked, and whether the store kept its word', () => {
+    const latency = (p99: number) => ({ p50: 0.5, p90: 1, p99, p999: p99, max: p99 })
+    const service = serviceReportSchema.parse({
+      requests: 20_000,
+      failed: 3,
+      disconnects: 1,
+      errors: { 'no reply: the connection was lost': 3 },
+      longestGapMs: 240,
+      calmGapMs: 15,
+      calmMs: 2000,
+      excessGapMs: 225,
+      longestSilenceMs: 230,
+      duringWindowMs: 2000,
+      operationsPerSecond: { before: 1000, during: 990, after: 1000 },
+      beforeMs: latency(2),
+      duringMs: latency(180),
+      afterMs: latency(3),
+      exact: true,
+    })
+    expect(summarize(sampleReport())).not.toContain('client')
+    const report = withService(sampleReport(), service)
+    expect(report).toMatchObject({ consistent: true, checks: { digest: true, counters: true } })
+    expect(sampleReport(report)).toEqual(report)
+    const text = summarize(report)
+    expect(text).toContain('no client waited longer than 240 ms for a reply (15 ms without migration)')
+    expect(text).toContain("225 ms of it are the migration's")
+    expect(text).toContain('500 µs / 2 ms before, 500 µs / 180 ms during, 500 µs / 3 ms after')
+    expect(text).toContain('20k requests, 3 failed, 1 disconnects')
+    expect(text).toContain('3 × no reply: the connection was lost')
+    expect(Math.max(...text.split('\n').map((line) => line.length))).toBeLessThanOrEqual(100)
+    const broken = withService(sampleReport(), { ...service, exact: false })
+    expect([broken.consistent, exitStatus(broken)]).toEqual([false, 5])
+    expect(summarize(broken)).toContain('a counter of the guest is WRONG')
   })
 
   it('fits a hundred columns', () => {

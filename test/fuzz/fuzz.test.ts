@@ -77,7 +77,8 @@ describe('targets', async () => {
     if (result.breach !== null) throw result.breach.error
     expect(result.executions).toBe(2000)
     expect(result.outcomes.size).toBeGreaterThan(1)
-    expect(result.reached.size).toBeGreaterThan(0)
+    // Lines use no kernel: outcomes guide it there.
+    expect(result.reached.size > 0).toBe(name !== 'service-line')
   })
 
   it('lz4 reaches nearly every branch of its decoder', () => {

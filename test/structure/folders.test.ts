@@ -17,8 +17,9 @@ const RANK: Record<string, number> = {
   service: 5,
   'guest-process': 6,
   gateway: 7,
-  agent: 8,
-  cli: 9,
+  load: 8,
+  agent: 9,
+  cli: 10,
 }
 /** The public face may import from everywhere. */
 const PUBLIC_FACE = 'index.ts'

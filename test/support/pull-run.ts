@@ -129,6 +129,38 @@ export async function carryOut(run: PullRun): Promise<Outcome> {
       }),
     ])
     relay?.heal()
+    if (process.env.DUMP) {
+      console.log(JSON.stringify({ ...report, settings: 0, rounds: 0 }))
+      for (const h of [source, ...agent.arrivals]) {
+        const { layout, controlWords: w, controlBytes: b } = h.memory
+        const hist: Record<number, number> = {}
+        for (let p = 0; p < layout.pageCount; p++) {
+          const v = b[layout.presence + p] as number
+          hist[v] = (hist[v] ?? 0) + 1
+        }
+        console.log(h.status().state, h.status().epoch, JSON.stringify(hist), 'word', w[0])
+        for (let v = 0; v < layout.vcpus; v++) {
+          const k = (layout.vcpuBlocks + v * 4096) / 4
+          console.log(
+            v,
+            'state',
+            w[k],
+            'ack',
+            w[k + 1],
+            'fault',
+            w[k + 13],
+            'ask',
+            w[k + 14],
+            'held',
+            w[k + 17],
+            'steps',
+            h.vcpus.stepCounts()[v],
+            'presence',
+            b[layout.presence + (w[k + 13] as number) - 1],
+          )
+        }
+      }
+    }
     await check(run, report, source, agent)
     return { report, struckInPull: strikes?.struckInPull ?? 0 }
   } finally {
@@ -242,7 +274,7 @@ async function check(run: PullRun, report: MigrationReport, source: GuestHost, a
     if (report.outcome !== 'cancelled' || run.cancelAfterMs === null) assert.equal(report.outcome, 'failed', said)
     assert.equal(source.status().state, 'running', said)
     assert.notEqual(arrival?.status().state, 'running', said)
-    assert.deepEqual(await source.oracle(), { equal: true, differing: [] })
+    assert.deepEqual(await source.oracle(), { equal: true, differing: [] }, said)
     return
   }
   assert.equal(report.outcome, 'completed', said)

@@ -295,6 +295,7 @@ export class ExchangeCore {
     const { list, nothingLeft } = choosePush(push, this.#pages, this.#window.batchPages(), this.#host.now())
     for (const page of list) leaving[page] = 1
     if (nothingLeft && !push.drained && !this.#ledger.inFlight) {
+      // What comes from now on is pushed back.
       push.drained = true
       this.#host.drained()
     }
@@ -313,6 +314,7 @@ export class ExchangeCore {
 
   /** Nothing was sent: the pages have never been away. A vCPU that was to cross waits for the next link. */
   #keep({ asked, rest }: Batch): void {
+    this.#state.push.disturbed = true
     this.#state.early.length = 0
     for (const list of [asked, rest]) {
       for (const page of list) {
@@ -353,6 +355,8 @@ export class ExchangeCore {
       this.#host.cancelled(frame.vcpu)
       return
     }
+    // A pass that is under way may be past them.
+    this.#state.push.disturbed = true
     eachPage(frame, (page, withData) => {
       leaving[page] = 0
       this.#pages.setGeneration(page, this.#pages.generationOf(page) - 1)

@@ -19,7 +19,7 @@ export interface PushState {
   heat: number
   /** Whether it was told that nothing is left. */
   drained: boolean
-  /** Of the pass under way: wanted pages that are ours, chosen or not; pages chosen; and whether any came meanwhile. */
+  /** Of the pass under way: wanted pages that are ours, chosen or not; pages chosen; and whether any came, or came back, meanwhile. */
   mine: number
   chosen: number
   disturbed: boolean

@@ -3,7 +3,7 @@
 
 import type { GuestMemory } from '../../guest/memory.ts'
 import { PRESENCE } from '../../guest/presence.ts'
-import { presenceOf } from '../../guest/sharing.ts'
+import { isOurs, presenceOf } from '../../guest/sharing.ts'
 import { PUBLISH_INTERVAL_MS } from '../../limits.ts'
 import type { Clock, PageExchange, Vcpus } from '../ports.ts'
 
@@ -36,6 +36,15 @@ export class Arrivals {
       onArrived?.(this.here.size)
     })
     this.#publishForever().catch(() => {})
+  }
+
+  /** Resolves when every vCPU and every page is here: the other side gives what it still gets. */
+  async all(): Promise<void> {
+    const { memory, clock } = this.#options
+    const presence = presenceOf(memory)
+    while (this.here.size < memory.layout.vcpus || !presence.every(isOurs)) {
+      await clock.sleep(PUBLISH_INTERVAL_MS, this.#over.signal)
+    }
   }
 
   end(): void {

@@ -9,32 +9,41 @@ export interface GiverOptions {
   readonly vcpus: Vcpus
   readonly exchange: PageExchange
   readonly clock: Clock
-  /** Those that are here. */
+  /** Those that are here; `onCrossed` takes out who has crossed. */
   readonly here: ReadonlySet<number>
   /** Before a vCPU is stopped: sends ahead what it would miss, while everybody runs. */
   readonly narrow?: (vcpu: number) => Promise<void>
   /** The other side has it; it was told to stand still at `heldAt`, hrtime ns. */
-  readonly onCrossed?: (vcpu: number, heldAt: bigint) => void
+  readonly onCrossed: (vcpu: number, heldAt: bigint) => void
   /** Asked before each step; false: no more is given. */
   readonly goOn: () => boolean
 }
 
 /** Gives the vCPUs that are here, one at a time, then everything else. False: it was told to stop. */
 export async function giveAll(options: GiverOptions): Promise<boolean> {
+  const { exchange, here, goOn } = options
+  // One may have come that nobody has looked at yet: then there is more to give.
+  do {
+    if (!(await giveVcpus(options)) || !goOn()) return false
+    exchange.push('everything')
+    await exchange.drained()
+  } while (here.size > 0)
+  return goOn()
+}
+
+async function giveVcpus(options: GiverOptions): Promise<boolean> {
   const { exchange, clock, here, narrow, goOn } = options
   const homes: number[] = []
   for (const vcpu of [...here].sort((a, b) => a - b)) {
     if (goOn()) await narrow?.(vcpu)
     if (!(await giveVcpu(options, vcpu))) return false
     homes.push(vcpu)
+    if (!goOn()) return false
     exchange.push({ homes: [...homes] })
     // What it left behind comes before the next one stops: each has the link to itself.
     await drainedOrLate(exchange, clock)
   }
-  if (!goOn()) return false
-  exchange.push('everything')
-  await exchange.drained()
-  return goOn()
+  return true
 }
 
 async function drainedOrLate(exchange: PageExchange, clock: Clock): Promise<void> {
@@ -51,7 +60,7 @@ async function giveVcpu(options: GiverOptions, vcpu: number): Promise<boolean> {
     if (!(await hold(vcpus, vcpu))) continue
     try {
       await exchange.cross(vcpu, vcpus.saveOne(vcpu))
-      onCrossed?.(vcpu, heldAt)
+      onCrossed(vcpu, heldAt)
       return true
     } catch (thrown) {
       // The link was cut, and the other side never had it: it is ours, and runs on until the next attempt.

@@ -49,6 +49,8 @@ export class SourceSharing {
   readonly #lost = Promise.withResolvers<never>()
   readonly #cancelled = Promise.withResolvers<void>()
   #cancelling = false
+  /** Every crossing is decided, and the destination is to give back what it has. */
+  #returning = false
   #generation = 0
 
   /** `round`: index of the next round on the data channels. */
@@ -166,8 +168,11 @@ export class SourceSharing {
   }
 
   async #comeHome(): Promise<SharingEnd> {
+    this.#returning = true
+    this.#exchange.push(null)
     this.#links.control?.send({ type: 'home', epoch: this.#context.epoch })
     await this.#retired.promise
+    await this.#arrivals.all()
     this.#ownership.apply('home')
     return { where: 'here', error: CANCELLED() }
   }
@@ -198,7 +203,7 @@ export class SourceSharing {
     const { control } = this.#links
     const { epoch } = this.#context
     if (this.#ownership.state === 'retired') control?.send({ type: 'retired', epoch })
-    else if (this.#cancelling && this.#ownership.state === 'shared') control?.send({ type: 'home', epoch })
+    else if (this.#returning && this.#ownership.state === 'shared') control?.send({ type: 'home', epoch })
   }
 
   async #drop(): Promise<void> {
