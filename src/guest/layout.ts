@@ -91,7 +91,7 @@ export const VCPU_BLOCK = {
   /** Uint32: faults that asked the source, and faults that only waited for a page already asked for or on its way in. */
   networkFaults: 60,
   localWaits: 64,
-  /** Int32: 1 while this vCPU alone is to stand still at a step boundary: it crosses, or is not here (R26). */
+  /** Int32: 1 while this vCPU alone is to stand still at a step boundary: it crosses, or is not here (R26); 2: and it has seen that. */
   held: 68,
   /** Float64: time spent parked for pages, and the longest park, µs. */
   stallMicros: 72,

@@ -84,10 +84,8 @@ const stops = (kind: HandshakeKind): boolean => kind === 'pause' || kind === 'ho
 export function acknowledged(phase: number, ackWord: number, target: number, kind: HandshakeKind): boolean {
   switch (phase) {
     case VCPU.dead:
-      return true
     case VCPU.parkedBoundary:
-      // Who rests for another reason has not seen that it is held: it would not look for the state it is given meanwhile.
-      return kind !== 'hold' || reached(ackWord, target)
+      return true
     case VCPU.parkedInside:
       return !stops(kind)
     case VCPU.running:

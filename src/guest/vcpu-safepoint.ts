@@ -103,7 +103,8 @@ export class VcpuSafepoint {
     const order = obey('boundary', this.#seen, word, this.#held)
     if (this.#inPause && order.phase === VCPU.running) this.#leavePause()
     if (order.acknowledge) {
-      this.flush()
+      // Who stands still has said it: by now the block may have the state that this vCPU is to go on from.
+      if (!this.#inPause) this.flush()
       this.#acknowledge(word, order.table)
       if (order.phase === VCPU.running) arrive(this.#memory)
     }
@@ -114,6 +115,8 @@ export class VcpuSafepoint {
       this.#inPause = true
       Atomics.store(controlLongs, words.parkedAt, process.hrtime.bigint())
     }
+    // Seen: from here on it reloads its state before it goes on.
+    Atomics.compareExchange(controlWords, words.held, 1, 2)
     Atomics.store(controlWords, words.state, order.phase)
     arrive(this.#memory)
     Atomics.wait(controlWords, words.wake, wake)

@@ -303,7 +303,7 @@ export class GuestVcpus implements Vcpus {
   #requireHeld(vcpu: number): void {
     const { controlWords } = this.#memory
     const words = this.#of(vcpu)
-    const held = Atomics.load(controlWords, words.held) === 1
+    const held = Atomics.load(controlWords, words.held) !== 0
     // Parked for another reason when it was held, it may look up for a moment, but it goes nowhere (R5).
     assert(held || (isPause(loadWord(this.#memory)) && this.#stopped), `vCPU ${vcpu} is not held`)
   }
@@ -340,9 +340,15 @@ export class GuestVcpus implements Vcpus {
 
   #obeyed(words: VcpuWords, target: number, kind: HandshakeKind): boolean {
     const { controlWords } = this.#memory
-    // In this order: a park that is seen behind an acknowledgement is not one from before it.
-    const acknowledgedWord = Atomics.load(controlWords, words.acknowledged)
-    return acknowledged(Atomics.load(controlWords, words.state), acknowledgedWord, target, kind)
+    // Who rests for another reason has not seen that it is held: it would not look for the state it is given meanwhile.
+    if (
+      kind === 'hold' &&
+      Atomics.load(controlWords, words.held) === 1 &&
+      Atomics.load(controlWords, words.state) !== VCPU.dead
+    )
+      return false
+    const state = Atomics.load(controlWords, words.state)
+    return acknowledged(state, Atomics.load(controlWords, words.acknowledged), target, kind)
   }
 
   async #await(target: number, kind: HandshakeKind, whose = this.#words): Promise<HandshakeTime> {

@@ -74,8 +74,8 @@ export const TARGETS: Readonly<Record<string, () => FuzzTarget>> = {
   lz4: () => decoderTarget(lz4, [...lz4Seeds(1), ...lz4Seeds(GROUP_PAGES)]),
   'lz4-block': lz4Blocks,
   'page-frame': pageFrames,
-  replies,
   exchange: exchangeFrames,
+  replies,
   'service-line': serviceLines,
 }
 
@@ -184,36 +184,6 @@ function pageFrames(): FuzzTarget {
   }
 }
 
-/** Replies of a server, whole and in portions: both ways the same kinds in the same order, and the same error. */
-function replies(): FuzzTarget {
-  const kindsOf = (input: Uint8Array, portion: number): string => {
-    const parser = new ReplyParser()
-    const kinds: string[] = []
-    for (let at = 0; at < input.length && parser.error === ''; at += portion) {
-      const bytes = Uint8Array.from(input.subarray(at, at + portion))
-      parser.push(bytes)
-      while (parser.next() === 'reply') {
-        const { kind, start, length, bytes: from } = parser.reply
-        if (start + length > from.length) throw new Error('a reply reaches past its bytes')
-        kinds.push(kind)
-      }
-      bytes.fill(0x21)
-    }
-    return `${kinds.slice(0, 2)} ${Math.min(kinds.length, 3)}: ${parser.error}`
-  }
-  return {
-    seeds: ['+OK\r\n', '-ERR no\r\n:12\r\n', '$3\r\nabc\r\n$-1\r\n', '*2\r\n*1\r\n:1\r\n$0\r\n\r\n'].map((text) =>
-      Buffer.from(text),
-    ),
-    most: 512,
-    run(input) {
-      const whole = kindsOf(input, Math.max(1, input.length))
-      for (const portion of [1, 7]) if (kindsOf(input, portion) !== whole) throw new Error('portions make a difference')
-      return whole.replace(/0x../, '0x')
-    },
-  }
-}
-
 /** One payload of the exchange, its type in front, as if its check were right: named errors only, and nothing outside the guest. */
 function exchangeFrames(): FuzzTarget {
   const bounds = { pageCount: 64, vcpus: 4 }
@@ -257,6 +227,36 @@ function exchangeFrames(): FuzzTarget {
         return `${type} ${error.code}: ${error.message.replace(/\d+/g, 'n')}`
       }
       return `${type} taken`
+    },
+  }
+}
+
+/** Replies of a server, whole and in portions: both ways the same kinds in the same order, and the same error. */
+function replies(): FuzzTarget {
+  const kindsOf = (input: Uint8Array, portion: number): string => {
+    const parser = new ReplyParser()
+    const kinds: string[] = []
+    for (let at = 0; at < input.length && parser.error === ''; at += portion) {
+      const bytes = Uint8Array.from(input.subarray(at, at + portion))
+      parser.push(bytes)
+      while (parser.next() === 'reply') {
+        const { kind, start, length, bytes: from } = parser.reply
+        if (start + length > from.length) throw new Error('a reply reaches past its bytes')
+        kinds.push(kind)
+      }
+      bytes.fill(0x21)
+    }
+    return `${kinds.slice(0, 2)} ${Math.min(kinds.length, 3)}: ${parser.error}`
+  }
+  return {
+    seeds: ['+OK\r\n', '-ERR no\r\n:12\r\n', '$3\r\nabc\r\n$-1\r\n', '*2\r\n*1\r\n:1\r\n$0\r\n\r\n'].map((text) =>
+      Buffer.from(text),
+    ),
+    most: 512,
+    run(input) {
+      const whole = kindsOf(input, Math.max(1, input.length))
+      for (const portion of [1, 7]) if (kindsOf(input, portion) !== whole) throw new Error('portions make a difference')
+      return whole.replace(/0x../, '0x')
     },
   }
 }
