@@ -168,3 +168,28 @@ export const KV_KEPT_REPLY_PAGES = 256
 export const KV_GATEWAY_QUIET_MS = 60_000
 /** Requests find no room for their replies for so long, then whoever fails to acknowledge is forgotten; as R31 holds commands. */
 export const KV_ROOM_PATIENCE_MS = 5000
+/** Clients of one service port; 10,000 idle ones must be no matter, and a process may have 20,000 files open as a rule. */
+export const GATEWAY_MAX_CLIENTS = 16_384
+/** Longest request that a gateway reads in: what is longer than a ring carries gets an error, and the connection goes on. */
+export const GATEWAY_REQUEST_BYTES = 4 * 1024 * 1024
+/** Requests of all clients of a port that have come in part: beyond it whoever brings more than a line is sent away. */
+export const GATEWAY_INPUT_BYTES = 256 * 1024 * 1024
+/** A client with so many bytes of replies that it has not read is not read from either. */
+export const GATEWAY_PAUSE_BYTES = 1024 * 1024
+/** One that still does not read when so much has come together is sent away. */
+export const GATEWAY_CLOSE_BYTES = 64 * 1024 * 1024
+/** Replies that all clients of a port have not read: beyond it those with over GATEWAY_PAUSE_BYTES are sent away. */
+export const GATEWAY_OUTPUT_BYTES = 512 * 1024 * 1024
+/** Commands of one client under way, at the most and as long as nothing is known of its replies' length. */
+export const GATEWAY_WINDOW_COMMANDS = 4096
+export const GATEWAY_FIRST_WINDOW_COMMANDS = 64
+/** Replies under way of one client, by the length of its last ones: half of what sends it away. */
+export const GATEWAY_WINDOW_BYTES = GATEWAY_CLOSE_BYTES / 2
+/** Replies of one client are put together in pieces of so many bytes, one a client and turn of the event loop. */
+export const GATEWAY_OUTPUT_PIECE_BYTES = 16 * 1024
+/** Pieces that a port keeps for the next turn: 4 MiB. */
+export const GATEWAY_OUTPUT_PIECES = 256
+/** Longest name that a client gives itself, and text of its library. */
+export const GATEWAY_NAME_BYTES = 256
+/** Probes of a silent client begin after this, as Redis's tcp-keepalive. */
+export const GATEWAY_KEEPALIVE_MS = 300_000

@@ -48,7 +48,7 @@ export function execute(shard: Shard, request: Request, reply: Reply, nowMs: num
   shard.sweep(KV_SWEEP_KEYS)
   const spec = findCommand(request)
   const error = spec === null ? null : refusal(spec, request)
-  if (spec === null) reply.error(unknown(request))
+  if (spec === null) reply.error(unknownCommand(request))
   else if (error !== null) reply.error(error)
   else run(RUN[spec.name], shard, request, reply)
   shard.hashes.reap(KV_REAP_ENTRIES)
@@ -84,7 +84,7 @@ function refusal(spec: CommandSpec, request: Request): string | null {
 }
 
 /** Redis's words for a command that is none; text ends at a zero byte there. */
-function unknown(request: Request): string {
+export function unknownCommand(request: Request): string {
   const shown = (index: number, most: number): string => textOf(request, index, most).split('\0', 1)[0] as string
   let rest = ''
   for (let index = 1; index < request.count && rest.length < SHOWN_BYTES; index++) {
