@@ -150,7 +150,7 @@ export class Client implements ReplyTaker {
       this.#send(piece)
     }
     this.#countOutput()
-    if (this.#order.pending === 0 && (this.#ending || (this.#ended && this.#idle))) this.#socket.end()
+    if (this.#order.pending === 0 && (this.#ending || (this.#ended && this.#idle))) this.#socket.destroySoon()
     else if (!this.#reading && !this.#again) this.resume()
   }
 

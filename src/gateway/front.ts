@@ -111,8 +111,8 @@ export class Front {
     // The server counts those that are about to leave, too.
     if (this.clients.size >= this.maxClients) {
       socket.on('error', () => {})
-      socket.end(`-${MAX_CLIENTS_REACHED}\r\n`)
-      socket.resume()
+      socket.write(`-${MAX_CLIENTS_REACHED}\r\n`)
+      socket.destroySoon()
       return
     }
     this.connections++

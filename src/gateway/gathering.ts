@@ -33,7 +33,8 @@ export class Gathering implements ReplyTaker {
   }
 
   onReply(part: number, bytes: Uint8Array, start: number, end: number): void {
-    this.#replies[part] = bytes.slice(start, end)
+    // Not `slice`, which of a Buffer is no copy.
+    this.#replies[part] = Buffer.copyBytesFrom(bytes, start, end - start)
     if (--this.#missing > 0) return
     const whole = this.#replies.find((reply) => reply[0] === MINUS) ?? together(this.#gather, this.#replies)
     this.#taker.onReply(this.#tag, whole, 0, whole.length)
