@@ -160,6 +160,47 @@ export const SERVICE_REQUEST_BYTES = SERVICE_RING_BYTES / 2
 export const SERVICE_REPLY_BYTES = SERVICE_REQUEST_BYTES + 64
 /** Replies that the main thread hands on before the event loop gets a turn. */
 export const SERVICE_DRAIN_MESSAGES = 1024
+/** Payload of one frame of requests or answers: the longest of either with its head, and room for a good batch of small ones. */
+export const MAX_SERVICE_FRAME_BYTES = 1024 * 1024
+/** Lines of gateways to one guest process: as many as a vCPU keeps sessions of, and as many more that are being dialled anew. */
+export const MAX_SERVICE_LINES = 32
+/** Answers that a gateway does not take away; its line ends then, its sessions stay. */
+export const SERVICE_LINE_QUEUE_BYTES = 64 * 1024 * 1024
+/** A request that found its ring full is tried again after this long, if no answer came before. */
+export const SERVICE_FULL_RETRY_MS = 1
+export const SERVICE_PORT_FIRST = 7500
+export const SERVICE_PORT_LAST = 7599
+/** A command is held for so long while its vCPU cannot be reached, then it fails (R31). */
+export const HOLD_MS = 5000
+/** A gateway with nothing to send says so late that it has the replies; until then the guest keeps them. */
+export const ACKNOWLEDGE_MS = 50
+/** A vCPU that is nowhere for so long is looked for at the agents. */
+export const LOCATE_MS = 100
+/** A gateway looks after its lanes this often: what is held too long, acknowledgements, whom to ask. */
+export const GATEWAY_TICK_MS = 20
+/** After `busy` or `out-of-order`, so long after the last of them, a lane sends again; a full round of answers is in by then. */
+export const GATEWAY_REST_MS = 2
+/** After `refused`: places of gateways become free after a minute, so that asking more often is of no use. */
+export const GATEWAY_REFUSED_REST_MS = 250
+/** Commands of one vCPU under way at most: twice what a vCPU executes in ten milliseconds. */
+export const LANE_WINDOW = 4096
+/** A window that `busy` makes smaller does not fall below this. */
+export const LANE_MIN_WINDOW = 16
+/** Commands of one vCPU that a gateway holds, and their bytes; at half of it clients are not read any more. */
+export const LANE_COMMANDS = 64 * 1024
+export const LANE_BYTES = 16 * 1024 * 1024
+/** Bytes in a line's socket from which on nothing more is put there. */
+export const LINE_WRITE_BYTES = 2 * 1024 * 1024
+/** Hosts that a gateway keeps lines to, of one guest: source and destination of a move, and a few that it came by. */
+export const MAX_PLACES = 8
+/** A guest process that has nothing to say on a line says so this often. */
+export const LINE_ALIVE_MS = 500
+/** A line on which nothing came for so long is cut: four times the above, and time enough to try another within HOLD_MS. */
+export const LINE_SILENT_MS = 2000
+/** Addresses at which a guest may be, too, that its process tells to a gateway that comes: where it came from, where it goes. */
+export const ELSEWHERE_KEPT = 4
+/** Room of a frame of small requests or answers: the most that a socket takes and gives at once. */
+export const SERVICE_BATCH_BYTES = 64 * 1024
 /** Gateways of one vCPU, whose sequences it keeps (R30). */
 export const KV_MAX_GATEWAYS = 16
 /** Unacknowledged replies that a vCPU of the store keeps in guest pages, 1 MiB (R30); small shares keep fewer. */

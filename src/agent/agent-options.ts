@@ -15,6 +15,8 @@ export interface AgentOptions {
   readonly maxMigrations?: number | undefined
   /** [0, 0]: the system chooses. */
   readonly dataPortRange?: [number, number] | undefined
+  /** Ports at which guests that serve listen for gateways; [0, 0]: the system chooses each. */
+  readonly linePortRange?: [number, number] | undefined
   /** Version shown to clients. */
   readonly version?: string | undefined
   /** Module that exports GuestHost; tests give a fake one. */

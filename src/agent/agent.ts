@@ -4,13 +4,21 @@
 import { randomBytes } from 'node:crypto'
 import { hostname, totalmem } from 'node:os'
 import { resolve } from 'node:path'
+import type { z } from 'zod'
 import { GodwitError } from '../errors.ts'
 import { type GuestConfig, guestConfigSchema } from '../guest/config.ts'
 import { layoutOf } from '../guest/layout.ts'
 import { bootId } from '../guest-process/boot-id.ts'
 import type { GuestStatus, Reservation, Resolution } from '../guest-process/host-port.ts'
 import { logPathOf, tailOf } from '../guest-process/supervise.ts'
-import { DATA_PORT_FIRST, DATA_PORT_LAST, DEFAULT_CONCURRENT_MIGRATIONS, LOG_TAIL_BYTES } from '../limits.ts'
+import {
+  DATA_PORT_FIRST,
+  DATA_PORT_LAST,
+  DEFAULT_CONCURRENT_MIGRATIONS,
+  LOG_TAIL_BYTES,
+  SERVICE_PORT_FIRST,
+  SERVICE_PORT_LAST,
+} from '../limits.ts'
 import type { MigrationReport } from '../migration/report.ts'
 import type { MigrationSettings } from '../migration/settings.ts'
 import { type Programs, programSource } from '../programs/registry.ts'
@@ -22,7 +30,7 @@ import { DataDirectory } from './data-directory.ts'
 import { Departures } from './departures.ts'
 import { type AgentEvent, EventHub } from './event-hub.ts'
 import { type GuestEntry, GuestTable } from './guest-table.ts'
-import { requireProgram, requireReachable } from './programs.ts'
+import { requireProgram } from './programs.ts'
 import type { AgentInfo, CopyView, GuestView, MigrationView, StartRequest } from './schemas.ts'
 import { reservedSchema, startSchema } from './schemas.ts'
 
@@ -70,6 +78,10 @@ export class Agent {
       hostModule: options.hostModule ?? hostModuleUrl(),
       memoryLimit: this.#memoryLimit,
       copyQuota: this.#copyQuota,
+      lines: () => ({
+        host: this.address.host,
+        portRange: options.linePortRange ?? [SERVICE_PORT_FIRST, SERVICE_PORT_LAST],
+      }),
       sharePages: options.sharePages ?? false,
       onEvent: (entry, event) => this.#onGuestEvent(entry, event as AgentEvent),
       onChange: (entry, what) => this.events.publish({ type: 'guest', guest: entry.config.name, what }),
@@ -129,7 +141,6 @@ export class Agent {
   /** Starts a guest. Throws `guest-exists`, `memory-limit`, `bad-size`, `program-missing`, `program-invalid`. */
   async start(request: StartRequest): Promise<GuestView> {
     const wanted = startSchema.parse(request)
-    requireReachable(wanted.program)
     layoutOf(wanted.memoryBytes, wanted.vcpus)
     const config: GuestConfig = guestConfigSchema.parse({
       ...wanted,
@@ -246,11 +257,7 @@ export class Agent {
   }
 
   /** What a source asks of its destination. With `checkOnly` nothing changes. Throws the reason of a refusal. */
-  async reserve(
-    reservation: Reservation,
-    from: string,
-    checkOnly: boolean,
-  ): Promise<{ agent: string; guestPid: number | null; bootId: string }> {
+  async reserve(reservation: Reservation, from: string, checkOnly: boolean): Promise<z.output<typeof reservedSchema>> {
     if (reservation.protocol !== PROTOCOL_VERSION) {
       const ours = `agent ${this.name} speaks protocol ${PROTOCOL_VERSION}, the source ${reservation.protocol}`
       throw new GodwitError('wrong-version', ours, { hint: 'run the same version of Godwit on both hosts' })
@@ -272,7 +279,8 @@ export class Agent {
     this.#guests.admit(reservation.guest)
     if (checkOnly) return { agent: this.name, guestPid: null, bootId: bootId() }
     const entry = await this.#guests.receive(reservation, reservation.source.host ?? from)
-    return { agent: this.name, guestPid: entry.status?.pid ?? null, bootId: bootId() }
+    const linePort = entry.status?.service?.port ?? null
+    return { agent: this.name, guestPid: entry.status?.pid ?? null, bootId: bootId(), linePort }
   }
 
   verdict(migration: string, epoch: number): Promise<string> {

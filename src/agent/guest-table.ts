@@ -4,6 +4,7 @@
 import { GodwitError } from '../errors.ts'
 import type { GuestConfig } from '../guest/config.ts'
 import { type GuestFile, socketPathFor } from '../guest-process/guest-file.ts'
+import type { ListenForGateways } from '../guest-process/host-lines.ts'
 import type { GuestStatus, Reservation, Resolution } from '../guest-process/host-port.ts'
 import { GuestProcess, type Offer } from '../guest-process/supervise.ts'
 import { type Verdict, verdictForDead, writeRecord } from '../migration/ownership-record.ts'
@@ -30,6 +31,8 @@ export interface GuestTableOptions {
   /** URL of the module with GuestHost. */
   readonly hostModule: string
   readonly memoryLimit: number
+  /** Where the processes of guests that serve listen for gateways. */
+  readonly lines: () => ListenForGateways
   /** Most bytes of memory in copies that guests left behind. */
   readonly copyQuota: number
   /** Guests that come in may refer to pages of any guest here. */
@@ -221,7 +224,7 @@ export class GuestTable {
 
   async #spawnProcess(config: GuestConfig, how: Pick<GuestFile, 'role'> & Offer): Promise<GuestEntry> {
     this.admit(config)
-    const { data, agentName, programsDirectory, hostModule } = this.#options
+    const { data, agentName, programsDirectory, hostModule, lines } = this.#options
     const directory = data.guestDirectory(config.id)
     this.#starting.set(config.id, config)
     try {
@@ -235,6 +238,7 @@ export class GuestTable {
         agentName,
         reportsDirectory: data.reportsDirectory,
         socketPath: socketPathFor(directory),
+        lines: lines(),
         hostModule,
         pid: null,
       }

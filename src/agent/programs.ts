@@ -2,7 +2,7 @@
 
 import { GodwitError } from '../errors.ts'
 import type { GuestConfig } from '../guest/config.ts'
-import { type Programs, serves } from '../programs/registry.ts'
+import type { Programs } from '../programs/registry.ts'
 
 /** Refuses a guest whose program this host lacks (`program-missing`) or has in another version (`program-differs`). */
 export async function requireProgram(guest: GuestConfig, programs: Programs, agentName: string): Promise<void> {
@@ -10,13 +10,5 @@ export async function requireProgram(guest: GuestConfig, programs: Programs, age
   if (hash === guest.programHash) return
   throw new GodwitError('program-differs', `program '${guest.program}' differs from the one at agent ${agentName}`, {
     hint: `copy the source's ${guest.program} to the --programs directory of ${agentName}, then try again`,
-  })
-}
-
-/** Refuses to start a guest that serves (`program-missing`): no port of an agent leads to its requests. */
-export function requireReachable(program: string): void {
-  if (!serves(program)) return
-  throw new GodwitError('program-missing', `agents have no service port for a guest with program '${program}'`, {
-    hint: 'choose another program',
   })
 }

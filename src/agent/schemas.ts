@@ -66,6 +66,11 @@ export const guestSchema = z.object({
   residentBytes: z.number(),
   pid: z.number(),
   keptSince: z.number().optional(),
+  service: z
+    .object({ port: z.int() })
+    .nullable()
+    .optional()
+    .describe('where gateways reach the guest process; null: nowhere'),
   migration: z
     .object({
       id: z.string(),
@@ -144,9 +149,15 @@ export const reservationSchema = z.strictObject({
     host: z.string().max(255).nullable(),
     controlPort: port,
     dataPorts: z.array(port).min(1).max(MAX_LANES),
+    linePort: port.optional(),
   }),
   settings: settingsSchema,
   protocol: z.int(),
   capabilities: z.array(z.string().max(64)).max(64),
 })
-export const reservedSchema = z.object({ agent: z.string(), guestPid: z.int().nullable(), bootId: z.string() })
+export const reservedSchema = z.object({
+  agent: z.string(),
+  guestPid: z.int().nullable(),
+  bootId: z.string(),
+  linePort: z.int().nullable().optional().describe('where gateways will reach the guest; null: nowhere'),
+})

@@ -12,6 +12,8 @@ import {
   DEFAULT_MAX_ROUNDS,
   MAX_CHANNELS,
   MAX_VCPUS,
+  SERVICE_PORT_FIRST,
+  SERVICE_PORT_LAST,
 } from '../limits.ts'
 import { MOVEMENTS, PUSH_ORDERS, SELECTIONS, STOP_RULES } from '../migration/settings.ts'
 import type { Arguments, OptionTable } from './arguments.ts'
@@ -183,6 +185,12 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
         placeholder: 'FIRST-LAST',
         default: `${DATA_PORT_FIRST}-${DATA_PORT_LAST}`,
         help: 'ports for migrations; 0-0: the system chooses',
+      },
+      'line-ports': {
+        type: 'text',
+        placeholder: 'FIRST-LAST',
+        default: `${SERVICE_PORT_FIRST}-${SERVICE_PORT_LAST}`,
+        help: 'ports at which guests that serve listen for gateways; 0-0: the system chooses',
       },
       'stop-guests': { type: 'flag', help: 'stop the guests, too, when the agent ends' },
       ...JSON_OPTION,

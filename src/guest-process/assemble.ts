@@ -9,6 +9,8 @@ import { touchPages } from '../guest/touch.ts'
 import { GuestVcpus } from '../guest/vcpus.ts'
 import { programSource, serves } from '../programs/registry.ts'
 import { GuestService } from '../service/guest-service.ts'
+import type { ServiceLines } from '../service/service-lines.ts'
+import { type ListenForGateways, openLines } from './host-lines.ts'
 import type { GuestState } from './host-port.ts'
 
 export interface GuestParts {
@@ -17,11 +19,21 @@ export interface GuestParts {
   readonly vcpus: GuestVcpus
   /** Of a program that serves. */
   readonly service: GuestService | null
+  /** Where its gateways come in. */
+  readonly lines: ServiceLines | null
   readonly programsDirectory: string | null
   readonly crashed: Promise<GodwitError>
   readonly state: GuestState
   readonly epoch: number
 }
+
+/** Ends the vCPUs of a guest that cannot be made after all, and throws on. */
+const closing =
+  (vcpus: GuestVcpus) =>
+  async (thrown: unknown): Promise<never> => {
+    await vcpus.close()
+    throw thrown
+  }
 
 /**
  * Makes a guest; one that is coming in waits paused, with its memory resident: zeros, or `copy`, the pages of its kept copy.
@@ -29,7 +41,13 @@ export interface GuestParts {
  */
 export async function assemble(
   config: GuestConfig,
-  options: { programsDirectory: string | null; copy?: WebAssembly.Memory | null },
+  options: {
+    programsDirectory: string | null
+    copy?: WebAssembly.Memory | null
+    lines?: ListenForGateways | null | undefined
+    /** Of the copy's process: they are there already. */
+    oldLines?: ServiceLines | null
+  },
   begin: { state: 'running' | 'incoming'; epoch: number },
 ): Promise<GuestParts> {
   const serving = serves(config.program)
@@ -52,5 +70,8 @@ export async function assemble(
     incoming && !options.copy ? touchPages(memory) : null,
   ])
   const service = rings === null ? null : new GuestService(memory, rings, !incoming)
-  return { config, memory, vcpus, service, crashed, programsDirectory: options.programsDirectory, ...begin }
+  const { programsDirectory, oldLines = null } = options
+  if (service !== null) oldLines?.serve(service)
+  const lines = oldLines ?? (await openLines(options.lines, config, service).catch(closing(vcpus)))
+  return { config, memory, vcpus, service, lines, crashed, programsDirectory, ...begin }
 }

@@ -4,7 +4,13 @@
 import type { Progress } from '../events.ts'
 import type { SourceState } from '../migration/commit-machine.ts'
 import type { DestinationSession } from '../migration/destination-session.ts'
-import { type OwnershipStore, type Verdict, verdictForDead, verdictOfState } from '../migration/ownership-record.ts'
+import {
+  type OwnershipRecord,
+  type OwnershipStore,
+  type Verdict,
+  verdictForDead,
+  verdictOfState,
+} from '../migration/ownership-record.ts'
 import type { SourceSession } from '../migration/source-session.ts'
 import type { GuestState, GuestStatus } from './host-port.ts'
 import type { AgentAddress } from './peer-agent.ts'
@@ -61,6 +67,19 @@ export function lossOf({ role }: Current, guest: string): NonNullable<GuestStatu
   const message = 'the destination is gone with what the guest did since the switch'
   const hint = `${abandon}; or run it as it was at the switch: godwit resolve ${guest} --take-stale`
   return { code: 'lost', message, hint }
+}
+
+/** Of a guest that its operator took, at `epoch`: what the other host is told when it asks after all. */
+export function takenRecord(
+  record: OwnershipRecord | null,
+  guest: string,
+  epoch: number,
+  role: Current['role'],
+): OwnershipRecord {
+  const empty = { migration: null, role: null, peer: null }
+  // The source never let it go, the destination has it.
+  const state = role === 'source' ? 'aborted' : 'owner'
+  return { ...(record ?? { version: 1, guest, ...empty }), epoch, state }
 }
 
 /** What the other side is told of one migration: by the live session, or by the record once it is over. */

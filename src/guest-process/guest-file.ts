@@ -9,6 +9,7 @@ import { GodwitError } from '../errors.ts'
 import { type GuestConfig, guestConfigSchema } from '../guest/config.ts'
 import { SOCKET_PATH_BYTES } from '../limits.ts'
 import type { Neighbour } from '../migration/ports.ts'
+import type { ListenForGateways } from './host-lines.ts'
 import type { Reservation } from './host-port.ts'
 
 export interface GuestFile {
@@ -25,6 +26,8 @@ export interface GuestFile {
   socketPath: string
   /** Where it serves its pages to other guests of the agent; null: it does not. A file of an older agent has none. */
   pageSocketPath?: string | null
+  /** Where gateways may reach a guest that serves; not there: nowhere. */
+  lines?: ListenForGateways | null
   /** `incoming`: guests here whose pages its source may refer to. */
   neighbours?: readonly Neighbour[]
   /** URL of the module that exports GuestHost; tests put another in its place. */

@@ -10,6 +10,7 @@ import type { Neighbour } from '../migration/ports.ts'
 import type { MigrationReport } from '../migration/report.ts'
 import type { Resolution } from '../migration/resolution.ts'
 import type { MigrationOptions, MigrationSettings } from '../migration/settings.ts'
+import type { ListenForGateways } from './host-lines.ts'
 
 export const GUEST_STATES = [
   'running',
@@ -48,6 +49,8 @@ export interface GuestStatus {
   crash?: { code: ErrorCode; message: string; hint?: string }
   /** Of a kept copy: since when, ms since 1970. */
   keptSince?: number
+  /** Where gateways reach it; null, or not there: nowhere. */
+  service?: { port: number } | null
 }
 
 /** Body of POST /v1/reservations, sent by the source's guest process to the destination's agent. */
@@ -63,7 +66,15 @@ export interface Reservation {
   /** Its operator has paused it: it stays paused when it arrives. */
   paused: boolean
   /** `host` is --advertise; null: the address the reservation came from. */
-  source: { agent: string; agentPort: number; host: string | null; controlPort: number; dataPorts: number[] }
+  source: {
+    agent: string
+    agentPort: number
+    host: string | null
+    controlPort: number
+    dataPorts: number[]
+    /** Where gateways reach the guest there, if anywhere. */
+    linePort?: number | undefined
+  }
   settings: MigrationSettings
   protocol: number
   capabilities: string[]
@@ -122,6 +133,8 @@ export interface CreateOptions {
   directory: string
   programsDirectory: string | null
   agentName: string
+  /** Where gateways may reach a guest that serves; nowhere when not given. */
+  lines?: ListenForGateways | null
 }
 
 export interface ReceiveOptions {
@@ -133,6 +146,8 @@ export interface ReceiveOptions {
   directory: string
   programsDirectory: string | null
   agentName: string
+  /** Where gateways may reach a guest that serves; nowhere when not given. */
+  lines?: ListenForGateways | null
 }
 
 /** What host.ts exports as `GuestHost`. Both resolve when memory is allocated and the guest process is ready. */

@@ -9,23 +9,19 @@ import type { GuestMemory } from '../guest/memory.ts'
 import type { GuestVcpus } from '../guest/vcpus.ts'
 import type { Vcpus } from '../guest/vcpus-port.ts'
 import { DestinationSession } from '../migration/destination-session.ts'
-import {
-  directoryStore,
-  type OwnershipRecord,
-  type OwnershipStore,
-  type Verdict,
-} from '../migration/ownership-record.ts'
+import { directoryStore, type OwnershipStore, type Verdict } from '../migration/ownership-record.ts'
 import type { MigrationReport } from '../migration/report.ts'
 import { mayResolve, type Resolution } from '../migration/resolution.ts'
 import { pulls, settingsSchema } from '../migration/settings.ts'
 import { SourceSession } from '../migration/source-session.ts'
-import { runOracle } from '../programs/oracle.ts'
 import type { GuestService } from '../service/guest-service.ts'
+import type { ServiceLines } from '../service/service-lines.ts'
 import { servingVcpus } from '../service/serving-vcpus.ts'
 import { assemble, type GuestParts } from './assemble.ts'
 import { isCopyFor } from './copy-identity.ts'
-import { type Current, IN_DOUBT, lossOf, ownerOf, restOf, verdictOf, viewOf } from './current-move.ts'
+import { type Current, IN_DOUBT, lossOf, ownerOf, restOf, takenRecord, verdictOf, viewOf } from './current-move.ts'
 import { destinationWorld } from './destination-world.ts'
+import { tellSource } from './host-lines.ts'
 import type {
   CreateOptions,
   GuestEnd,
@@ -37,6 +33,7 @@ import type {
 } from './host-port.ts'
 import { askVerdict } from './peer-agent.ts'
 import * as refusals from './refusals.ts'
+import { replayed } from './replayed.ts'
 import { openSource } from './source-world.ts'
 
 export class GuestHost implements GuestHostPort {
@@ -48,6 +45,8 @@ export class GuestHost implements GuestHostPort {
   readonly vcpus: GuestVcpus
   /** Requests for the vCPUs, when the program serves (R30). */
   readonly service: GuestService | null
+  /** Its gateways' lines; they go with the memory of a kept copy. */
+  #lines: ServiceLines | null
   readonly #store: OwnershipStore
   readonly #programsDirectory: string | null
   readonly #crashed: Promise<never>
@@ -71,6 +70,7 @@ export class GuestHost implements GuestHostPort {
     this.memory = options.memory
     this.vcpus = options.vcpus
     this.service = options.service
+    this.#lines = options.lines
     this.#store = options.store
     this.#programsDirectory = options.programsDirectory
     this.#state = options.state
@@ -97,10 +97,14 @@ export class GuestHost implements GuestHostPort {
   }
 
   /** Makes room for a guest that a source offers, and starts to receive it; into `copy`, the pages of a kept copy of it. */
-  static async receive(options: ReceiveOptions, copy: WebAssembly.Memory | null = null): Promise<GuestHost> {
+  static async receive(
+    options: ReceiveOptions,
+    copy: WebAssembly.Memory | null = null,
+    oldLines: ServiceLines | null = null,
+  ): Promise<GuestHost> {
     const { reservation, directory } = options
     const begin = { state: 'incoming', epoch: reservation.epoch - 1 } as const
-    const parts = await assemble(reservation.guest, { ...options, copy }, begin)
+    const parts = await assemble(reservation.guest, { ...options, copy, oldLines }, begin)
     const host = new GuestHost({ ...parts, store: directoryStore(directory) })
     host.#receive(options, copy !== null)
     return host
@@ -111,7 +115,9 @@ export class GuestHost implements GuestHostPort {
       throw refusals.noCopy(this.#config.name)
     }
     this.#state = 'handed-over'
-    return await GuestHost.receive(options, this.memory.pages)
+    const lines = this.#lines
+    this.#lines = null
+    return await GuestHost.receive(options, this.memory.pages, lines)
   }
 
   status(): GuestStatus {
@@ -128,6 +134,7 @@ export class GuestHost implements GuestHostPort {
       residentBytes: process.memoryUsage.rss(),
       pid: process.pid,
       migration: current === null ? null : viewOf(current, this.#progress),
+      service: this.#lines === null ? null : { port: this.#lines.port },
       ...(crash === undefined ? {} : { crash }),
       ...(this.#keptSince === null ? {} : { keptSince: this.#keptSince }),
     }
@@ -143,8 +150,11 @@ export class GuestHost implements GuestHostPort {
     this.#epoch = Math.max(this.#epoch, this.#store.read()?.epoch ?? 0)
     const epoch = this.#epoch + 1
     this.#paused = this.#state === 'paused'
-    const guest = { config: this.#config, memory: this.memory, vcpus: this.#movingVcpus(), paused: this.#paused }
-    const source = openSource({ request, settings, epoch, ...guest, store: this.#store, crashed: this.#crashed })
+    const guest = { config: this.#config, memory: this.memory, vcpus: this.#movingVcpus(), lines: this.#lines }
+    const source = openSource({
+      ...{ request, settings, epoch, ...guest, paused: this.#paused },
+      ...{ store: this.#store, crashed: this.#crashed },
+    })
     this.#settling = new AbortController()
     const session = new SourceSession(source.world, this.vcpus.stepsPerSecond())
     const move = { pull: pulls(settings.movement), keepCopy: settings.keepCopy }
@@ -225,17 +235,11 @@ export class GuestHost implements GuestHostPort {
   async oracle(): Promise<{ equal: boolean; differing: number[] }> {
     if (this.#state !== 'running' && this.#state !== 'paused') throw this.#notRunning('checked')
     if (this.service !== null) throw refusals.noReplay(this.#config.name)
-    return await this.#holding('being checked', async () => {
-      const wasRunning = this.#state === 'running'
-      await this.vcpus.pause()
-      try {
-        const guest = { memory: this.memory, config: this.#config, programsDirectory: this.#programsDirectory }
-        const { equal, differing } = await runOracle({ ...guest, states: this.vcpus.save() })
-        return { equal, differing }
-      } finally {
-        if (wasRunning && this.#state === 'running') this.vcpus.resume()
-      }
-    })
+    const wasRunning = this.#state === 'running'
+    const guest = { memory: this.memory, config: this.#config, vcpus: this.vcpus }
+    return await this.#holding('being checked', () =>
+      replayed({ ...guest, programsDirectory: this.#programsDirectory }, () => wasRunning && this.#state === 'running'),
+    )
   }
 
   async close(): Promise<void> {
@@ -245,6 +249,7 @@ export class GuestHost implements GuestHostPort {
     if (this.#state !== 'handed-over') this.#state = 'stopping'
     this.service?.close()
     await this.#current?.session.close()
+    await this.#lines?.close()
     await this.vcpus.close()
   }
 
@@ -260,6 +265,7 @@ export class GuestHost implements GuestHostPort {
       store: this.#store,
     })
     const session = new DestinationSession(world)
+    tellSource(this.#lines, reservation, sourceAddress)
     const peer = { host: sourceAddress, port: reservation.source.agentPort }
     const pull = pulls(reservation.settings.movement)
     this.#current = { role: 'destination', id: reservation.migration, epoch: reservation.epoch, peer, pull, session }
@@ -368,9 +374,7 @@ export class GuestHost implements GuestHostPort {
     this.#settling.abort(new GodwitError('cancelled', 'the guest was taken'))
     const epoch = lost + 1
     this.#epoch = epoch
-    // What the other host is told when it asks after all: the source never let it go, the destination has it.
-    const state = role === 'source' ? 'aborted' : 'owner'
-    this.#store.write({ ...this.#record(), epoch, state })
+    this.#store.write(takenRecord(this.#store.read(), this.#config.id, epoch, role))
     this.#current = null
     this.#state = this.#here()
     this.#movingVcpus().resume()
@@ -384,11 +388,6 @@ export class GuestHost implements GuestHostPort {
   #movingVcpus(): Vcpus {
     const vcpus = this.#paused ? heldVcpus(this.vcpus) : this.vcpus
     return this.service === null ? vcpus : servingVcpus(vcpus, this.service)
-  }
-
-  #record(): OwnershipRecord {
-    const empty = { migration: null, role: null, peer: null }
-    return this.#store.read() ?? { version: 1, guest: this.#config.id, epoch: this.#epoch, state: 'owner', ...empty }
   }
 
   #notRunning(what: string): GodwitError {

@@ -28,10 +28,11 @@ interface Resident {
   onTaken: () => void
 }
 
-const commonOf = (directory: string, { programsDirectory, agentName }: GuestFile) => ({
+const commonOf = (directory: string, { programsDirectory, agentName, lines = null }: GuestFile) => ({
   directory,
   programsDirectory,
   agentName,
+  lines,
 })
 
 async function makeHost(directory: string, file: GuestFile): Promise<GuestHostPort> {

@@ -21,6 +21,8 @@ export interface Reserved {
   readonly agent: string
   /** Equal on both sides when they share one host and so one clock. */
   readonly bootId: string
+  /** Where gateways will reach the guest there; null: nowhere. */
+  readonly linePort: number | null
 }
 
 /** Reserves room for the guest; throws the agent's own refusal, or `unreachable`. */
@@ -32,7 +34,8 @@ export async function reserve(agent: AgentAddress, reservation: Reservation, sig
     const refusal = GodwitError.from(answer.error ?? { message: `HTTP status ${status}` }, 'unreachable')
     throw new GodwitError(refusal.code, refusal.message, { hint: refusal.hint, side: 'destination' })
   }
-  return { agent: String(answer.agent ?? `${agent.host}:${agent.port}`), bootId: String(answer.bootId ?? '') }
+  const linePort = isPort(answer.linePort) ? answer.linePort : null
+  return { agent: String(answer.agent ?? `${agent.host}:${agent.port}`), bootId: String(answer.bootId ?? ''), linePort }
 }
 
 /** Asks what became of a migration; `unknown` when the agent cannot be asked or does not know. */
@@ -53,6 +56,9 @@ export async function askVerdict(
     return 'unreachable'
   }
 }
+
+const isPort = (value: unknown): value is number =>
+  Number.isInteger(value) && Number(value) > 0 && Number(value) < 65_536
 
 const isVerdict = (value: unknown): value is Verdict => (VERDICTS as readonly unknown[]).includes(value)
 

@@ -13,6 +13,7 @@ import { type MigrationSettings, pulls } from '../migration/settings.ts'
 import type { SourceWorld } from '../migration/source-context.ts'
 import { ThreadedPageSource } from '../migration/transfer/source-transfer.ts'
 import { lockedLambda } from '../programs/registry.ts'
+import type { ServiceLines } from '../service/service-lines.ts'
 import { warmControlCodec } from '../wire/control-codec.ts'
 import { CAPABILITIES, type ControlMessage, PROTOCOL_VERSION } from '../wire/messages.ts'
 import { bootId } from './boot-id.ts'
@@ -29,6 +30,8 @@ export interface SourceOptions {
   readonly config: GuestConfig
   readonly memory: GuestMemory
   readonly vcpus: Vcpus
+  /** Of a guest that serves: its gateways hear where it goes. */
+  readonly lines: ServiceLines | null
   /** The guest stays paused wherever it ends. */
   readonly paused: boolean
   readonly store: OwnershipStore
@@ -127,6 +130,7 @@ export function openSource(options: SourceOptions): { world: SourceWorld; close(
           host: settings.advertise,
           controlPort: listener.port,
           dataPorts: [...pages.ports],
+          ...(options.lines === null ? {} : { linePort: options.lines.port }),
         },
         settings,
         protocol: PROTOCOL_VERSION,
@@ -134,6 +138,7 @@ export function openSource(options: SourceOptions): { world: SourceWorld; close(
       }
       const answer = await reserve(request.to, reservation, signal)
       names.destination = answer.agent
+      if (answer.linePort !== null) options.lines?.elsewhere({ host: request.to.host, port: answer.linePort })
       const dialled = await dialIn(listener, pages, signal)
       return { ...dialled, sameHost: answer.bootId === bootId() }
     },

@@ -26,6 +26,8 @@ const HEADER_BYTES = 192
 const PART = { length: 0, gateway: 4, kind: 8, sequence: 16, acknowledged: 24, nowMs: 32 } as const
 export const MESSAGE_HEAD_BYTES = 40
 const FIRST_BYTES = 4096
+/** Up to here a loop is faster than the views that a copy needs; and so many lengths have their view kept. */
+const SMALL_BYTES = 128
 
 /** Room for `capacity` bytes of messages, a power of two. */
 export const newRing = (capacity: number): SharedArrayBuffer => new SharedArrayBuffer(HEADER_BYTES + capacity)
@@ -68,22 +70,38 @@ export class MessageWriter {
   }
 
   /** False: full, nothing was written. */
-  push(message: Message): boolean {
+  push({ gateway, kind, sequence, acknowledged, nowMs, bytes }: Message): boolean {
+    return this.write(gateway, kind, sequence, acknowledged, nowMs, bytes, 0, bytes.length)
+  }
+
+  /** The same without an object: the message's bytes lie at `from` of `source`. */
+  write(
+    gateway: number,
+    kind: number,
+    sequence: number,
+    acknowledged: number,
+    nowMs: number,
+    source: Uint8Array,
+    from: number,
+    length: number,
+  ): boolean {
     const { words, bytes, u32, f64, mask } = this.#ring
-    const { length } = message.bytes
     if (!this.fits(length)) return false
     const tail = Atomics.load(words, TAIL)
-    const at = (offset: number): number => (tail + offset) & mask
-    u32[at(PART.length) >>> 2] = length
-    u32[at(PART.gateway) >>> 2] = message.gateway
-    u32[at(PART.kind) >>> 2] = message.kind
-    f64[at(PART.sequence) >>> 3] = message.sequence
-    f64[at(PART.acknowledged) >>> 3] = message.acknowledged
-    f64[at(PART.nowMs) >>> 3] = message.nowMs
-    const from = at(MESSAGE_HEAD_BYTES)
-    const first = Math.min(length, mask + 1 - from)
-    bytes.set(first === length ? message.bytes : message.bytes.subarray(0, first), from)
-    if (first < length) bytes.set(message.bytes.subarray(first), 0)
+    u32[((tail + PART.length) & mask) >>> 2] = length
+    u32[((tail + PART.gateway) & mask) >>> 2] = gateway
+    u32[((tail + PART.kind) & mask) >>> 2] = kind
+    f64[((tail + PART.sequence) & mask) >>> 3] = sequence
+    f64[((tail + PART.acknowledged) & mask) >>> 3] = acknowledged
+    f64[((tail + PART.nowMs) & mask) >>> 3] = nowMs
+    const to = (tail + MESSAGE_HEAD_BYTES) & mask
+    if (length <= SMALL_BYTES) {
+      for (let index = 0; index < length; index++) bytes[(to + index) & mask] = source[from + index] as number
+    } else {
+      const first = Math.min(length, mask + 1 - to)
+      bytes.set(source.subarray(from, from + first), to)
+      if (first < length) bytes.set(source.subarray(from + first, from + length), 0)
+    }
     // The reader loads the tail before it looks at what lies behind it.
     Atomics.store(words, TAIL, (tail + sizeOf(length)) | 0)
     return true
@@ -107,6 +125,8 @@ export class MessageReader {
   /** The oldest message, once it was read. */
   readonly #message: Message
   #copy = new Uint8Array(FIRST_BYTES)
+  /** Of `#copy`, by length. */
+  #views: Uint8Array[] = []
   #peeked = false
 
   constructor(ring: SharedArrayBuffer) {
@@ -166,17 +186,33 @@ export class MessageReader {
     const at = (offset: number): number => (head + offset) & mask
     const length = u32[at(PART.length) >>> 2] as number
     assert(sizeOf(length) <= mask + 1, `a message of ${length} bytes in a ring`)
-    if (length > this.#copy.length) this.#copy = new Uint8Array(Math.min(mask + 1, 2 * length))
+    if (length > this.#copy.length) {
+      this.#copy = new Uint8Array(Math.min(mask + 1, 2 * length))
+      this.#views = []
+    }
     const from = at(MESSAGE_HEAD_BYTES)
-    const first = Math.min(length, mask + 1 - from)
-    this.#copy.set(bytes.subarray(from, from + first))
-    if (first < length) this.#copy.set(bytes.subarray(0, length - first), first)
+    if (length <= SMALL_BYTES) {
+      for (let index = 0; index < length; index++) this.#copy[index] = bytes[(from + index) & mask] as number
+    } else {
+      const first = Math.min(length, mask + 1 - from)
+      this.#copy.set(bytes.subarray(from, from + first))
+      if (first < length) this.#copy.set(bytes.subarray(0, length - first), first)
+    }
     const message = this.#message
     message.gateway = u32[at(PART.gateway) >>> 2] as number
     message.kind = u32[at(PART.kind) >>> 2] as number
     message.sequence = f64[at(PART.sequence) >>> 3] as number
     message.acknowledged = f64[at(PART.acknowledged) >>> 3] as number
     message.nowMs = f64[at(PART.nowMs) >>> 3] as number
-    message.bytes = this.#copy.subarray(0, length)
+    message.bytes = this.#viewOf(length)
+  }
+
+  #viewOf(length: number): Uint8Array {
+    if (length > SMALL_BYTES) return this.#copy.subarray(0, length)
+    const known = this.#views[length]
+    if (known !== undefined) return known
+    const view = this.#copy.subarray(0, length)
+    this.#views[length] = view
+    return view
   }
 }

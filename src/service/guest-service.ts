@@ -1,9 +1,11 @@
 // The service of a guest as its process offers it: numbered requests in, answers out (R30). Runs on the main thread and never
 // blocks it; the other ends of the rings are the vCPUs' (guest/service-ports.ts). Made by guest-process/assemble.ts.
 //
-//   here ──leave (a pause for the switch begins)──► leaving ──left (vCPUs stand, answers are out)──► elsewhere
-//     ▲                                                │                                               │
-//     └─────────────── arrive (the vCPUs run here) ────┴───────────────────────────────────────────────┘
+// Each vCPU is here or not by itself:
+//
+//   here ──leave (a pause for the switch begins)──► leaving ──left (it stands, answers are out)──► elsewhere
+//     ▲                                                │                                             │
+//     └─────────────── arrive (it runs here) ──────────┴─────────────────────────────────────────────┘
 
 import { setImmediate as breathe } from 'node:timers/promises'
 import { assert } from '../errors.ts'
@@ -21,16 +23,18 @@ import { SERVICE_DRAIN_MESSAGES, SERVICE_REQUEST_BYTES } from '../limits.ts'
 export type Submitted = 'accepted' | 'full' | 'not-here' | 'too-long'
 
 export interface ServiceListener {
-  /** The bytes are good until it returns. The same answer may come twice when a request was sent twice. */
+  /** The answer and its bytes are good until it returns. The same answer may come twice when a request was sent twice. */
   onAnswer(vcpu: number, answer: ServiceAnswer): void
   /**
    * The vCPU is not here any more, and there will be no more answers: whatever is unanswered is to be sent again, in
    * order, to where it runs, or here when `submit` says so.
    */
   onGone(vcpu: number): void
+  /** Requests of the vCPU are taken in from now on, for the first time or once more. */
+  onHere?(vcpu: number): void
 }
 
-const NOTHING = new Uint8Array(0)
+const NOTHING: Uint8Array = new Uint8Array(0)
 
 /** The ends of one vCPU's rings. */
 interface Line {
@@ -42,10 +46,11 @@ interface Line {
 export class GuestService {
   readonly #lines: readonly Line[]
   readonly #listeners = new Set<ServiceListener>()
-  #state: 'here' | 'leaving' | 'elsewhere'
+  readonly #states: ('here' | 'leaving' | 'elsewhere')[]
   #closed = false
   /** A listener is being told something. */
   #telling = false
+  readonly #answer = new AnswerView()
 
   constructor(memory: GuestMemory, rings: readonly ServiceRings[], here: boolean) {
     assert(rings.length === memory.layout.vcpus, 'as many rings as vCPUs')
@@ -54,7 +59,7 @@ export class GuestService {
       replies: new MessageReader(replies),
       wake: () => wake(memory, vcpuWords(memory, vcpu)),
     }))
-    this.#state = here ? 'here' : 'elsewhere'
+    this.#states = rings.map(() => (here ? 'here' : 'elsewhere'))
     for (const vcpu of this.#lines.keys()) void this.#deliver(vcpu)
   }
 
@@ -64,20 +69,33 @@ export class GuestService {
 
   /** Whether requests of this vCPU are taken in here. */
   isHere(vcpu: number): boolean {
-    return vcpu < this.#lines.length && this.#state === 'here' && !this.#closed
+    return this.#states[vcpu] === 'here' && !this.#closed
   }
 
   /** Hands a request to the vCPU. A gateway's sequences go up by one; sent again, a request keeps its own. */
-  submit(vcpu: number, request: ServiceRequest): Submitted {
+  submit(vcpu: number, { gateway, sequence, acknowledged, nowMs, bytes }: ServiceRequest): Submitted {
+    return this.submitBytes(vcpu, gateway, sequence, acknowledged, nowMs, bytes, 0, bytes.length)
+  }
+
+  /** The same without an object: the request's bytes lie at `from` of `bytes`. */
+  submitBytes(
+    vcpu: number,
+    gateway: number,
+    sequence: number,
+    acknowledged: number,
+    nowMs: number,
+    bytes: Uint8Array,
+    from: number,
+    length: number,
+  ): Submitted {
     if (!this.isHere(vcpu)) return 'not-here'
-    if (request.bytes.length > SERVICE_REQUEST_BYTES) return 'too-long'
-    const { gateway, sequence } = request
+    if (length > SERVICE_REQUEST_BYTES) return 'too-long'
     assert(
       gateway > 0 && gateway < 2 ** 32 && Number.isSafeInteger(gateway + sequence),
       'a gateway or a request has no number',
     )
     const line = this.#line(vcpu)
-    const accepted = line.requests.push({ ...request, kind: 0 })
+    const accepted = line.requests.write(gateway, 0, sequence, acknowledged, nowMs, bytes, from, length)
     if (line.requests.takeWaiting()) line.wake()
     return accepted ? 'accepted' : 'full'
   }
@@ -96,23 +114,27 @@ export class GuestService {
     return () => this.#listeners.delete(listener)
   }
 
-  /** The vCPUs run here from now on. Requests that were accepted before are executed if nobody did elsewhere. */
-  arrive(): void {
-    this.#state = 'here'
+  /** The vCPU, or each of them, runs here from now on. What was accepted before is executed if nobody did elsewhere. */
+  arrive(vcpu?: number): void {
+    for (const each of this.#those(vcpu)) {
+      if (this.#states[each] === 'here') continue
+      this.#states[each] = 'here'
+      if (!this.#closed) for (const listener of this.#listeners) listener.onHere?.(each)
+    }
   }
 
-  /** They are being stopped: nothing is accepted any more. */
-  leave(): void {
-    if (this.#state === 'here') this.#state = 'leaving'
+  /** It is being stopped: nothing is accepted any more. */
+  leave(vcpu?: number): void {
+    for (const each of this.#those(vcpu)) if (this.#states[each] === 'here') this.#states[each] = 'leaving'
   }
 
-  /** They stand still: the last answers go out, then everybody hears that they are gone. */
-  left(): void {
-    if (this.#state !== 'leaving') return
-    this.#state = 'elsewhere'
-    for (const vcpu of this.#lines.keys()) {
-      while (this.#handOn(vcpu)) {}
-      for (const listener of this.#listeners) listener.onGone(vcpu)
+  /** It stands still: the last answers go out, then everybody hears that it is gone. */
+  left(vcpu?: number): void {
+    for (const each of this.#those(vcpu)) {
+      if (this.#states[each] !== 'leaving') continue
+      this.#states[each] = 'elsewhere'
+      while (this.#handOn(each)) {}
+      for (const listener of this.#listeners) listener.onGone(each)
     }
   }
 
@@ -146,8 +168,8 @@ export class GuestService {
     if (message === null) return false
     this.#telling = true
     try {
-      const answer = answerOf(message)
-      for (const listener of this.#listeners) listener.onAnswer(vcpu, answer)
+      this.#answer.set(message)
+      for (const listener of this.#listeners) listener.onAnswer(vcpu, this.#answer)
     } finally {
       this.#telling = false
       replies.take()
@@ -157,6 +179,10 @@ export class GuestService {
     return true
   }
 
+  #those(vcpu: number | undefined): Iterable<number> {
+    return vcpu === undefined ? this.#lines.keys() : [vcpu]
+  }
+
   #line(vcpu: number): Line {
     const line = this.#lines[vcpu]
     assert(line !== undefined, `there is no vCPU ${vcpu}`)
@@ -164,8 +190,19 @@ export class GuestService {
   }
 }
 
-function answerOf({ kind, gateway, sequence, bytes }: Message): ServiceAnswer {
-  const what = ANSWERS[kind]
-  assert(what !== undefined, `an answer of kind ${kind}`)
-  return { what, gateway, sequence, bytes }
+/** What listeners are shown; the same object again and again. */
+class AnswerView implements ServiceAnswer {
+  what: ServiceAnswer['what'] = 'reply'
+  gateway = 0
+  sequence = 0
+  bytes = NOTHING
+
+  set({ kind, gateway, sequence, bytes }: Message): void {
+    const what = ANSWERS[kind]
+    assert(what !== undefined, `an answer of kind ${kind}`)
+    this.what = what
+    this.gateway = gateway
+    this.sequence = sequence
+    this.bytes = bytes
+  }
 }

@@ -6,15 +6,32 @@
 //   │        │        │      │        │         │ check  │
 
 import { GodwitError } from '../errors.ts'
-import { MAX_CONTROL_FRAME_BYTES, MAX_NEEDS, MAX_PAGE_FRAME_BYTES, MAX_PULL_FRAME_BYTES } from '../limits.ts'
+import {
+  HELLO_FRAME_BYTES,
+  MAX_CONTROL_FRAME_BYTES,
+  MAX_NEEDS,
+  MAX_PAGE_FRAME_BYTES,
+  MAX_PULL_FRAME_BYTES,
+  MAX_SERVICE_FRAME_BYTES,
+} from '../limits.ts'
 import { PROTOCOL_VERSION } from './messages.ts'
 
 export const FRAME_HEADER_BYTES = 16
 /** 'GDWT', read as a little-endian u32. */
 export const FRAME_MAGIC = 0x54574447
 
-/** What a frame is; 0 is reserved as invalid. */
-export const FRAME_TYPE = { control: 1, pages: 2, roundEnd: 3, pull: 4, need: 5, got: 6 } as const
+/** What a frame is; 0 is reserved as invalid. The last three go over lines between gateways and guests, and nothing else does. */
+export const FRAME_TYPE = {
+  control: 1,
+  pages: 2,
+  roundEnd: 3,
+  pull: 4,
+  need: 5,
+  got: 6,
+  line: 7,
+  requests: 8,
+  answers: 9,
+} as const
 export type FrameType = (typeof FRAME_TYPE)[keyof typeof FRAME_TYPE]
 
 /** Largest payload of each type, bytes. */
@@ -25,6 +42,9 @@ export const FRAME_CAP: Readonly<Record<FrameType, number>> = {
   [FRAME_TYPE.pull]: MAX_PULL_FRAME_BYTES,
   [FRAME_TYPE.need]: 4 * MAX_NEEDS,
   [FRAME_TYPE.got]: 0,
+  [FRAME_TYPE.line]: HELLO_FRAME_BYTES,
+  [FRAME_TYPE.requests]: MAX_SERVICE_FRAME_BYTES,
+  [FRAME_TYPE.answers]: MAX_SERVICE_FRAME_BYTES,
 }
 
 export interface FrameHeader {
@@ -34,15 +54,20 @@ export interface FrameHeader {
   /** The round that pages and their end belong to; 0 in all other frames. */
   round: number
   /**
-   * CRC-32 of the payload of control and need frames, of head and table of pull frames; 0 in all others. A page number that
-   * was altered on its way would be a page that never comes: what no digest or seal covers is covered here.
+   * CRC-32 of the payload of control and need frames and of all frames of a line, of head and table of pull frames; 0 in all
+   * others. A page number that was altered on its way would be a page that never comes: what no digest or seal covers is
+   * covered here.
    */
   check: number
 }
 
 /** Whether frames of that type carry a check in the place of the round. */
 const isChecked = (type: number): boolean =>
-  type === FRAME_TYPE.control || type === FRAME_TYPE.need || type === FRAME_TYPE.pull
+  type === FRAME_TYPE.control || type === FRAME_TYPE.need || type === FRAME_TYPE.pull || isOfLine(type)
+
+/** Whether frames of that type belong on a line between a gateway and a guest process. */
+export const isOfLine = (type: number): boolean =>
+  type === FRAME_TYPE.line || type === FRAME_TYPE.requests || type === FRAME_TYPE.answers
 
 /** Throws `bad-frame` unless the check of a header is that of what came. */
 export function requireCheck(header: FrameHeader, computed: number): void {

@@ -10,7 +10,7 @@ export async function listenInRange(server: Server, host: string, range: readonl
     if (await tryListen(server, host, port)) return (server.address() as AddressInfo).port
   }
   throw new GodwitError('no-port', `no free port from ${first} to ${last} on ${host}`, {
-    hint: 'end other migrations, or give the agent a wider --data-ports range',
+    hint: 'end other guests or migrations, or give the agent a wider range: --data-ports for migrations, --line-ports for guests that serve',
   })
 }
 

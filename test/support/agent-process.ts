@@ -81,6 +81,8 @@ async function launch(
     name,
     '--data-ports',
     '0-0',
+    '--line-ports',
+    '0-0',
     '--json',
     ...options,
   ]

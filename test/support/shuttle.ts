@@ -34,7 +34,8 @@ export class Shuttle {
     const [here, there] = await Promise.all([SmallAgent.listen(), SmallAgent.listen()])
     const directory = await mkdtemp(join(tmpdir(), 'godwit-test-'))
     const config = guestConfig(over)
-    const host = await GuestHost.create({ config, directory, programsDirectory: null, agentName: 'here' })
+    const lines = { host: '127.0.0.1', portRange: [0, 0] as const }
+    const host = await GuestHost.create({ config, directory, programsDirectory: null, agentName: 'here', lines })
     return new Shuttle(host, here, there, directory)
   }
 

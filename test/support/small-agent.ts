@@ -62,7 +62,7 @@ export class SmallAgent {
       })
       request.on('end', () => {
         this.#reserve(JSON.parse(text) as Reservation).then(
-          () => answer(201, { agent: 'small', bootId: bootId() }),
+          (linePort) => answer(201, { agent: 'small', bootId: bootId(), linePort }),
           (error) => answer(409, { error: GodwitError.from(error).toJSON() }),
         )
       })
@@ -83,7 +83,7 @@ export class SmallAgent {
     await rm(this.#directory, { recursive: true, force: true })
   }
 
-  async #reserve(reservation: Reservation): Promise<void> {
+  async #reserve(reservation: Reservation): Promise<number | null> {
     if (this.refusal !== null) throw this.refusal
     if (this.relayed !== null) {
       const { controlPort, dataPorts } = reservation.source
@@ -96,12 +96,14 @@ export class SmallAgent {
     }
     const directory = await mkdtemp(join(this.#directory, 'guest-'))
     this.directories.push(directory)
-    const common = { directory, programsDirectory: this.#programsDirectory, agentName: 'small' }
+    const lines = { host: '127.0.0.1', portRange: [0, 0] as const }
+    const common = { directory, programsDirectory: this.#programsDirectory, agentName: 'small', lines }
     const options = { ...common, reservation, sourceAddress: '127.0.0.1', neighbours: this.neighbours }
     const { copy } = this
     this.copy = null
     const taken = await copy?.takeBack(options).catch(() => null)
     const host = taken ?? (await GuestHost.receive(options))
     this.arrivals.push(host)
+    return host.status().service?.port ?? null
   }
 }

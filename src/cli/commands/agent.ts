@@ -24,7 +24,8 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
     programsDirectory: args.text('programs') ?? null,
     bandwidth: args.number('bandwidth') ?? null,
     maxMigrations: args.number('migrations'),
-    dataPortRange: parsePorts(args.text('data-ports') ?? '0-0'),
+    dataPortRange: parsePorts(args.text('data-ports') ?? '0-0', 'data-ports'),
+    linePortRange: parsePorts(args.text('line-ports') ?? '0-0', 'line-ports'),
     version: version(),
   })
   let served: Awaited<ReturnType<typeof serveAgent>>
@@ -85,12 +86,12 @@ export function parseListen(text: string): { host: string; port: number } {
 }
 
 /** 'FIRST-LAST' → both; '0-0' lets the system choose each port. Throws `usage`. */
-export function parsePorts(text: string): [number, number] {
+export function parsePorts(text: string, option: 'data-ports' | 'line-ports'): [number, number] {
   const match = /^(\d{1,5})-(\d{1,5})$/.exec(text)
   const [first, last] = [Number(match?.[1]), Number(match?.[2])]
   const any = first === 0 && last === 0
   if (match !== null && (any || (first > 0 && first <= last && last <= 65_535))) return [first, last]
-  throw new GodwitError('usage', `--data-ports '${text}' is no range of ports`, { hint: 'write FIRST-LAST, or 0-0' })
+  throw new GodwitError('usage', `--${option} '${text}' is no range of ports`, { hint: 'write FIRST-LAST, or 0-0' })
 }
 
 function refuseListening(host: string): never {

@@ -1,0 +1,326 @@
+// The commands to the vCPUs of one guest, each executed once wherever its vCPU runs (R30, R31). A lane for each vCPU keeps what
+// is unanswered; lines lead to the processes that the guest may be in. A lane is bound to the line that said last that its
+// vCPU is there, and sends everything unanswered to it, in order. Used by the gateway's RESP front.
+//
+//   unbound ──a line says here──► bound, open ──not-here, gone──► bound, shut: late answers are taken ──here anywhere──► open
+//                                      │  ▲                            │
+//                                busy, │  │ a moment later,            └── its line is lost ──► unbound
+//                         out-of-order ▼  │ from the oldest on
+//                                     resting
+
+import { randomBytes } from 'node:crypto'
+import { isIP } from 'node:net'
+import { GodwitError } from '../errors.ts'
+import type { ServiceAnswer } from '../guest/program.ts'
+import { ANSWERS } from '../guest/service-ports.ts'
+import {
+  ACKNOWLEDGE_MS,
+  GATEWAY_REFUSED_REST_MS,
+  GATEWAY_REST_MS,
+  GATEWAY_TICK_MS,
+  LOCATE_MS,
+  SERVICE_REQUEST_BYTES,
+} from '../limits.ts'
+import type { GuestFacts } from '../wire/line-messages.ts'
+import type { Backend } from './backend.ts'
+import { GuestLine, type LineListener } from './guest-line.ts'
+import { Lane, type OnReply } from './lane.ts'
+import { type Address, Places } from './places.ts'
+
+export interface BackendOptions {
+  /** Name or id. */
+  readonly guest: string
+  readonly vcpus: number
+  /** Asked at the beginning, and whenever a vCPU is nowhere for a while: where lines lead to the guest. */
+  readonly locate: () => Promise<readonly Address[]>
+}
+
+/** A lane and where it leads now. */
+interface Route {
+  readonly lane: Lane
+  /** Whose answers are taken. */
+  line: GuestLine | null
+  /** Whether requests may be sent there. */
+  open: boolean
+  /** Nothing is sent before this, performance.now(); 0: at any time. */
+  restsUntil: number
+  sentAt: number
+  /** Since when the vCPU is nowhere. */
+  lostAt: number
+}
+
+const REPLY = ANSWERS.indexOf('reply')
+const LOOPBACK = /^(localhost|127\.|::1$)/
+
+const newNumber = (): number => randomBytes(4).readUInt32LE() || 1
+
+export class GuestBackend implements Backend, LineListener {
+  readonly vcpus: number
+  readonly #options: BackendOptions
+  /** What it says in its hellos; lanes whose session was forgotten have others. */
+  readonly #number = newNumber()
+  readonly #routes: readonly Route[]
+  readonly #places: Places
+  readonly #placesListeners: (() => void)[] = []
+  readonly #drainListeners: (() => void)[] = []
+  readonly #tick: NodeJS.Timeout
+  #now = 0
+  #wallMs = 0
+  #flushing = false
+  #resting: NodeJS.Timeout | null = null
+  #locating = false
+  #locatedAt = 0
+  /** Somebody was told that a lane is full. */
+  #wasFull = false
+  #closed = false
+
+  constructor(options: BackendOptions) {
+    this.#options = options
+    this.vcpus = options.vcpus
+    const now = performance.now()
+    this.#routes = Array.from({ length: options.vcpus }, (_, vcpu) => ({
+      lane: new Lane(vcpu, this.#number),
+      ...{ line: null, open: false, restsUntil: 0, sentAt: 0, lostAt: now },
+    }))
+    const { guest } = options
+    this.#places = new Places((address) => new GuestLine({ ...address, guest, gateway: this.#number }, this))
+    this.#tick = setInterval(() => this.#onTick(), GATEWAY_TICK_MS)
+    void this.#locate(now)
+  }
+
+  send(vcpu: number, bytes: Uint8Array, onReply: OnReply): void {
+    const route = this.#routes[vcpu]
+    if (route === undefined) throw new GodwitError('internal', `there is no vCPU ${vcpu}`)
+    if (bytes.length > SERVICE_REQUEST_BYTES) throw new GodwitError('internal', `a request of ${bytes.length} bytes`)
+    if (this.#closed) return onReply('unreachable')
+    if (!this.#flushing) {
+      this.#now = performance.now()
+      this.#wallMs = Date.now()
+    }
+    route.lane.add(bytes, onReply, this.#now, this.#wallMs)
+    this.#flushSoon()
+  }
+
+  isFull(vcpu: number): boolean {
+    const full = this.#routes[vcpu]?.lane.full ?? false
+    if (full) this.#wasFull = true
+    return full
+  }
+
+  onDrain(listener: () => void): void {
+    this.#drainListeners.push(listener)
+  }
+
+  place(vcpu: number): Address | null {
+    const route = this.#routes[vcpu]
+    if (!route?.open || route.line === null) return null
+    const { host, port } = route.line.target
+    return { host, port }
+  }
+
+  onPlaces(listener: () => void): void {
+    this.#placesListeners.push(listener)
+  }
+
+  /** Tells the backend of an address where the guest may be; lines that are open say the same. */
+  name(address: Address): void {
+    if (!this.#closed) this.#places.name(address, performance.now())
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    clearInterval(this.#tick)
+    if (this.#resting !== null) clearTimeout(this.#resting)
+    this.#places.close()
+    for (const { lane } of this.#routes) lane.fail()
+  }
+
+  onWelcome(line: GuestLine, { vcpus, name }: GuestFacts): void {
+    if (vcpus !== this.vcpus) throw new GodwitError('no-such-guest', `guest ${name} has ${vcpus} vCPUs`)
+    this.#places.onReady(line)
+    for (const { lane } of this.#routes) this.#sayNumber(line, lane)
+  }
+
+  onHere(line: GuestLine, vcpu: number): void {
+    const route = this.#routes[vcpu]
+    // With another number than the hello's it waits for the guest to know it.
+    if (route !== undefined && numberOf(line, vcpu) === route.lane.number) this.#bind(route, line)
+  }
+
+  onAway(line: GuestLine, vcpu: number): void {
+    const route = this.#routes[vcpu]
+    if (route === undefined || route.line !== line || !route.open) return
+    route.open = false
+    this.#goElsewhere(route)
+  }
+
+  onNumbered(line: GuestLine, vcpu: number, gateway: number): void {
+    const route = this.#routes[vcpu]
+    if (route === undefined || route.lane.number !== gateway) return
+    line.numbers.set(vcpu, gateway)
+    if (line.here.has(vcpu)) this.#bind(route, line)
+  }
+
+  /** A loopback address is one of the host that names it. */
+  onElsewhere(line: GuestLine, host: string, port: number): void {
+    this.name({ host: LOOPBACK.test(host) && isIP(line.target.host) !== 0 ? line.target.host : host, port })
+  }
+
+  onAnswer(
+    line: GuestLine,
+    vcpu: number,
+    kind: number,
+    sequence: number,
+    payload: Uint8Array,
+    at: number,
+    length: number,
+  ): void {
+    const route = this.#routes[vcpu]
+    if (route === undefined || route.line !== line) return
+    const { lane } = route
+    if (kind === REPLY) {
+      if (lane.onAnswer(sequence, payload, at, length) && lane.hasUnsent) this.#flushSoon()
+    } else if (lane.isUnderWay(sequence)) this.#onRefusal(route, ANSWERS[kind] as ServiceAnswer['what'])
+  }
+
+  onRoom(): void {
+    this.#flushSoon()
+  }
+
+  onClosed(line: GuestLine, { code }: GodwitError): void {
+    if (this.#closed) return
+    this.#places.onClosed(line, performance.now(), code === 'no-such-guest' || code === 'line-replaced')
+    for (const route of this.#routes) {
+      if (route.line !== line) continue
+      route.line = null
+      route.open = false
+      this.#goElsewhere(route)
+    }
+  }
+
+  /** Everything unanswered goes there, in order. */
+  #bind(route: Route, line: GuestLine): void {
+    if (route.line === line && route.open) return
+    route.line = line
+    route.open = true
+    route.restsUntil = 0
+    route.lane.rewind()
+    this.#flushSoon()
+    this.#tellPlaces()
+  }
+
+  /** Another line may have said before that it has the vCPU. */
+  #goElsewhere(route: Route): void {
+    const { vcpu, number } = route.lane
+    route.lostAt = performance.now()
+    const other = this.#places.lines().find((line) => line.here.has(vcpu) && numberOf(line, vcpu) === number)
+    if (other === undefined) this.#tellPlaces()
+    else this.#bind(route, other)
+  }
+
+  #onRefusal(route: Route, what: ServiceAnswer['what']): void {
+    const { lane } = route
+    const now = performance.now()
+    if (what === 'busy' || what === 'out-of-order') {
+      if (what === 'busy' && route.restsUntil === 0) lane.narrow()
+      // Behind the last of a round of them everything is sent again.
+      route.restsUntil = now + GATEWAY_REST_MS
+      this.#restSoon()
+      return
+    }
+    route.open = false
+    lane.restart(newNumber(), what === 'refused')
+    route.restsUntil = what === 'refused' ? now + GATEWAY_REFUSED_REST_MS : 0
+    route.lostAt = now
+    const renumber = (): void => {
+      for (const line of this.#places.lines()) this.#sayNumber(line, lane)
+    }
+    if (what === 'refused') setTimeout(() => this.#closed || renumber(), GATEWAY_REFUSED_REST_MS)
+    else renumber()
+    this.#tellPlaces()
+  }
+
+  #sayNumber(line: GuestLine, { vcpu, number }: Lane): void {
+    if (numberOf(line, vcpu) !== number) line.say({ type: 'number', vcpu, gateway: number })
+  }
+
+  #restSoon(): void {
+    this.#resting ??= setTimeout(() => {
+      this.#resting = null
+      const now = performance.now()
+      for (const route of this.#routes) {
+        if (route.restsUntil === 0) continue
+        if (route.restsUntil > now) {
+          this.#restSoon()
+          continue
+        }
+        route.restsUntil = 0
+        route.lane.rewind()
+        this.#flushSoon()
+      }
+    }, GATEWAY_REST_MS)
+  }
+
+  #flushSoon(): void {
+    if (this.#flushing || this.#closed) return
+    this.#flushing = true
+    setImmediate(() => this.#flush())
+  }
+
+  /** Once in a turn of the event loop: what all lanes have to send, in one frame for each line or a few. */
+  #flush(): void {
+    this.#flushing = false
+    if (this.#closed) return
+    for (const route of this.#routes) {
+      const { lane, line } = route
+      if (!route.open || line === null || route.restsUntil > 0 || !lane.hasUnsent || line.congested) continue
+      if (lane.fill(line.requests)) route.sentAt = this.#now
+    }
+    for (const { line } of this.#routes) line?.requests.flush()
+    this.#tellDrain()
+  }
+
+  #onTick(): void {
+    const now = performance.now()
+    this.#now = now
+    for (const route of this.#routes) {
+      const { lane, line } = route
+      if (lane.isBusy) lane.expire(now)
+      const quiet = now - route.sentAt >= ACKNOWLEDGE_MS
+      if (lane.owesAcknowledgement && quiet && route.open && line !== null) {
+        lane.acknowledge(line.requests)
+        line.requests.flush()
+      }
+    }
+    this.#places.tick(now)
+    this.#tellDrain()
+    if (this.#routes.some(({ open, lostAt }) => !open && now - lostAt >= LOCATE_MS)) void this.#locate(now)
+  }
+
+  async #locate(now: number): Promise<void> {
+    if (this.#locating || (this.#locatedAt > 0 && now - this.#locatedAt < 2 * LOCATE_MS)) return
+    this.#locating = true
+    try {
+      for (const address of await this.#options.locate()) this.name(address)
+    } catch {
+      // Nobody could be asked: the next tick does it again.
+    } finally {
+      this.#locating = false
+      this.#locatedAt = performance.now()
+    }
+  }
+
+  #tellPlaces(): void {
+    for (const listener of this.#placesListeners) listener()
+  }
+
+  #tellDrain(): void {
+    if (!this.#wasFull || this.#routes.some(({ lane }) => lane.full)) return
+    this.#wasFull = false
+    for (const listener of this.#drainListeners) listener()
+  }
+}
+
+/** The number that the other end knows the gateway by, for that vCPU. */
+const numberOf = (line: GuestLine, vcpu: number): number => line.numbers.get(vcpu) ?? line.target.gateway

@@ -1,0 +1,315 @@
+// What goes to one vCPU: commands in the order in which they were sent, as requests of the wire, until their answers are here.
+// Knows sequences and what may be sent again; knows nothing of lines. Pure but for the replies it hands out. Used by
+// guest-backend.ts.
+//
+//   slots   head ─► answered next … │ sent ─► to be sent now … │ high ─► never sent … │ tail
+//           sent < high: what lies between is sent again
+//
+// A sequence is given when a command is sent for the first time. What was never sent can be dropped; what was sent keeps its
+// sequence until it is answered, even if nobody waits for it any more: then it is a PING to whoever has not executed it.
+
+import { HOLD_MS, LANE_BYTES, LANE_COMMANDS, LANE_MIN_WINDOW, LANE_WINDOW, SERVICE_BATCH_BYTES } from '../limits.ts'
+import { requestOf } from '../programs/kv/request.ts'
+import { encodeRequest } from '../programs/kv/request-codec.ts'
+import type { FrameBatch } from '../wire/frame-batch.ts'
+import { REQUEST, REQUEST_HEAD_BYTES, requestSize, writeRequestHead } from '../wire/service-frames.ts'
+import type { BackendError } from './backend.ts'
+import { EntryStore } from './entry-store.ts'
+
+export type OnReply = (reply: Uint8Array | BackendError) => void
+
+const FIRST_SLOTS = 256
+const PING = encodeRequest(requestOf('PING'))
+/** A slot of no bytes: dropped, or never taken in. */
+const NONE = 0
+/** Up to here a loop is faster than a copy. */
+const SMALL_BYTES = 64
+
+export class Lane {
+  readonly vcpu: number
+  /** The gateway's number for this vCPU. */
+  number: number
+  /** Commands that may be under way; smaller while the guest has no room for their replies. */
+  #window = LANE_WINDOW
+  readonly #store = new EntryStore()
+  #mask = FIRST_SLOTS - 1
+  /** Per slot: where its entry lies and its bytes; its sequence, 0: none yet; since when; how often it was sent. */
+  #at = new Float64Array(FIRST_SLOTS)
+  #size = new Uint32Array(FIRST_SLOTS)
+  #sequence = new Float64Array(FIRST_SLOTS)
+  #since = new Float64Array(FIRST_SLOTS)
+  #times = new Uint8Array(FIRST_SLOTS)
+  /** Null: nobody waits any more. Those are the oldest, up to `#called`. */
+  #onReply: (OnReply | null)[] = new Array(FIRST_SLOTS).fill(null)
+  /** Slots, counted up for ever. */
+  #head = 0
+  #called = 0
+  #sent = 0
+  #high = 0
+  #tail = 0
+  #next = 1
+  /** Of the session: answered up to here, and what the guest was told of it. */
+  #answered = 0
+  #acknowledged = 0
+  /** Commands that somebody waits for. */
+  #bytes = 0
+
+  constructor(vcpu: number, number: number) {
+    this.vcpu = vcpu
+    this.number = number
+  }
+
+  /** Whoever reads clients should wait. */
+  get full(): boolean {
+    return this.#bytes >= LANE_BYTES / 2 || this.#tail - this.#called >= LANE_COMMANDS / 2
+  }
+
+  /** Something may be sent. */
+  get hasUnsent(): boolean {
+    return this.#sent < this.#tail && this.#sent - this.#head < this.#window
+  }
+
+  /** Something is under way, or is to be. */
+  get isBusy(): boolean {
+    return this.#head < this.#tail
+  }
+
+  /** Replies that the guest does not know to have come. */
+  get owesAcknowledgement(): boolean {
+    return this.#acknowledged < this.#answered
+  }
+
+  /** Takes a command in; its bytes are copied. */
+  add(bytes: Uint8Array, onReply: OnReply, now: number, wallMs: number): void {
+    if (this.#tail - this.#head > this.#mask) this.#growSlots()
+    const slot = this.#tail++ & this.#mask
+    const size = requestSize(bytes.length)
+    this.#onReply[slot] = onReply
+    this.#sequence[slot] = 0
+    this.#times[slot] = 0
+    this.#since[slot] = now
+    if (this.#store.bytesUsed + size > LANE_BYTES || this.#tail - this.#head > LANE_COMMANDS) {
+      // It fails when those before it have their replies.
+      this.#size[slot] = NONE
+      this.#callRefused()
+      return
+    }
+    const position = this.#store.add(size)
+    this.#at[slot] = position
+    this.#size[slot] = size
+    this.#bytes += size
+    const at = this.#store.offset(position)
+    writeRequestHead(this.#store.view, at, bytes.length, this.vcpu, 0, 0, wallMs)
+    const to = at + REQUEST_HEAD_BYTES
+    const target = this.#store.bytes
+    if (bytes.length > SMALL_BYTES) target.set(bytes, to)
+    else for (let index = 0; index < bytes.length; index++) target[to + index] = bytes[index] as number
+  }
+
+  /** Puts what may be sent into frames; false: there was nothing. */
+  fill(frames: FrameBatch): boolean {
+    const store = this.#store
+    const end = Math.min(this.#tail, this.#head + this.#window)
+    let any = false
+    let from = 0
+    let length = 0
+    for (; this.#sent < end; this.#sent++) {
+      const slot = this.#sent & this.#mask
+      const size = this.#size[slot] as number
+      if (this.#sent === this.#high) this.#high++
+      if (size === NONE) continue
+      const at = store.offset(this.#at[slot] as number)
+      let sequence = this.#sequence[slot] as number
+      if (sequence === 0) {
+        sequence = this.#next++
+        this.#sequence[slot] = sequence
+        store.view.setFloat64(at + REQUEST.sequence, sequence, true)
+        store.view.setFloat64(at + REQUEST.acknowledged, 0, true)
+      }
+      if (!any) store.view.setFloat64(at + REQUEST.acknowledged, this.#answered, true)
+      any = true
+      const times = this.#times[slot] as number
+      if (times < 255) this.#times[slot] = times + 1
+      // Neighbours go together.
+      if (at === from + length && length + size <= SERVICE_BATCH_BYTES) length += size
+      else {
+        copyOut(store.bytes, from, length, frames)
+        from = at
+        length = size
+      }
+    }
+    copyOut(store.bytes, from, length, frames)
+    if (any) this.#acknowledged = this.#answered
+    return any
+  }
+
+  /** A request that says nothing but what has come. */
+  acknowledge(frames: FrameBatch): void {
+    const at = frames.reserve(requestSize(0))
+    writeRequestHead(frames.view, at, 0, this.vcpu, 0, this.#answered, 0)
+    this.#acknowledged = this.#answered
+  }
+
+  /** Everything unanswered is sent again, from the oldest on. */
+  rewind(): void {
+    this.#sent = this.#head
+  }
+
+  /** Whether an answer of that sequence is to something under way. */
+  isUnderWay(sequence: number): boolean {
+    return sequence > this.#answered && sequence < this.#next
+  }
+
+  /** A reply came: it is handed on if it is the next one; others come again (R30). True: it was the next one. */
+  onAnswer(sequence: number, payload: Uint8Array, at: number, length: number): boolean {
+    const slot = this.#head & this.#mask
+    if (this.#head >= this.#high || this.#sequence[slot] !== sequence) return false
+    const onReply = this.#onReply[slot] as OnReply | null
+    this.#answered = sequence
+    if (this.#window < LANE_WINDOW && sequence % 16 === 0) this.#window++
+    if (onReply !== null) {
+      this.#bytes -= this.#size[slot] as number
+      this.#called++
+    }
+    this.#pop()
+    if (onReply !== null) {
+      onReply(new Uint8Array(payload.buffer, payload.byteOffset + at, length))
+      if (this.#called < this.#tail && this.#size[this.#called & this.#mask] === NONE) this.#callRefused()
+    }
+    this.#dropDead()
+    return true
+  }
+
+  /** The guest has no room for replies: fewer at a time. */
+  narrow(): void {
+    this.#window = Math.max(LANE_MIN_WINDOW, Math.min(this.#window, this.#sent - this.#head) >>> 1)
+  }
+
+  /** Commands that waited for too long fail; what was sent of them stays, as a PING. */
+  expire(now: number): void {
+    while (this.#called < this.#tail) {
+      const slot = this.#called & this.#mask
+      if ((this.#since[slot] as number) > now - HOLD_MS) return
+      const sent = this.#sequence[slot] !== 0
+      this.#bytes -= this.#size[slot] as number
+      if (sent) this.#blank(slot)
+      else this.#size[slot] = NONE
+      this.#call(sent ? 'unknown' : 'unreachable')
+      this.#dropDead()
+    }
+  }
+
+  /**
+   * The guest knows nothing of the session: a new one begins, with another number. What was sent once was not executed,
+   * and is sent again; what was sent more often may have been by the session that is forgotten. `refused`: there was none.
+   */
+  restart(number: number, refused: boolean): void {
+    this.number = number
+    const unknown: OnReply[] = []
+    for (let index = this.#head; index < this.#high; index++) {
+      const slot = index & this.#mask
+      const live = this.#size[slot] !== NONE
+      const onReply = this.#onReply[slot] as OnReply | null
+      const lost = live && (onReply === null || (!refused && (this.#times[slot] as number) > 1))
+      if (lost && onReply !== null) {
+        // The oldest of those that somebody waits for: none was sent more often than one before it.
+        this.#bytes -= this.#size[slot] as number
+        this.#onReply[slot] = null
+        this.#called++
+        unknown.push(onReply)
+      }
+      if (lost) this.#size[slot] = NONE
+      this.#sequence[slot] = 0
+      this.#times[slot] = 0
+    }
+    this.#next = 1
+    this.#answered = 0
+    this.#acknowledged = 0
+    this.#sent = this.#head
+    this.#high = this.#head
+    this.#dropDead()
+    for (const onReply of unknown) onReply('unknown')
+    this.#callRefused()
+  }
+
+  /** Nobody will be there to answer: everybody hears it. */
+  fail(): void {
+    this.expire(Number.POSITIVE_INFINITY)
+  }
+
+  /** The oldest that somebody waits for gets an error. */
+  #call(error: BackendError): void {
+    const slot = this.#called++ & this.#mask
+    const onReply = this.#onReply[slot] as OnReply | null
+    this.#onReply[slot] = null
+    onReply?.(error)
+    this.#callRefused()
+  }
+
+  /** What was not taken in for lack of room fails in its turn. */
+  #callRefused(): void {
+    while (this.#called < this.#tail) {
+      const slot = this.#called & this.#mask
+      const onReply = this.#onReply[slot] as OnReply | null
+      if (this.#size[slot] !== NONE || onReply === null) break
+      this.#called++
+      this.#onReply[slot] = null
+      onReply('unreachable')
+    }
+    this.#dropDead()
+  }
+
+  /** The bytes of a command that nobody waits for are those of a PING, if they are enough. */
+  #blank(slot: number): void {
+    const size = requestSize(PING.length)
+    if (size > (this.#size[slot] as number)) return
+    this.#size[slot] = size
+    const at = this.#store.offset(this.#at[slot] as number)
+    this.#store.view.setUint32(at + REQUEST.length, PING.length, true)
+    this.#store.bytes.set(PING, at + REQUEST_HEAD_BYTES)
+  }
+
+  #pop(): void {
+    this.#onReply[this.#head & this.#mask] = null
+    this.#head++
+    if (this.#called < this.#head) this.#called = this.#head
+    if (this.#sent < this.#head) this.#sent = this.#head
+    if (this.#high < this.#head) this.#high = this.#head
+    if (this.#head === this.#tail) this.#store.clear()
+    else if (this.#size[this.#head & this.#mask] !== NONE)
+      this.#store.freeBefore(this.#at[this.#head & this.#mask] as number)
+  }
+
+  /** Slots of nothing at the head, of which everybody has heard. */
+  #dropDead(): void {
+    while (this.#head < this.#called && this.#size[this.#head & this.#mask] === NONE) this.#pop()
+  }
+
+  #growSlots(): void {
+    const slots = 2 * (this.#mask + 1)
+    const old = { at: this.#at, size: this.#size, sequence: this.#sequence, since: this.#since, times: this.#times }
+    const [mask, onReply] = [this.#mask, this.#onReply]
+    this.#mask = slots - 1
+    this.#at = new Float64Array(slots)
+    this.#size = new Uint32Array(slots)
+    this.#sequence = new Float64Array(slots)
+    this.#since = new Float64Array(slots)
+    this.#times = new Uint8Array(slots)
+    this.#onReply = new Array(slots).fill(null)
+    for (let index = this.#head; index < this.#tail; index++) {
+      const [from, to] = [index & mask, index & this.#mask]
+      this.#at[to] = old.at[from] as number
+      this.#size[to] = old.size[from] as number
+      this.#sequence[to] = old.sequence[from] as number
+      this.#since[to] = old.since[from] as number
+      this.#times[to] = old.times[from] as number
+      this.#onReply[to] = onReply[from] as OnReply | null
+    }
+  }
+}
+
+function copyOut(source: Uint8Array, from: number, length: number, frames: FrameBatch): void {
+  if (length === 0) return
+  const at = frames.reserve(length)
+  frames.bytes.set(source.subarray(from, from + length), at)
+}
