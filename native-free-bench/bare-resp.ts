@@ -1,8 +1,8 @@
 // What the gateway is measured against: a bare Node server that parses the same RESP and answers from a Map. It is alone in
 // its process, has one thread, and does SET, GET and what redis-benchmark asks first. Prints its port.
 
-import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
+import { createServer } from 'node:net'
 import { lengthOf, type Request, startOf, textOf } from '../src/programs/kv/request.ts'
 import { RequestParser } from '../src/programs/kv/request-parser.ts'
 
@@ -11,7 +11,7 @@ const [OK, NULL, EMPTY] = ['+OK\r\n', '$-1\r\n', '*0\r\n'].map((text) => Buffer.
 
 const keyOf = ({ bytes, starts, lengths }: Request): string => {
   const start = starts[1] as number
-  return (bytes as Buffer).latin1Slice(start, start + (lengths[1] as number))
+  return (bytes as Buffer).toString('latin1', start, start + (lengths[1] as number))
 }
 
 function answer(request: Request): Buffer {

@@ -234,5 +234,3 @@ export const GATEWAY_OUTPUT_PIECES = 256
 export const GATEWAY_NAME_BYTES = 256
 /** Probes of a silent client begin after this, as Redis's tcp-keepalive. */
 export const GATEWAY_KEEPALIVE_MS = 300_000
-/** A command waits so long for its vCPU to run somewhere, then its client gets an error (R31). */
-export const HOLD_MS = 5000

@@ -20,16 +20,18 @@ function replyAt(bytes: Buffer, at: number): { value: Value; end: number } | nul
   const lineEnd = bytes.indexOf('\r\n', at, 'latin1')
   if (lineEnd < 0) return null
   const sign = String.fromCharCode(bytes[at] as number)
-  const line = bytes.latin1Slice(at + 1, lineEnd)
+  const line = bytes.toString('latin1', at + 1, lineEnd)
   const end = lineEnd + 2
   if ('+-:'.includes(sign)) return { value: sign + line, end }
-  if (!'$*'.includes(sign) || !/^-?\d+$/.test(line)) throw new Error(`no RESP: ${bytes.latin1Slice(at, at + 64)}`)
+  if (!'$*'.includes(sign) || !/^-?\d+$/.test(line))
+    throw new Error(`no RESP: ${bytes.toString('latin1', at, at + 64)}`)
   const count = Number(line)
   if (sign === '$') {
     if (count < 0) return { value: null, end }
     if (bytes.length < end + count + 2) return null
-    if (bytes.latin1Slice(end + count, end + count + 2) !== '\r\n') throw new Error('a bulk string without its end')
-    return { value: bytes.latin1Slice(end, end + count), end: end + count + 2 }
+    if (bytes.toString('latin1', end + count, end + count + 2) !== '\r\n')
+      throw new Error('a bulk string without its end')
+    return { value: bytes.toString('latin1', end, end + count), end: end + count + 2 }
   }
   const values: Value[] = []
   let next = end
