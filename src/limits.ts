@@ -168,8 +168,21 @@ export const MAX_SERVICE_LINES = 32
 export const SERVICE_LINE_QUEUE_BYTES = 64 * 1024 * 1024
 /** A request that found its ring full is tried again after this long, if no answer came before. */
 export const SERVICE_FULL_RETRY_MS = 1
+/** Ports at which clients find the guests of an agent. */
 export const SERVICE_PORT_FIRST = 7500
-export const SERVICE_PORT_LAST = 7599
+export const SERVICE_PORT_LAST = 7549
+/** Ports at which guest processes listen for gateways. */
+export const LINE_PORT_FIRST = 7550
+export const LINE_PORT_LAST = 7599
+export const GATEWAY_PORT = 6380
+/** Guests that have left, for whose clients an agent keeps a port open; the one that left first goes first. */
+export const FORWARDING_PORTS = 32
+/** An agent that is asked where a guest is answers within this. */
+export const WHERE_TIMEOUT_MS = 1000
+/** Agents that are asked one after the other where a guest went. */
+export const WHERE_HOPS = 8
+/** A guest that no agent knows any more for so long is gone, and so is its port. */
+export const GONE_MS = 10_000
 /** A command is held for so long while its vCPU cannot be reached, then it fails (R31). */
 export const HOLD_MS = 5000
 /** A gateway with nothing to send says so late that it has the replies; until then the guest keeps them. */

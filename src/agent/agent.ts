@@ -15,9 +15,11 @@ import {
   DATA_PORT_FIRST,
   DATA_PORT_LAST,
   DEFAULT_CONCURRENT_MIGRATIONS,
-  LOG_TAIL_BYTES,
+  LINE_PORT_FIRST,
+  LINE_PORT_LAST,
   SERVICE_PORT_FIRST,
   SERVICE_PORT_LAST,
+  LOG_TAIL_BYTES,
 } from '../limits.ts'
 import type { MigrationReport } from '../migration/report.ts'
 import type { MigrationSettings } from '../migration/settings.ts'
@@ -30,9 +32,12 @@ import { DataDirectory } from './data-directory.ts'
 import { Departures } from './departures.ts'
 import { type AgentEvent, EventHub } from './event-hub.ts'
 import { type GuestEntry, GuestTable } from './guest-table.ts'
+import { viewOf } from './guest-views.ts'
 import { requireProgram } from './programs.ts'
 import type { AgentInfo, CopyView, GuestView, MigrationView, StartRequest } from './schemas.ts'
 import { reservedSchema, startSchema } from './schemas.ts'
+import type { ServiceView } from './service-view.ts'
+import { Services } from './services.ts'
 
 /** A destination that is asked whether it would take a guest answers within this. */
 const CHECK_TIMEOUT_MS = 10_000
@@ -54,8 +59,10 @@ export class Agent {
   readonly #memoryLimit: number
   readonly #copyQuota: number
   readonly #programs: Programs
-  /** Where the HTTP API answers; http.ts sets it before the first request. */
+  /** Where the HTTP API answers. */
   address: AgentAddress = { host: '127.0.0.1', port: 0 }
+  /** Where clients of guests are served. */
+  readonly #services: Services
 
   private constructor(options: AgentOptions) {
     this.#options = options
@@ -80,11 +87,18 @@ export class Agent {
       copyQuota: this.#copyQuota,
       lines: () => ({
         host: this.address.host,
-        portRange: options.linePortRange ?? [SERVICE_PORT_FIRST, SERVICE_PORT_LAST],
+        portRange: options.linePortRange ?? [LINE_PORT_FIRST, LINE_PORT_LAST],
       }),
       sharePages: options.sharePages ?? false,
       onEvent: (entry, event) => this.#onGuestEvent(entry, event as AgentEvent),
-      onChange: (entry, what) => this.events.publish({ type: 'guest', guest: entry.config.name, what }),
+      onChange: (entry, what) => this.#onGuestChange(entry, what),
+    })
+    this.#services = new Services({
+      agentName: this.name,
+      host: () => this.address.host,
+      portRange: options.servicePortRange ?? [SERVICE_PORT_FIRST, SERVICE_PORT_LAST],
+      entryOf: (id) => this.#guests.list().find(({ config }) => config.id === id),
+      departing: (id) => this.#departures.running.find(({ entry }) => entry.config.id === id)?.to ?? null,
     })
     this.#departures = new Departures({
       data: this.#data,
@@ -92,8 +106,10 @@ export class Agent {
       limit: options.maxMigrations ?? DEFAULT_CONCURRENT_MIGRATIONS,
       bandwidth: options.bandwidth ?? null,
       dataPortRange: options.dataPortRange ?? [DATA_PORT_FIRST, DATA_PORT_LAST],
-      onReport: ({ entry }, report) =>
-        this.events.publish({ type: 'report', migration: report.id, guest: entry.config.name, report }),
+      onReport: ({ entry, to }, report) => {
+        this.#services.noteDeparture(entry.config.id, report.owner === 'destination' ? to : null)
+        this.events.publish({ type: 'report', migration: report.id, guest: entry.config.name, report })
+      },
     })
   }
 
@@ -102,6 +118,12 @@ export class Agent {
     const agent = new Agent(options)
     for (const entry of await agent.#guests.adopt()) agent.#departures.adopt(entry)
     return agent
+  }
+
+  /** The API answers there now, and so may the service ports of guests that were found. */
+  async listens(address: AgentAddress): Promise<void> {
+    this.address = address
+    await Promise.allSettled(this.#guests.list().map((entry) => this.#services.open(entry)))
   }
 
   info(): AgentInfo {
@@ -147,7 +169,14 @@ export class Agent {
       id: randomBytes(16).toString('hex'),
       programHash: await this.#programs.hashOf(wanted.program),
     })
-    return await this.#view(await this.#guests.start(config))
+    const entry = await this.#guests.start(config)
+    try {
+      await this.#services.open(entry)
+    } catch (error) {
+      await this.#guests.stop(entry, true)
+      throw error
+    }
+    return await this.#view(entry)
   }
 
   /** Copies that guests left behind, the oldest first. */
@@ -166,8 +195,11 @@ export class Agent {
   async stop(name: string, force: boolean): Promise<void> {
     const copy = this.#guests.has(name) ? undefined : this.#guests.copies.byName(name)
     if (copy !== undefined) return await this.#guests.copies.end(copy.config.id)
+    // A guest that has left may still have a port here, which ends with its name.
+    if (!this.#guests.has(name) && (await this.#services.forget(name))) return
     const entry = this.#guests.byName(name)
     await this.#guests.stop(entry, force)
+    await this.#services.closePort(entry.config.id)
     this.events.publish({ type: 'guest', guest: name, what: 'stopped' })
   }
 
@@ -184,7 +216,8 @@ export class Agent {
   }
 
   async resolve(name: string, how: { what: Resolution; peerIsDead: boolean }): Promise<GuestView> {
-    return viewOf(await this.#guests.resolve(this.#guests.byName(name), how))
+    const entry = this.#guests.byName(name)
+    return viewOf(await this.#guests.resolve(entry, how), this.#services.portOf(entry.config.id))
   }
 
   /** Lets the destination of a paused pull dial its source at once. Throws `no-such-migration`, `guest-not-running`. */
@@ -213,6 +246,11 @@ export class Agent {
     return await this.#guests.byName(name).process.call('oracle', null, null)
   }
 
+  /** Where a guest is served, also one that has left. Throws `no-such-guest`. */
+  service(name: string): ServiceView {
+    return this.#services.view(name, this.#guests.has(name) ? this.#guests.byName(name) : undefined)
+  }
+
   logs(name: string): string {
     return tailOf(logPathOf(this.#guests.byName(name).process.directory), LOG_TAIL_BYTES)
   }
@@ -224,6 +262,7 @@ export class Agent {
       agentPort: this.address.port,
       listenHost: this.address.host,
     })
+    this.#services.noteDeparture(entry.config.id, null)
     return { id }
   }
 
@@ -279,6 +318,8 @@ export class Agent {
     this.#guests.admit(reservation.guest)
     if (checkOnly) return { agent: this.name, guestPid: null, bootId: bootId() }
     const entry = await this.#guests.receive(reservation, reservation.source.host ?? from)
+    // A guest that comes is served without a port of its own, too: the one it came from forwards.
+    await this.#services.open(entry).catch(() => {})
     const linePort = entry.status?.service?.port ?? null
     return { agent: this.name, guestPid: entry.status?.pid ?? null, bootId: bootId(), linePort }
   }
@@ -326,6 +367,7 @@ export class Agent {
   async close(how: { stopGuests: boolean }): Promise<void> {
     this.events.close()
     this.#departures.close()
+    await this.#services.close()
     await this.#guests.close(how.stopGuests)
     this.#data.close()
   }
@@ -356,13 +398,18 @@ export class Agent {
   }
 
   async #view(entry: GuestEntry): Promise<GuestView> {
-    return viewOf(await this.#guests.statusOf(entry))
+    return viewOf(await this.#guests.statusOf(entry), this.#services.portOf(entry.config.id))
   }
 
   /** What it says last of the guest tells which reservations the copy fits. */
   async #keep(entry: GuestEntry): Promise<void> {
     await this.#guests.refresh(entry).catch(() => {})
     if (entry.status?.state === 'kept') this.#guests.keep(entry)
+  }
+
+  #onGuestChange(entry: GuestEntry, what: string): void {
+    if (what === 'lost' || what === 'crashed') void this.#services.closePort(entry.config.id)
+    this.events.publish({ type: 'guest', guest: entry.config.name, what })
   }
 
   #onGuestEvent(entry: GuestEntry, event: AgentEvent): void {
@@ -375,17 +422,6 @@ export class Agent {
       this.#departures.noteProgress(migration, event.progress as Record<string, unknown>)
     }
     this.events.publish({ ...event, guest: entry.config.name })
-  }
-}
-
-function viewOf({ config, migration, ...status }: GuestStatus): GuestView {
-  const progress = migration?.progress ?? null
-  return {
-    ...status,
-    name: config.name,
-    id: config.id,
-    config,
-    migration: migration === null ? null : { ...migration, progress: progress === null ? null : { ...progress } },
   }
 }
 

@@ -25,6 +25,7 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
     bandwidth: args.number('bandwidth') ?? null,
     maxMigrations: args.number('migrations'),
     dataPortRange: parsePorts(args.text('data-ports') ?? '0-0', 'data-ports'),
+    servicePortRange: parsePorts(args.text('service-ports') ?? '0-0', 'service-ports'),
     linePortRange: parsePorts(args.text('line-ports') ?? '0-0', 'line-ports'),
     version: version(),
   })
@@ -86,7 +87,7 @@ export function parseListen(text: string): { host: string; port: number } {
 }
 
 /** 'FIRST-LAST' → both; '0-0' lets the system choose each port. Throws `usage`. */
-export function parsePorts(text: string, option: 'data-ports' | 'line-ports'): [number, number] {
+export function parsePorts(text: string, option: 'data-ports' | 'line-ports' | 'service-ports'): [number, number] {
   const match = /^(\d{1,5})-(\d{1,5})$/.exec(text)
   const [first, last] = [Number(match?.[1]), Number(match?.[2])]
   const any = first === 0 && last === 0
