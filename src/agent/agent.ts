@@ -17,33 +17,34 @@ import {
   DEFAULT_CONCURRENT_MIGRATIONS,
   LINE_PORT_FIRST,
   LINE_PORT_LAST,
+  LOG_TAIL_BYTES,
   SERVICE_PORT_FIRST,
   SERVICE_PORT_LAST,
-  LOG_TAIL_BYTES,
 } from '../limits.ts'
 import type { MigrationReport } from '../migration/report.ts'
 import type { MigrationSettings } from '../migration/settings.ts'
-import { type Programs, programSource } from '../programs/registry.ts'
+import { defaultPace, type Programs, programSource } from '../programs/registry.ts'
 import { CAPABILITIES, PROTOCOL_VERSION } from '../wire/messages.ts'
 import { workerUrl } from '../worker-url.ts'
 import type { AgentOptions } from './agent-options.ts'
-import { type AgentAddress, AgentClient, addressText, noAgentAt } from './client.ts'
+import { type AgentAddress, addressText } from './client.ts'
 import { DataDirectory } from './data-directory.ts'
 import { Departures } from './departures.ts'
 import { type AgentEvent, EventHub } from './event-hub.ts'
 import { type GuestEntry, GuestTable } from './guest-table.ts'
-import { viewOf } from './guest-views.ts'
+import { migrationView, viewOf } from './guest-views.ts'
+import { wouldTake } from './offer-check.ts'
 import { requireProgram } from './programs.ts'
 import type { AgentInfo, CopyView, GuestView, MigrationView, StartRequest } from './schemas.ts'
-import { reservedSchema, startSchema } from './schemas.ts'
-import type { ServiceView } from './service-view.ts'
+import { type reservedSchema, startSchema } from './schemas.ts'
+import type { PagesView, ServiceView } from './service-view.ts'
 import { Services } from './services.ts'
-
-/** A destination that is asked whether it would take a guest answers within this. */
-const CHECK_TIMEOUT_MS = 10_000
 
 /** A guest process that is told to recover has dialled its source, or knows that it cannot, within this. */
 const RECOVER_TIMEOUT_MS = 15_000
+
+/** A million pages are looked through in a few milliseconds. */
+const PAGES_TIMEOUT_MS = 5000
 
 const MAX_NAME_CHARACTERS = 255
 
@@ -166,16 +167,15 @@ export class Agent {
     layoutOf(wanted.memoryBytes, wanted.vcpus)
     const config: GuestConfig = guestConfigSchema.parse({
       ...wanted,
+      pace: wanted.pace ?? defaultPace(wanted.program),
       id: randomBytes(16).toString('hex'),
       programHash: await this.#programs.hashOf(wanted.program),
     })
     const entry = await this.#guests.start(config)
-    try {
-      await this.#services.open(entry)
-    } catch (error) {
+    await this.#services.open(entry).catch(async (error: unknown) => {
       await this.#guests.stop(entry, true)
       throw error
-    }
+    })
     return await this.#view(entry)
   }
 
@@ -251,6 +251,11 @@ export class Agent {
     return this.#services.view(name, this.#guests.has(name) ? this.#guests.byName(name) : undefined)
   }
 
+  /** Which pages of a guest are here, as its process knows it. */
+  async pages(name: string): Promise<PagesView> {
+    return await this.#guests.byName(name).process.call<PagesView>('pages', null, PAGES_TIMEOUT_MS)
+  }
+
   logs(name: string): string {
     return tailOf(logPathOf(this.#guests.byName(name).process.directory), LOG_TAIL_BYTES)
   }
@@ -269,30 +274,8 @@ export class Agent {
   /** Asks the destination whether it would take the guest; changes nothing anywhere. */
   async check(name: string, to: AgentAddress, settings: MigrationSettings): Promise<{ ok: true; agent: string }> {
     const entry = await this.#movable(name)
-    const reservation: Reservation = {
-      migration: randomBytes(16).toString('hex'),
-      token: randomBytes(16).toString('hex'),
-      generation: 0,
-      epoch: (entry.status?.epoch ?? 0) + 1,
-      guest: entry.config,
-      paused: entry.status?.state === 'paused',
-      source: {
-        agent: this.name,
-        agentPort: this.address.port,
-        host: settings.advertise,
-        controlPort: 1,
-        dataPorts: [1],
-      },
-      settings,
-      protocol: PROTOCOL_VERSION,
-      capabilities: [...CAPABILITIES],
-    }
-    const client = new AgentClient(to)
-    const late = AbortSignal.timeout(CHECK_TIMEOUT_MS)
-    const answer = await client.call<unknown>('POST', '/v1/reservations?check=true', reservation, late)
-    const parsed = reservedSchema.safeParse(answer)
-    if (!parsed.success) throw noAgentAt(to)
-    return { ok: true, agent: parsed.data.agent }
+    const source = { agent: this.name, agentPort: this.address.port }
+    return { ok: true, agent: await wouldTake(to, entry, settings, source) }
   }
 
   /** What a source asks of its destination. With `checkOnly` nothing changes. Throws the reason of a refusal. */
@@ -343,21 +326,10 @@ export class Agent {
   /** Throws `no-such-migration`. */
   async migration(id: string): Promise<MigrationView> {
     const departure = this.#departures.byId(id)
-    if (departure !== undefined) {
-      const { entry, peer, progress } = departure
-      return { id, guest: entry.config.name, role: 'source', peer, state: 'running', progress, report: null }
-    }
-    const report = this.#data.readReport(id)
-    if (report !== null) {
-      const { guest, destination } = report
-      return { id, guest: guest.name, role: 'source', peer: destination, state: 'ended', progress: null, report }
-    }
-    for (const { name, state, migration } of await this.listGuests()) {
-      if (migration?.id !== id) continue
-      const running = state === 'incoming' || state === 'migrating' || state === 'pulling'
-      const { role, peer, progress } = migration
-      return { id, guest: name, role, peer, state: running ? 'running' : 'ended', progress, report: null }
-    }
+    const report = departure === undefined ? this.#data.readReport(id) : null
+    const guests = departure === undefined && report === null ? await this.listGuests() : []
+    const view = migrationView(id, departure, report, guests)
+    if (view !== null) return view
     throw new GodwitError('no-such-migration', `agent ${this.name} knows no migration ${id}`, {
       hint: 'the last 100 are kept by the agent of the source',
     })

@@ -28,7 +28,7 @@ import {
   startSchema,
   verdictSchema,
 } from './schemas.ts'
-import { serviceSchema } from './service-view.ts'
+import { pagesSchema, serviceSchema } from './service-view.ts'
 
 const STATUS: Partial<Record<ErrorCode, number>> = {
   usage: 400,
@@ -243,6 +243,15 @@ function guestRoutes(app: OpenAPIHono<Environment>, agent: Agent): void {
       responses: { 200: json(serviceSchema, 'where it is served, also when it has left'), ...failure },
     }),
     (context) => context.json(agent.service(context.req.valid('param').name), 200),
+  )
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/guests/{name}/pages',
+      request: { params },
+      responses: { 200: json(pagesSchema, 'which pages are here, as runs'), ...failure },
+    }),
+    async (context) => context.json(await agent.pages(context.req.valid('param').name), 200),
   )
   app.openapi(
     createRoute({

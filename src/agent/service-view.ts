@@ -24,6 +24,15 @@ export const serviceSchema = z.object({
 })
 export type ServiceView = z.output<typeof serviceSchema>
 
+/** Which pages are where, as one host knows it. */
+export const pagesSchema = z.object({
+  epoch: z.int(),
+  revision: z.int().describe('goes up with every change of a table that both hosts keep'),
+  pageCount: z.int(),
+  runs: z.array(z.object({ first: z.int(), count: z.int(), owner: z.enum(['here', 'there', 'in-flight']) })),
+})
+export type PagesView = z.output<typeof pagesSchema>
+
 /** An agent's answer; null: it knows no such guest. Throws when it cannot be asked. */
 async function ask(address: AgentAddress, guest: string): Promise<ServiceView | null> {
   const path = `/v1/guests/${encodeURIComponent(guest)}/service`

@@ -10,11 +10,11 @@ import {
   DEFAULT_CONCURRENT_MIGRATIONS,
   DEFAULT_DOWNTIME_TARGET_MS,
   DEFAULT_MAX_ROUNDS,
-  MAX_CHANNELS,
-  MAX_VCPUS,
   GATEWAY_PORT,
   LINE_PORT_FIRST,
   LINE_PORT_LAST,
+  MAX_CHANNELS,
+  MAX_VCPUS,
   SERVICE_PORT_FIRST,
   SERVICE_PORT_LAST,
 } from '../limits.ts'
@@ -124,8 +124,7 @@ const GUEST: OptionTable = {
   pace: {
     type: 'text',
     placeholder: 'PACE',
-    default: 'free:20000/s',
-    help: 'free:N/s, free:max, or locked[:STEPS] per page record sent',
+    help: 'free:N/s, free:max, or locked[:STEPS] per page record sent; default: free:20000/s, kv: free:max',
   },
   option: { type: 'pair', placeholder: 'KEY=VALUE', help: 'an option of the program; may be repeated' },
 }
@@ -224,7 +223,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       },
       cluster: {
         type: 'flag',
-        help: "kv: clients that know Redis Cluster are told where the guest is and follow it, instead of being served through the port they came to",
+        help: 'kv: clients that know Redis Cluster are told where the guest is and follow it, instead of being served through the port they came to',
       },
       ...COMMON,
     },

@@ -28,6 +28,12 @@ const DEFAULT_LAMBDA = 1
 /** Whether a guest with this program serves requests. */
 export const serves = (program: string): boolean => SERVING.includes(program)
 
+/** The pace of a guest that was given none: what serves is to answer whatever is asked. */
+export const defaultPace = (program: string): GuestConfig['pace'] => ({
+  kind: 'free',
+  perSecond: serves(program) ? null : 20_000,
+})
+
 /** Programs of one host. */
 export interface Programs extends ProgramSource {
   /** SHA-256 of the program's file, hex; null for a built-in one. Throws `program-missing` or `program-invalid`. */

@@ -3,8 +3,8 @@
 
 import { connect, type Socket } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
-import type { GuestConfig } from '../../src/guest/config.ts'
 import { GuestBackend } from '../../src/gateway/guest-backend.ts'
+import type { GuestConfig } from '../../src/guest/config.ts'
 import { HOLD_MS } from '../../src/limits.ts'
 import { requestOf } from '../../src/programs/kv/request.ts'
 import { encodeRequest } from '../../src/programs/kv/request-codec.ts'

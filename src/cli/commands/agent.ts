@@ -7,6 +7,7 @@ import { addressText, parseAddress } from '../../agent/client.ts'
 import { isLoopback, serveAgent } from '../../agent/http.ts'
 import { GodwitError } from '../../errors.ts'
 import type { Arguments } from '../arguments.ts'
+import { endAsked } from '../end-asked.ts'
 import type { Terminal } from '../terminal.ts'
 import { version } from '../version.ts'
 
@@ -61,23 +62,6 @@ export function farewell(names: string[], stopped: boolean): string {
   if (stopped) return `${guests} stopped`
   const how = 'start the agent again with the same --data-dir, then: godwit stop GUEST'
   return `${guests} left running\n  to stop: ${how}`
-}
-
-/** Resolves on Ctrl-C, SIGTERM, SIGHUP, or when the process that started this one with a channel (the demo) is gone. */
-function endAsked(): Promise<void> {
-  return new Promise((resolve) => {
-    let asked = false
-    const ask = (): void => {
-      // Whoever asks twice does not want to wait.
-      if (asked) process.exit(1)
-      asked = true
-      resolve()
-    }
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, ask)
-    // A referenced channel would keep this process alive after its work is done.
-    process.channel?.unref()
-    process.once('disconnect', () => resolve())
-  })
 }
 
 /** HOST:PORT or HOST; port 0 is allowed here: the system chooses. Throws `usage`. */
