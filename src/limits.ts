@@ -214,6 +214,12 @@ export const LINE_SILENT_MS = 2000
 export const ELSEWHERE_KEPT = 4
 /** Room of a frame of small requests or answers: the most that a socket takes and gives at once. */
 export const SERVICE_BATCH_BYTES = 64 * 1024
+/** Answers of a vCPU that goes on working before the main thread is told of them: a tenth of a millisecond of work. */
+export const SERVICE_UNTOLD_ANSWERS = 32
+/** The main thread looks for answers this often while requests come, lest a vCPU stopped before it told of them. */
+export const SERVICE_SWEEP_MS = 2
+/** It goes on looking for so many turns after the last request. */
+export const SERVICE_SWEEPS = 50
 /** Gateways of one vCPU, whose sequences it keeps (R30). */
 export const KV_MAX_GATEWAYS = 16
 /** Unacknowledged replies that a vCPU of the store keeps in guest pages, 1 MiB (R30); small shares keep fewer. */

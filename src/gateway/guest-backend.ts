@@ -178,7 +178,7 @@ export class GuestBackend implements Backend, LineListener {
     const { lane } = route
     if (kind === REPLY) {
       if (lane.onAnswer(sequence, payload, at, length) && lane.hasUnsent) this.#flushSoon()
-    } else if (lane.isUnderWay(sequence)) this.#onRefusal(route, ANSWERS[kind] as ServiceAnswer['what'])
+    } else if (lane.isUnderWay(sequence)) this.#onRefusal(route, ANSWERS[kind] as ServiceAnswer['what'], sequence)
   }
 
   onRoom(): void {
@@ -216,7 +216,7 @@ export class GuestBackend implements Backend, LineListener {
     else this.#bind(route, other)
   }
 
-  #onRefusal(route: Route, what: ServiceAnswer['what']): void {
+  #onRefusal(route: Route, what: ServiceAnswer['what'], sequence: number): void {
     const { lane } = route
     const now = performance.now()
     if (what === 'busy' || what === 'out-of-order') {
@@ -227,7 +227,7 @@ export class GuestBackend implements Backend, LineListener {
       return
     }
     route.open = false
-    lane.restart(newNumber(), what === 'refused')
+    lane.restart(newNumber(), what === 'refused' ? 0 : sequence)
     route.restsUntil = what === 'refused' ? now + GATEWAY_REFUSED_REST_MS : 0
     route.lostAt = now
     const renumber = (): void => {

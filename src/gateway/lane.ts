@@ -202,17 +202,20 @@ export class Lane {
   }
 
   /**
-   * The guest knows nothing of the session: a new one begins, with another number. What was sent once was not executed,
-   * and is sent again; what was sent more often may have been by the session that is forgotten. `refused`: there was none.
+   * The guest answered that it knows nothing of the session: a new one begins, with another number. `forgotten`: the first
+   * request that came back so; from there on what was sent once was not executed, and is sent again, but what was sent before
+   * may have been by the session that is forgotten. 0: there was none, and nothing was executed.
    */
-  restart(number: number, refused: boolean): void {
+  restart(number: number, forgotten: number): void {
     this.number = number
     const unknown: { taker: ReplyTaker; tag: number }[] = []
     for (let index = this.#head; index < this.#high; index++) {
       const slot = index & this.#mask
       const live = this.#size[slot] !== NONE
       const taker = this.#taker[slot] as ReplyTaker | null
-      const lost = live && (taker === null || (!refused && (this.#times[slot] as number) > 1))
+      const earlier = (this.#times[slot] as number) > 1 || index >= this.#sent
+      const mayCount = forgotten > 0 && (earlier || (this.#sequence[slot] as number) < forgotten)
+      const lost = live && (taker === null || mayCount)
       if (lost && taker !== null) {
         // The oldest of those that somebody waits for: none was sent more often than one before it.
         this.#bytes -= this.#size[slot] as number

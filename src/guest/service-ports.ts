@@ -2,7 +2,7 @@
 // ends are the main thread's (src/service). Made by vcpu-thread.ts.
 
 import { assert } from '../errors.ts'
-import { SERVICE_RING_BYTES } from '../limits.ts'
+import { SERVICE_RING_BYTES, SERVICE_UNTOLD_ANSWERS } from '../limits.ts'
 import { MessageReader, MessageWriter, newRing } from './message-ring.ts'
 import type { RequestPort, ServiceAnswer, ServiceRequest } from './program.ts'
 
@@ -20,10 +20,15 @@ export const newServiceRings = (): ServiceRings => ({
 /** What an answer is; the values stand in messages. */
 export const ANSWERS = ['reply', 'busy', 'out-of-order', 'forgotten', 'refused'] as const
 
-/** The port of one vCPU; it never blocks. */
+/**
+ * The port of one vCPU; it never blocks. The main thread is told of answers when there is nothing more to do, or when there
+ * are a few: each time it is woken costs more than an answer. It looks by itself now and then, for a vCPU that stops in between.
+ */
 export class VcpuRequests implements RequestPort {
   readonly #requests: MessageReader
   readonly #replies: MessageWriter
+  /** Answers that the main thread was not told of. */
+  #untold = 0
 
   constructor({ requests, replies }: ServiceRings) {
     this.#requests = new MessageReader(requests)
@@ -31,7 +36,9 @@ export class VcpuRequests implements RequestPort {
   }
 
   peek(): ServiceRequest | null {
-    return this.#requests.peek()
+    const request = this.#requests.peek()
+    if (request === null && this.#untold > 0) this.#tell()
+    return request
   }
 
   done(): void {
@@ -39,17 +46,24 @@ export class VcpuRequests implements RequestPort {
   }
 
   fits(bytes: number): boolean {
-    return this.#replies.fits(bytes)
+    const room = this.#replies.fits(bytes)
+    if (!room && this.#untold > 0) this.#tell()
+    return room
   }
 
   answer({ what, gateway, sequence, bytes }: ServiceAnswer): void {
     const kind = ANSWERS.indexOf(what)
-    const sent = this.#replies.push({ gateway, kind, sequence, acknowledged: 0, nowMs: 0, bytes })
+    const sent = this.#replies.write(gateway, kind, sequence, 0, 0, bytes, 0, bytes.length)
     assert(sent, 'no room for an answer')
-    this.#replies.notify()
+    if (++this.#untold >= SERVICE_UNTOLD_ANSWERS) this.#tell()
   }
 
   awaitRoom(): void {
     this.#requests.rest()
+  }
+
+  #tell(): void {
+    this.#untold = 0
+    this.#replies.notify()
   }
 }

@@ -14,7 +14,7 @@ import { type Message, MessageReader, MessageWriter } from '../guest/message-rin
 import type { ServiceAnswer, ServiceRequest } from '../guest/program.ts'
 import { vcpuWords, wake } from '../guest/safepoint.ts'
 import { ANSWERS, type ServiceRings } from '../guest/service-ports.ts'
-import { SERVICE_DRAIN_MESSAGES, SERVICE_REQUEST_BYTES } from '../limits.ts'
+import { SERVICE_DRAIN_MESSAGES, SERVICE_REQUEST_BYTES, SERVICE_SWEEP_MS, SERVICE_SWEEPS } from '../limits.ts'
 
 /**
  * `accepted`: it will be answered, or `onGone` is called. `full`: try again when answers have come. `not-here`: the vCPU
@@ -48,6 +48,9 @@ export class GuestService {
   readonly #listeners = new Set<ServiceListener>()
   readonly #states: ('here' | 'leaving' | 'elsewhere')[]
   #closed = false
+  /** Looks for answers that nobody told of; so many times more. */
+  #sweeping: NodeJS.Timeout | null = null
+  #sweeps = 0
   /** A listener is being told something. */
   #telling = false
   readonly #answer = new AnswerView()
@@ -97,6 +100,8 @@ export class GuestService {
     const line = this.#line(vcpu)
     const accepted = line.requests.write(gateway, 0, sequence, acknowledged, nowMs, bytes, from, length)
     if (line.requests.takeWaiting()) line.wake()
+    this.#sweeps = SERVICE_SWEEPS
+    this.#sweeping ??= setInterval(() => this.#sweep(), SERVICE_SWEEP_MS)
     return accepted ? 'accepted' : 'full'
   }
 
@@ -144,6 +149,7 @@ export class GuestService {
     this.leave()
     this.left()
     this.#closed = true
+    this.#endSweeping()
     for (const { replies } of this.#lines) replies.wakeUp()
   }
 
@@ -158,6 +164,18 @@ export class GuestService {
       else if (await replies.arrival()) count = 0
       else count++
     }
+  }
+
+  #sweep(): void {
+    for (const vcpu of this.#lines.keys()) {
+      for (let count = 0; count < SERVICE_DRAIN_MESSAGES && this.#handOn(vcpu); count++) {}
+    }
+    if (this.#sweeps-- <= 0) this.#endSweeping()
+  }
+
+  #endSweeping(): void {
+    if (this.#sweeping !== null) clearInterval(this.#sweeping)
+    this.#sweeping = null
   }
 
   /** Hands the oldest answer on; false: there is none. */

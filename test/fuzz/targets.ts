@@ -16,6 +16,18 @@ import { GuestMemory } from '../../src/guest/memory.ts'
 import { loadLz4 } from '../../src/kernels/lz4.ts'
 import { createLz4Twin } from '../../src/kernels/lz4-twin.ts'
 import { GROUP_PAGES, PAGE_BYTES, READ_BYTES } from '../../src/limits.ts'
+import { FRAME_TYPE } from '../../src/wire/frame.ts'
+import { FrameBatch } from '../../src/wire/frame-batch.ts'
+import { decodeLine, encodeLine } from '../../src/wire/line-messages.ts'
+import { LineReader } from '../../src/wire/line-reader.ts'
+import {
+  AnswerCursor,
+  answerSize,
+  RequestCursor,
+  requestSize,
+  writeAnswerHead,
+  writeRequestHead,
+} from '../../src/wire/service-frames.ts'
 import { atTheEnd, guarded } from '../kernels/lz4-fixture.ts'
 import { feed, framesOf, guestOf, readerFor } from '../wire/streams.ts'
 import { decoderTarget, pageSeeds, payloadSeeds } from './decoder-target.ts'
@@ -47,6 +59,7 @@ export const TARGETS: Readonly<Record<string, () => FuzzTarget>> = {
   lz4: () => decoderTarget(lz4, [...lz4Seeds(1), ...lz4Seeds(GROUP_PAGES)]),
   'lz4-block': lz4Blocks,
   'page-frame': pageFrames,
+  'service-line': serviceLines,
 }
 
 /** Blocks of one page of content, the other pages zero. */
@@ -73,6 +86,60 @@ function lz4Blocks(): FuzzTarget {
       const [ours, theirs] = [memory, twinMemory].map(({ controlBytes }) => controlBytes.subarray(to, to + length))
       if (length > 0 && Buffer.compare(ours as Uint8Array, theirs as Uint8Array) !== 0) throw new Error('not the same')
       return length < 0 ? 'refused' : length === room ? 'full' : 'fits'
+    },
+  }
+}
+
+/** Streams of a gateway into the guest's end of a line, and of a guest into the gateway's: any named error is right. */
+function serviceLines(): FuzzTarget {
+  const portions = [7, 100, 4096, READ_BYTES]
+  const batchOf = (type: typeof FRAME_TYPE.requests | typeof FRAME_TYPE.answers): Buffer => {
+    const frames: Uint8Array[] = []
+    const batch = new FrameBatch(type, (frame) => frames.push(frame))
+    for (const length of [0, 8, 100]) {
+      const requests = type === FRAME_TYPE.requests
+      const at = batch.reserve(requests ? requestSize(length) : answerSize(length))
+      if (requests) writeRequestHead(batch.view, at, length, 1, length + 1, length, 5)
+      else writeAnswerHead(batch.view, at, length, 1, 0, length + 1)
+    }
+    batch.flush()
+    return Buffer.concat(frames)
+  }
+  const hello = encodeLine({ type: 'hello', version: 1, gateway: 7, guest: 'kv' })
+  const gone = encodeLine({ type: 'gone', vcpu: 3 })
+  return {
+    // The first byte says whose end it is.
+    seeds: [
+      Buffer.concat([Buffer.of(0), hello, batchOf(FRAME_TYPE.requests), batchOf(FRAME_TYPE.requests)]),
+      Buffer.concat([Buffer.of(1), gone, batchOf(FRAME_TYPE.answers), gone]),
+    ],
+    most: 12 * 1024,
+    run(input) {
+      const guest = (input[0] ?? 0) % 2 === 0
+      const reader = new LineReader(guest ? FRAME_TYPE.requests : FRAME_TYPE.answers)
+      reader.greeted = true
+      const cursor = guest ? new RequestCursor() : new AnswerCursor()
+      const portion = portions[input.length % portions.length] as number
+      let [messages, entries] = [0, 0]
+      try {
+        for (let from = 1; from < input.length; from += portion) {
+          reader.push(input.subarray(from, from + portion))
+          while (reader.next()) {
+            if (reader.type === FRAME_TYPE.line) {
+              decodeLine(reader.payload)
+              messages++
+              continue
+            }
+            for (cursor.begin(reader.payload); cursor.next(); entries++) {
+              if (cursor.at + cursor.length > reader.payload.length) throw new Error('an entry beyond its frame')
+            }
+          }
+        }
+      } catch (error) {
+        if (!(error instanceof GodwitError) || error.code === 'internal') throw error
+        return `${error.code}: ${error.message.replace(/\d+/g, 'n')}`
+      }
+      return `${messages} messages, ${entries} entries${reader.midFrame ? ', in a frame' : ''}`
     },
   }
 }
