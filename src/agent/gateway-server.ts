@@ -42,6 +42,7 @@ export class GatewayServer {
     this.#found = found
     this.backend = new GuestBackend({ guest: view.id, vcpus: view.vcpus, locate: () => this.#locate() })
     this.front = new Front({ backend: this.backend })
+    this.backend.onPlaces(() => void this.#locate().catch(() => {}))
     this.#http = createServer((request, response) => void this.#answer(request, response))
   }
 
