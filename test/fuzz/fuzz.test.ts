@@ -77,7 +77,8 @@ describe('targets', async () => {
     if (result.breach !== null) throw result.breach.error
     expect(result.executions).toBe(2000)
     expect(result.outcomes.size).toBeGreaterThan(1)
-    expect(result.reached.size).toBeGreaterThan(0)
+    // No kernel is behind these: their outcomes alone guide the fuzzer.
+    if (!['resp'].includes(name)) expect(result.reached.size).toBeGreaterThan(0)
   })
 
   it('lz4 reaches nearly every branch of its decoder', () => {

@@ -32,6 +32,7 @@ import { atTheEnd, guarded } from '../kernels/lz4-fixture.ts'
 import { feed, framesOf, guestOf, readerFor } from '../wire/streams.ts'
 import { decoderTarget, pageSeeds, payloadSeeds } from './decoder-target.ts'
 import type { FuzzTarget } from './loop.ts'
+import { respTarget } from './resp-target.ts'
 
 export const TARGETS: Readonly<Record<string, () => FuzzTarget>> = {
   zero: () => decoderTarget(zero),
@@ -60,6 +61,7 @@ export const TARGETS: Readonly<Record<string, () => FuzzTarget>> = {
   'lz4-block': lz4Blocks,
   'page-frame': pageFrames,
   'service-line': serviceLines,
+  resp: respTarget,
 }
 
 /** Blocks of one page of content, the other pages zero. */
