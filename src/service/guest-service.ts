@@ -14,7 +14,13 @@ import { type Message, MessageReader, MessageWriter } from '../guest/message-rin
 import type { ServiceAnswer, ServiceRequest } from '../guest/program.ts'
 import { vcpuWords, wake } from '../guest/safepoint.ts'
 import { ANSWERS, type ServiceRings } from '../guest/service-ports.ts'
-import { SERVICE_DRAIN_MESSAGES, SERVICE_REQUEST_BYTES, SERVICE_SWEEP_MS, SERVICE_SWEEPS } from '../limits.ts'
+import {
+  SERVICE_DRAIN_MESSAGES,
+  SERVICE_REQUEST_BYTES,
+  SERVICE_SWEEP_MS,
+  SERVICE_SWEEPS,
+  SERVICE_UNTOLD_ANSWERS,
+} from '../limits.ts'
 
 /**
  * `accepted`: it will be answered, or `onGone` is called. `full`: try again when answers have come. `not-here`: the vCPU
@@ -168,7 +174,8 @@ export class GuestService {
 
   #sweep(): void {
     for (const vcpu of this.#lines.keys()) {
-      for (let count = 0; count < SERVICE_DRAIN_MESSAGES && this.#handOn(vcpu); count++) {}
+      // There are no more that nobody was told of.
+      for (let count = 0; count < SERVICE_UNTOLD_ANSWERS && this.#handOn(vcpu); count++) {}
     }
     if (this.#sweeps-- <= 0) this.#endSweeping()
   }

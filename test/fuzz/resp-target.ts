@@ -73,7 +73,7 @@ export function respTarget(): FuzzTarget {
       const bytes = Buffer.concat(socket.written)
       const { replies, end } = repliesIn(bytes)
       if (end !== bytes.length) throw new Error('bytes behind the last reply')
-      const broken = kindOf(replies.at(-1) ?? '').startsWith('-ERR Protoco') ? 1 : 0
+      const broken = String(replies.at(-1)).startsWith('-ERR Protocol error') ? 1 : 0
       if (replies.length !== front.commands - commands + broken) throw new Error('not one reply a command')
       if (broken === 1 && !socket.ended) throw new Error('the protocol is broken, and the connection is not')
       socket.emit('close')

@@ -1,7 +1,7 @@
 // Clients of a key-value guest through a backend: they add to counters of their own, several commands under way, and know
 // what the counters must be (R30).
 
-import { setImmediate as breathe } from 'node:timers/promises'
+import { setImmediate as breathe, setTimeout as wait } from 'node:timers/promises'
 import { expect } from 'vitest'
 import type { Backend, BackendError } from '../../src/gateway/backend.ts'
 import { sendTo } from './ask.ts'
@@ -40,9 +40,9 @@ export class CountingClient {
     this.#state = name.length * 7919 + vcpu
   }
 
-  /** `pipeline` commands under way at any time, until `stop`. */
-  async run(pipeline: number): Promise<void> {
-    await Promise.all(Array.from({ length: pipeline }, () => this.#loop()))
+  /** `pipeline` commands under way until `stop`, each given `restMs` after the reply to the one before. */
+  async run(pipeline: number, restMs = 0): Promise<void> {
+    await Promise.all(Array.from({ length: pipeline }, () => this.#loop(restMs)))
   }
 
   stop(): void {
@@ -63,8 +63,9 @@ export class CountingClient {
     }
   }
 
-  async #loop(): Promise<void> {
+  async #loop(restMs: number): Promise<void> {
     while (!this.#stopped) {
+      if (restMs > 0) await wait(restMs)
       this.#state = (Math.imul(this.#state, 1664525) + 1013904223) >>> 0
       const key = `${this.#name}:${this.#state % KEYS}`
       const given = (this.given.get(key) ?? 0) + 1

@@ -57,11 +57,12 @@ async function settle(clients: readonly CountingClient[], running: readonly Prom
 }
 
 describe.each(['pre-copy', 'stop-and-copy', 'post-copy', 'hybrid'] as const)('%s', (movement) => {
-  test('clients of several gateways are served on while the guest goes to and fro', async () => {
+  test('clients of several gateways are served on while the guest goes to and fro', { timeout: 90_000 }, async () => {
     const going = await begin()
     const gateways = [gatewayTo(going), gatewayTo(going), gatewayTo(going)]
     const clients = gateways.flatMap((gateway, n) => [0, 1].map((vcpu) => new CountingClient(gateway, vcpu, `g${n}`)))
-    const running = clients.map((client) => client.run(8))
+    // The main thread, which is everybody here, has to have time for the move.
+    const running = clients.map((client) => client.run(8, 2))
     await expect.poll(() => clients.every(({ done }) => done > 20)).toBe(true)
     for (let hop = 0; hop < 4; hop++) {
       const report = await going.hop({ movement, keepCopy: movement === 'pre-copy' })
@@ -74,9 +75,9 @@ describe.each(['pre-copy', 'stop-and-copy', 'post-copy', 'hybrid'] as const)('%s
         new Array(6).fill(port),
       )
     }
+    // The other end of a line told them where to go.
     await settle(clients, running)
     expect(clients.flatMap(({ errors }) => errors)).toEqual([])
-    // The other end of the line told them where to go: nobody had to look for the guest.
     console.log(`${movement}: the longest command took ${Math.max(...clients.map((c) => c.longestMs)).toFixed(0)} ms`)
   })
 })

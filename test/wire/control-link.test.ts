@@ -98,7 +98,7 @@ describe('a control link', () => {
   const wrong: [string, Uint8Array][] = [
     ['bad-magic', Buffer.from('GET / HTTP/1.1\r\n\r\n')],
     ['wrong-version', encodeControl({ type: 'done', epoch: 1 }).fill(9, 4, 5)],
-    ['unknown-frame', encodeControl({ type: 'done', epoch: 1 }).fill(9, 5, 6)],
+    ['unknown-frame', encodeControl({ type: 'done', epoch: 1 }).fill(10, 5, 6)],
     ['bad-frame', encodeControl({ type: 'done', epoch: 1 }).fill(9, 6, 7)],
     ['frame-too-long', encodeControl({ type: 'done', epoch: 1 }).fill(255, 8, 12)],
     ['bad-message', recheck(encodeControl({ type: 'done', epoch: 1 }).fill(0, 16))],

@@ -3,12 +3,15 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { ENCODINGS, encodingByName } from '../../src/encoding/registry.ts'
+import { ANSWERS } from '../../src/guest/service-ports.ts'
 import { REFERENCE_BYTES } from '../../src/kernels/reference.ts'
 import * as limits from '../../src/limits.ts'
 import { GROUP_PAGES, PAGE_BYTES } from '../../src/limits.ts'
 import { FRAME_CAP, FRAME_HEADER_BYTES, FRAME_MAGIC, FRAME_TYPE } from '../../src/wire/frame.ts'
+import { lineSchemas } from '../../src/wire/line-messages.ts'
 import { messageSchemas, PROTOCOL_VERSION } from '../../src/wire/messages.ts'
 import { RUN_BYTES, TABLE_HEAD_BYTES } from '../../src/wire/page-frame.ts'
+import { answerSize, REQUEST, requestSize } from '../../src/wire/service-frames.ts'
 
 const text = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8')
 
@@ -106,6 +109,26 @@ describe('docs/protocol.md', () => {
       expect(receiver).toBe(sender === 'either' ? 'either' : sender === 'source' ? 'destination' : 'source')
       expect(when).not.toBe('')
     }
+  })
+
+  it('lists every line message with its fields, and where entries of a batch have what', () => {
+    const documented = table('line message', 'from').map((row) => [
+      row['line message'],
+      (row.fields ?? '').split(', ').filter((field) => field !== '–'),
+    ])
+    const inCode = Object.entries(lineSchemas).map(([name, schema]) => [
+      name,
+      Object.keys(schema.shape).filter((field) => field !== 'type'),
+    ])
+    expect(documented).toEqual(inCode)
+    const at = (kind: 'request at' | 'answer at') => table(kind, 'size').map((row) => [row.holds, Number(row[kind])])
+    const { length, vcpu, sequence, acknowledged, nowMs } = REQUEST
+    expect(Object.fromEntries(at('request at'))).toEqual({
+      ...{ length, vcpu, sequence, acknowledged, now: nowMs, bytes: requestSize(0) },
+    })
+    expect(Object.fromEntries(at('answer at'))).toMatchObject({ sequence: 8, what: 6, bytes: answerSize(0) })
+    const what = table('answer at', 'size').find((row) => row.holds === 'what')?.rule
+    expect(what).toBe(ANSWERS.map((name, kind) => `${kind} ${name}`).join(', '))
   })
 
   it('names limits by their values', () => {
