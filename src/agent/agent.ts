@@ -33,7 +33,7 @@ import { Departures } from './departures.ts'
 import { type AgentEvent, EventHub } from './event-hub.ts'
 import { type GuestEntry, GuestTable } from './guest-table.ts'
 import { migrationView, viewOf } from './guest-views.ts'
-import { wouldTake } from './offer-check.ts'
+import { requireSameProtocol, wouldTake } from './offer-check.ts'
 import { requireProgram } from './programs.ts'
 import type { AgentInfo, CopyView, GuestView, MigrationView, StartRequest } from './schemas.ts'
 import { type reservedSchema, startSchema } from './schemas.ts'
@@ -280,16 +280,7 @@ export class Agent {
 
   /** What a source asks of its destination. With `checkOnly` nothing changes. Throws the reason of a refusal. */
   async reserve(reservation: Reservation, from: string, checkOnly: boolean): Promise<z.output<typeof reservedSchema>> {
-    if (reservation.protocol !== PROTOCOL_VERSION) {
-      const ours = `agent ${this.name} speaks protocol ${PROTOCOL_VERSION}, the source ${reservation.protocol}`
-      throw new GodwitError('wrong-version', ours, { hint: 'run the same version of Godwit on both hosts' })
-    }
-    const missing = reservation.capabilities.filter((name) => !(CAPABILITIES as readonly string[]).includes(name))
-    if (missing.length > 0) {
-      throw new GodwitError('missing-capability', `agent ${this.name} cannot: ${missing.join(', ')}`, {
-        hint: 'run the same version of Godwit on both hosts',
-      })
-    }
+    requireSameProtocol(reservation, this.name)
     layoutOf(reservation.guest.memoryBytes, reservation.guest.vcpus)
     if (this.#departures.byId(reservation.migration) !== undefined) {
       throw new GodwitError('guest-exists', `source and destination are the same agent, ${this.name}`, {

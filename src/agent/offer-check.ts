@@ -1,6 +1,8 @@
-// The question to a destination whether it would take a guest, which changes nothing anywhere. Called by agent.ts.
+// Offers of guests between agents: the question whether a destination would take one, which changes nothing anywhere, and
+// what it looks at first. Called by agent.ts.
 
 import { randomBytes } from 'node:crypto'
+import { GodwitError } from '../errors.ts'
 import type { Reservation } from '../guest-process/host-port.ts'
 import type { MigrationSettings } from '../migration/settings.ts'
 import { CAPABILITIES, PROTOCOL_VERSION } from '../wire/messages.ts'
@@ -36,4 +38,18 @@ export async function wouldTake(
   const parsed = reservedSchema.safeParse(answer)
   if (!parsed.success) throw noAgentAt(to)
   return parsed.data.agent
+}
+
+/** Refuses a source that speaks another protocol (`wrong-version`) or asks for more (`missing-capability`). */
+export function requireSameProtocol(reservation: Reservation, agentName: string): void {
+  if (reservation.protocol !== PROTOCOL_VERSION) {
+    const ours = `agent ${agentName} speaks protocol ${PROTOCOL_VERSION}, the source ${reservation.protocol}`
+    throw new GodwitError('wrong-version', ours, { hint: 'run the same version of Godwit on both hosts' })
+  }
+  const missing = reservation.capabilities.filter((name) => !(CAPABILITIES as readonly string[]).includes(name))
+  if (missing.length > 0) {
+    throw new GodwitError('missing-capability', `agent ${agentName} cannot: ${missing.join(', ')}`, {
+      hint: 'run the same version of Godwit on both hosts',
+    })
+  }
 }
