@@ -15,7 +15,7 @@ const COLD_WAIT_MS = 5000
 /** One figure of a technique. */
 export interface Row {
   readonly name: string
-  readonly unit: 'GB/s' | '×' | 'ms' | 's' | 'MiB' | 'ns' | 'CPU s/GiB' | 'rounds' | 'yes'
+  readonly unit: 'GB/s' | '×' | 'ms' | 's' | 'MiB' | 'ns' | 'CPU s/GiB' | 'rounds' | 'op/s' | 'yes'
   readonly higherIsBetter: boolean
   readonly samples: readonly number[]
   /** What the project asks of the median; without it the figure is information. */

@@ -194,8 +194,21 @@ export const MAX_SERVICE_LINES = 32
 export const SERVICE_LINE_QUEUE_BYTES = 64 * 1024 * 1024
 /** A request that found its ring full is tried again after this long, if no answer came before. */
 export const SERVICE_FULL_RETRY_MS = 1
+/** Ports at which clients find the guests of an agent. */
 export const SERVICE_PORT_FIRST = 7500
-export const SERVICE_PORT_LAST = 7599
+export const SERVICE_PORT_LAST = 7549
+/** Ports at which guest processes listen for gateways. */
+export const LINE_PORT_FIRST = 7550
+export const LINE_PORT_LAST = 7599
+export const GATEWAY_PORT = 6380
+/** Guests that have left, for whose clients an agent keeps a port open; the one that left first goes first. */
+export const FORWARDING_PORTS = 32
+/** An agent that is asked where a guest is answers within this. */
+export const WHERE_TIMEOUT_MS = 1000
+/** Agents that are asked one after the other where a guest went. */
+export const WHERE_HOPS = 8
+/** A guest that no agent knows any more for so long is gone, and so is its port. */
+export const GONE_MS = 10_000
 /** A command is held for so long while its vCPU cannot be reached, then it fails (R31). */
 export const HOLD_MS = 5000
 /** A gateway with nothing to send says so late that it has the replies; until then the guest keeps them. */
@@ -275,3 +288,28 @@ export const LOAD_MAX_REPLY_BYTES = 16 * 1024 * 1024
 export const LOAD_MAX_LINE_BYTES = 64 * 1024
 /** Elements of an array in a reply, nested ones together. */
 export const LOAD_MAX_ELEMENTS = 1024 * 1024
+/** Clients of one service port; 10,000 idle ones must be no matter, and a process may have 20,000 files open as a rule. */
+export const GATEWAY_MAX_CLIENTS = 16_384
+/** Longest request that a gateway reads in: what is longer than a ring carries gets an error, and the connection goes on. */
+export const GATEWAY_REQUEST_BYTES = 4 * 1024 * 1024
+/** Requests of all clients of a port that have come in part: beyond it whoever brings more than a line is sent away. */
+export const GATEWAY_INPUT_BYTES = 256 * 1024 * 1024
+/** A client with so many bytes of replies that it has not read is not read from either. */
+export const GATEWAY_PAUSE_BYTES = 1024 * 1024
+/** One that still does not read when so much has come together is sent away. */
+export const GATEWAY_CLOSE_BYTES = 64 * 1024 * 1024
+/** Replies that all clients of a port have not read: beyond it those with over GATEWAY_PAUSE_BYTES are sent away. */
+export const GATEWAY_OUTPUT_BYTES = 512 * 1024 * 1024
+/** Commands of one client under way, at the most and as long as nothing is known of its replies' length. */
+export const GATEWAY_WINDOW_COMMANDS = 4096
+export const GATEWAY_FIRST_WINDOW_COMMANDS = 64
+/** Replies under way of one client, by the length of its last ones: half of what sends it away. */
+export const GATEWAY_WINDOW_BYTES = GATEWAY_CLOSE_BYTES / 2
+/** Replies of one client are put together in pieces of so many bytes, one a client and turn of the event loop. */
+export const GATEWAY_OUTPUT_PIECE_BYTES = 16 * 1024
+/** Pieces that a port keeps for the next turn: 4 MiB. */
+export const GATEWAY_OUTPUT_PIECES = 256
+/** Longest name that a client gives itself, and text of its library. */
+export const GATEWAY_NAME_BYTES = 256
+/** Probes of a silent client begin after this, as Redis's tcp-keepalive. */
+export const GATEWAY_KEEPALIVE_MS = 300_000

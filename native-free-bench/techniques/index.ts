@@ -6,6 +6,7 @@ import { codecs } from './codecs.ts'
 import { encodings } from './encodings.ts'
 import { faultLatency } from './fault-latency.ts'
 import { gang } from './gang.ts'
+import { gateway } from './gateway.ts'
 import { idleRate } from './idle-rate.ts'
 import { kernels } from './kernels.ts'
 import { lockedBytes } from './locked-bytes.ts'
@@ -27,4 +28,5 @@ export const TECHNIQUES: readonly Technique[] = [
   gang,
   faultLatency,
   memory,
+  gateway,
 ]

@@ -17,6 +17,8 @@ export interface AgentOptions {
   readonly dataPortRange?: [number, number] | undefined
   /** Ports at which guests that serve listen for gateways; [0, 0]: the system chooses each. */
   readonly linePortRange?: [number, number] | undefined
+  /** Ports at which clients of guests are served; [0, 0]: the system chooses each. */
+  readonly servicePortRange?: [number, number] | undefined
   /** Version shown to clients. */
   readonly version?: string | undefined
   /** Module that exports GuestHost; tests give a fake one. */

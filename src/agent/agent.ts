@@ -15,30 +15,36 @@ import {
   DATA_PORT_FIRST,
   DATA_PORT_LAST,
   DEFAULT_CONCURRENT_MIGRATIONS,
+  LINE_PORT_FIRST,
+  LINE_PORT_LAST,
   LOG_TAIL_BYTES,
   SERVICE_PORT_FIRST,
   SERVICE_PORT_LAST,
 } from '../limits.ts'
 import type { MigrationReport } from '../migration/report.ts'
 import type { MigrationSettings } from '../migration/settings.ts'
-import { type Programs, programSource } from '../programs/registry.ts'
+import { defaultPace, type Programs, programSource } from '../programs/registry.ts'
 import { CAPABILITIES, PROTOCOL_VERSION } from '../wire/messages.ts'
 import { workerUrl } from '../worker-url.ts'
 import type { AgentOptions } from './agent-options.ts'
-import { type AgentAddress, AgentClient, addressText, noAgentAt } from './client.ts'
+import { type AgentAddress, addressText } from './client.ts'
 import { DataDirectory } from './data-directory.ts'
 import { Departures } from './departures.ts'
 import { type AgentEvent, EventHub } from './event-hub.ts'
 import { type GuestEntry, GuestTable } from './guest-table.ts'
+import { migrationView, viewOf } from './guest-views.ts'
+import { requireSameProtocol, wouldTake } from './offer-check.ts'
 import { requireProgram } from './programs.ts'
 import type { AgentInfo, CopyView, GuestView, MigrationView, StartRequest } from './schemas.ts'
-import { reservedSchema, startSchema } from './schemas.ts'
-
-/** A destination that is asked whether it would take a guest answers within this. */
-const CHECK_TIMEOUT_MS = 10_000
+import { type reservedSchema, startSchema } from './schemas.ts'
+import type { PagesView, ServiceView } from './service-view.ts'
+import { Services } from './services.ts'
 
 /** A guest process that is told to recover has dialled its source, or knows that it cannot, within this. */
 const RECOVER_TIMEOUT_MS = 15_000
+
+/** A million pages are looked through in a few milliseconds. */
+const PAGES_TIMEOUT_MS = 5000
 
 const MAX_NAME_CHARACTERS = 255
 
@@ -54,8 +60,10 @@ export class Agent {
   readonly #memoryLimit: number
   readonly #copyQuota: number
   readonly #programs: Programs
-  /** Where the HTTP API answers; http.ts sets it before the first request. */
+  /** Where the HTTP API answers. */
   address: AgentAddress = { host: '127.0.0.1', port: 0 }
+  /** Where clients of guests are served. */
+  readonly #services: Services
 
   private constructor(options: AgentOptions) {
     this.#options = options
@@ -80,11 +88,18 @@ export class Agent {
       copyQuota: this.#copyQuota,
       lines: () => ({
         host: this.address.host,
-        portRange: options.linePortRange ?? [SERVICE_PORT_FIRST, SERVICE_PORT_LAST],
+        portRange: options.linePortRange ?? [LINE_PORT_FIRST, LINE_PORT_LAST],
       }),
       sharePages: options.sharePages ?? false,
       onEvent: (entry, event) => this.#onGuestEvent(entry, event as AgentEvent),
-      onChange: (entry, what) => this.events.publish({ type: 'guest', guest: entry.config.name, what }),
+      onChange: (entry, what) => this.#onGuestChange(entry, what),
+    })
+    this.#services = new Services({
+      agentName: this.name,
+      host: () => this.address.host,
+      portRange: options.servicePortRange ?? [SERVICE_PORT_FIRST, SERVICE_PORT_LAST],
+      entryOf: (id) => this.#guests.list().find(({ config }) => config.id === id),
+      departing: (id) => this.#departures.running.find(({ entry }) => entry.config.id === id)?.to ?? null,
     })
     this.#departures = new Departures({
       data: this.#data,
@@ -92,8 +107,10 @@ export class Agent {
       limit: options.maxMigrations ?? DEFAULT_CONCURRENT_MIGRATIONS,
       bandwidth: options.bandwidth ?? null,
       dataPortRange: options.dataPortRange ?? [DATA_PORT_FIRST, DATA_PORT_LAST],
-      onReport: ({ entry }, report) =>
-        this.events.publish({ type: 'report', migration: report.id, guest: entry.config.name, report }),
+      onReport: ({ entry, to }, report) => {
+        this.#services.noteDeparture(entry.config.id, report.owner === 'destination' ? to : null)
+        this.events.publish({ type: 'report', migration: report.id, guest: entry.config.name, report })
+      },
     })
   }
 
@@ -102,6 +119,12 @@ export class Agent {
     const agent = new Agent(options)
     for (const entry of await agent.#guests.adopt()) agent.#departures.adopt(entry)
     return agent
+  }
+
+  /** The API answers there now, and so may the service ports of guests that were found. */
+  async listens(address: AgentAddress): Promise<void> {
+    this.address = address
+    await Promise.allSettled(this.#guests.list().map((entry) => this.#services.open(entry)))
   }
 
   info(): AgentInfo {
@@ -144,10 +167,16 @@ export class Agent {
     layoutOf(wanted.memoryBytes, wanted.vcpus)
     const config: GuestConfig = guestConfigSchema.parse({
       ...wanted,
+      pace: wanted.pace ?? defaultPace(wanted.program),
       id: randomBytes(16).toString('hex'),
       programHash: await this.#programs.hashOf(wanted.program),
     })
-    return await this.#view(await this.#guests.start(config))
+    const entry = await this.#guests.start(config)
+    await this.#services.open(entry).catch(async (error: unknown) => {
+      await this.#guests.stop(entry, true)
+      throw error
+    })
+    return await this.#view(entry)
   }
 
   /** Copies that guests left behind, the oldest first. */
@@ -166,8 +195,11 @@ export class Agent {
   async stop(name: string, force: boolean): Promise<void> {
     const copy = this.#guests.has(name) ? undefined : this.#guests.copies.byName(name)
     if (copy !== undefined) return await this.#guests.copies.end(copy.config.id)
+    // A guest that has left may still have a port here, which ends with its name.
+    if (!this.#guests.has(name) && (await this.#services.forget(name))) return
     const entry = this.#guests.byName(name)
     await this.#guests.stop(entry, force)
+    await this.#services.closePort(entry.config.id)
     this.events.publish({ type: 'guest', guest: name, what: 'stopped' })
   }
 
@@ -184,7 +216,8 @@ export class Agent {
   }
 
   async resolve(name: string, how: { what: Resolution; peerIsDead: boolean }): Promise<GuestView> {
-    return viewOf(await this.#guests.resolve(this.#guests.byName(name), how))
+    const entry = this.#guests.byName(name)
+    return viewOf(await this.#guests.resolve(entry, how), this.#services.portOf(entry.config.id))
   }
 
   /** Lets the destination of a paused pull dial its source at once. Throws `no-such-migration`, `guest-not-running`. */
@@ -213,6 +246,16 @@ export class Agent {
     return await this.#guests.byName(name).process.call('oracle', null, null)
   }
 
+  /** Where a guest is served, also one that has left. Throws `no-such-guest`. */
+  service(name: string): ServiceView {
+    return this.#services.view(name, this.#guests.has(name) ? this.#guests.byName(name) : undefined)
+  }
+
+  /** Which pages of a guest are here, as its process knows it. */
+  async pages(name: string): Promise<PagesView> {
+    return await this.#guests.byName(name).process.call<PagesView>('pages', null, PAGES_TIMEOUT_MS)
+  }
+
   logs(name: string): string {
     return tailOf(logPathOf(this.#guests.byName(name).process.directory), LOG_TAIL_BYTES)
   }
@@ -224,50 +267,20 @@ export class Agent {
       agentPort: this.address.port,
       listenHost: this.address.host,
     })
+    this.#services.noteDeparture(entry.config.id, null)
     return { id }
   }
 
   /** Asks the destination whether it would take the guest; changes nothing anywhere. */
   async check(name: string, to: AgentAddress, settings: MigrationSettings): Promise<{ ok: true; agent: string }> {
     const entry = await this.#movable(name)
-    const reservation: Reservation = {
-      migration: randomBytes(16).toString('hex'),
-      token: randomBytes(16).toString('hex'),
-      generation: 0,
-      epoch: (entry.status?.epoch ?? 0) + 1,
-      guest: entry.config,
-      paused: entry.status?.state === 'paused',
-      source: {
-        agent: this.name,
-        agentPort: this.address.port,
-        host: settings.advertise,
-        controlPort: 1,
-        dataPorts: [1],
-      },
-      settings,
-      protocol: PROTOCOL_VERSION,
-      capabilities: [...CAPABILITIES],
-    }
-    const client = new AgentClient(to)
-    const late = AbortSignal.timeout(CHECK_TIMEOUT_MS)
-    const answer = await client.call<unknown>('POST', '/v1/reservations?check=true', reservation, late)
-    const parsed = reservedSchema.safeParse(answer)
-    if (!parsed.success) throw noAgentAt(to)
-    return { ok: true, agent: parsed.data.agent }
+    const source = { agent: this.name, agentPort: this.address.port }
+    return { ok: true, agent: await wouldTake(to, entry, settings, source) }
   }
 
   /** What a source asks of its destination. With `checkOnly` nothing changes. Throws the reason of a refusal. */
   async reserve(reservation: Reservation, from: string, checkOnly: boolean): Promise<z.output<typeof reservedSchema>> {
-    if (reservation.protocol !== PROTOCOL_VERSION) {
-      const ours = `agent ${this.name} speaks protocol ${PROTOCOL_VERSION}, the source ${reservation.protocol}`
-      throw new GodwitError('wrong-version', ours, { hint: 'run the same version of Godwit on both hosts' })
-    }
-    const missing = reservation.capabilities.filter((name) => !(CAPABILITIES as readonly string[]).includes(name))
-    if (missing.length > 0) {
-      throw new GodwitError('missing-capability', `agent ${this.name} cannot: ${missing.join(', ')}`, {
-        hint: 'run the same version of Godwit on both hosts',
-      })
-    }
+    requireSameProtocol(reservation, this.name)
     layoutOf(reservation.guest.memoryBytes, reservation.guest.vcpus)
     if (this.#departures.byId(reservation.migration) !== undefined) {
       throw new GodwitError('guest-exists', `source and destination are the same agent, ${this.name}`, {
@@ -279,6 +292,8 @@ export class Agent {
     this.#guests.admit(reservation.guest)
     if (checkOnly) return { agent: this.name, guestPid: null, bootId: bootId() }
     const entry = await this.#guests.receive(reservation, reservation.source.host ?? from)
+    // A guest that comes is served without a port of its own, too: the one it came from forwards.
+    await this.#services.open(entry).catch(() => {})
     const linePort = entry.status?.service?.port ?? null
     return { agent: this.name, guestPid: entry.status?.pid ?? null, bootId: bootId(), linePort }
   }
@@ -302,21 +317,10 @@ export class Agent {
   /** Throws `no-such-migration`. */
   async migration(id: string): Promise<MigrationView> {
     const departure = this.#departures.byId(id)
-    if (departure !== undefined) {
-      const { entry, peer, progress } = departure
-      return { id, guest: entry.config.name, role: 'source', peer, state: 'running', progress, report: null }
-    }
-    const report = this.#data.readReport(id)
-    if (report !== null) {
-      const { guest, destination } = report
-      return { id, guest: guest.name, role: 'source', peer: destination, state: 'ended', progress: null, report }
-    }
-    for (const { name, state, migration } of await this.listGuests()) {
-      if (migration?.id !== id) continue
-      const running = state === 'incoming' || state === 'migrating' || state === 'pulling' || state === 'shared'
-      const { role, peer, progress } = migration
-      return { id, guest: name, role, peer, state: running ? 'running' : 'ended', progress, report: null }
-    }
+    const report = departure === undefined ? this.#data.readReport(id) : null
+    const guests = departure === undefined && report === null ? await this.listGuests() : []
+    const view = migrationView(id, departure, report, guests)
+    if (view !== null) return view
     throw new GodwitError('no-such-migration', `agent ${this.name} knows no migration ${id}`, {
       hint: 'the last 100 are kept by the agent of the source',
     })
@@ -326,6 +330,7 @@ export class Agent {
   async close(how: { stopGuests: boolean }): Promise<void> {
     this.events.close()
     this.#departures.close()
+    await this.#services.close()
     await this.#guests.close(how.stopGuests)
     this.#data.close()
   }
@@ -356,13 +361,18 @@ export class Agent {
   }
 
   async #view(entry: GuestEntry): Promise<GuestView> {
-    return viewOf(await this.#guests.statusOf(entry))
+    return viewOf(await this.#guests.statusOf(entry), this.#services.portOf(entry.config.id))
   }
 
   /** What it says last of the guest tells which reservations the copy fits. */
   async #keep(entry: GuestEntry): Promise<void> {
     await this.#guests.refresh(entry).catch(() => {})
     if (entry.status?.state === 'kept') this.#guests.keep(entry)
+  }
+
+  #onGuestChange(entry: GuestEntry, what: string): void {
+    if (what === 'lost' || what === 'crashed') void this.#services.closePort(entry.config.id)
+    this.events.publish({ type: 'guest', guest: entry.config.name, what })
   }
 
   #onGuestEvent(entry: GuestEntry, event: AgentEvent): void {
@@ -375,17 +385,6 @@ export class Agent {
       this.#departures.noteProgress(migration, event.progress as Record<string, unknown>)
     }
     this.events.publish({ ...event, guest: entry.config.name })
-  }
-}
-
-function viewOf({ config, migration, ...status }: GuestStatus): GuestView {
-  const progress = migration?.progress ?? null
-  return {
-    ...status,
-    name: config.name,
-    id: config.id,
-    config,
-    migration: migration === null ? null : { ...migration, progress: progress === null ? null : { ...progress } },
   }
 }
 

@@ -28,6 +28,7 @@ import {
   startSchema,
   verdictSchema,
 } from './schemas.ts'
+import { pagesSchema, serviceSchema } from './service-view.ts'
 
 const STATUS: Partial<Record<ErrorCode, number>> = {
   usage: 400,
@@ -237,6 +238,24 @@ function guestRoutes(app: OpenAPIHono<Environment>, agent: Agent): void {
   app.openapi(
     createRoute({
       method: 'get',
+      path: '/v1/guests/{name}/service',
+      request: { params },
+      responses: { 200: json(serviceSchema, 'where it is served, also when it has left'), ...failure },
+    }),
+    (context) => context.json(agent.service(context.req.valid('param').name), 200),
+  )
+  app.openapi(
+    createRoute({
+      method: 'get',
+      path: '/v1/guests/{name}/pages',
+      request: { params },
+      responses: { 200: json(pagesSchema, 'which pages are here, as runs'), ...failure },
+    }),
+    async (context) => context.json(await agent.pages(context.req.valid('param').name), 200),
+  )
+  app.openapi(
+    createRoute({
+      method: 'get',
       path: '/v1/guests/{name}/logs',
       request: { params },
       responses: { 200: json(logsSchema, 'the end of its log'), ...failure },
@@ -359,7 +378,7 @@ export async function serveAgent(agent: Agent, listen: AgentAddress, insecure: b
     server.listen(listen.port, listen.host, resolve)
   })
   const { port } = server.address() as AddressInfo
-  agent.address = { host: listen.host, port }
+  await agent.listens({ host: listen.host, port })
   return {
     address: agent.address,
     close: async () => {

@@ -50,7 +50,9 @@ export const startSchema = z.strictObject({
   program: guestConfigSchema.shape.program.default('mutator'),
   options: guestConfigSchema.shape.options.default({}),
   seed: guestConfigSchema.shape.seed.default(1),
-  pace: paceSchema.default({ kind: 'free', perSecond: 20_000 }),
+  pace: paceSchema
+    .optional()
+    .describe('default: 20,000 steps a second; of a program that serves, as many as are asked for'),
 })
 export type StartRequest = z.input<typeof startSchema>
 
@@ -71,6 +73,7 @@ export const guestSchema = z.object({
     .nullable()
     .optional()
     .describe('where gateways reach the guest process; null: nowhere'),
+  servicePort: z.int().nullable().describe('where clients of the guest are served; null: nowhere'),
   migration: z
     .object({
       id: z.string(),

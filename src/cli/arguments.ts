@@ -10,8 +10,8 @@ export interface OptionTable {
 }
 
 export interface OptionSpec {
-  /** `flag` takes no value; `pair` is KEY=VALUE and may be repeated; `rate` takes none for no limit. */
-  readonly type: 'flag' | 'text' | 'choice' | 'integer' | 'bytes' | 'rate' | 'duration' | 'pair'
+  /** `flag` takes no value; `pair` is KEY=VALUE and may be repeated, as `list` may; `rate` takes none for no limit. */
+  readonly type: 'flag' | 'text' | 'choice' | 'integer' | 'bytes' | 'rate' | 'duration' | 'pair' | 'list'
   readonly help: string
   /** Shown in the help and used when the option is not given; as the user would write it. */
   readonly default?: string
@@ -22,7 +22,7 @@ export interface OptionSpec {
   readonly most?: number
 }
 
-type Value = string | number | boolean | null | Record<string, string>
+type Value = string | number | boolean | null | Record<string, string> | readonly string[]
 
 /** The values of one command line; the getters know the option's type from the table. */
 export class Arguments {
@@ -52,7 +52,13 @@ export class Arguments {
 
   pairs(name: string): Record<string, string> {
     const value = this.#values.get(name)
-    return typeof value === 'object' && value !== null ? value : {}
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Record<string, string>) : {}
+  }
+
+  /** Every value that was given, in order. */
+  list(name: string): readonly string[] {
+    const value = this.#values.get(name)
+    return Array.isArray(value) ? value : []
   }
 }
 
@@ -85,6 +91,8 @@ export function parseArguments(command: string, options: OptionTable, names: str
     } else if (spec.type === 'pair') {
       const pair = parseValue(token.name, spec, token.value) as Record<string, string>
       values.set(token.name, { ...(values.get(token.name) as Record<string, string>), ...pair })
+    } else if (spec.type === 'list') {
+      values.set(token.name, [...((values.get(token.name) as readonly string[]) ?? []), token.value])
     } else {
       values.set(token.name, parseValue(token.name, spec, token.value))
     }
@@ -106,6 +114,7 @@ export function placeholderOf(spec: OptionSpec): string {
     rate: 'RATE',
     duration: 'TIME',
     pair: 'K=V',
+    list: 'TEXT',
   }[spec.type]
 }
 
@@ -124,6 +133,8 @@ function parseValue(name: string, spec: OptionSpec, text: string): Value {
       return text === 'true'
     case 'text':
       return text
+    case 'list':
+      return [text]
     case 'bytes':
       return parseBytes(text)
     case 'rate':

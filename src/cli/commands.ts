@@ -10,6 +10,9 @@ import {
   DEFAULT_CONCURRENT_MIGRATIONS,
   DEFAULT_DOWNTIME_TARGET_MS,
   DEFAULT_MAX_ROUNDS,
+  GATEWAY_PORT,
+  LINE_PORT_FIRST,
+  LINE_PORT_LAST,
   MAX_CHANNELS,
   MAX_VCPUS,
   SERVICE_PORT_FIRST,
@@ -122,8 +125,7 @@ const GUEST: OptionTable = {
   pace: {
     type: 'text',
     placeholder: 'PACE',
-    default: 'free:20000/s',
-    help: 'free:N/s, free:max, or locked[:STEPS] per page record sent',
+    help: 'free:N/s, free:max, or locked[:STEPS] per page record sent; default: free:20000/s, kv: free:max',
   },
   option: { type: 'pair', placeholder: 'KEY=VALUE', help: 'an option of the program; may be repeated' },
 }
@@ -187,10 +189,16 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
         default: `${DATA_PORT_FIRST}-${DATA_PORT_LAST}`,
         help: 'ports for migrations; 0-0: the system chooses',
       },
-      'line-ports': {
+      'service-ports': {
         type: 'text',
         placeholder: 'FIRST-LAST',
         default: `${SERVICE_PORT_FIRST}-${SERVICE_PORT_LAST}`,
+        help: 'ports at which clients of guests that serve are taken in; 0-0: the system chooses',
+      },
+      'line-ports': {
+        type: 'text',
+        placeholder: 'FIRST-LAST',
+        default: `${LINE_PORT_FIRST}-${LINE_PORT_LAST}`,
         help: 'ports at which guests that serve listen for gateways; 0-0: the system chooses',
       },
       'stop-guests': { type: 'flag', help: 'stop the guests, too, when the agent ends' },
@@ -212,11 +220,40 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
         type: 'text',
         placeholder: 'NAME',
         default: 'mutator',
-        help: "mutator, or a file in the agent's --programs directory",
+        help: "mutator, kv (a key-value store that speaks Redis's protocol), or a file in the agent's --programs directory",
+      },
+      cluster: {
+        type: 'flag',
+        help: 'kv: clients that know Redis Cluster are told where the guest is and follow it, instead of being served through the port they came to',
       },
       ...COMMON,
     },
     load: () => import('./commands/start.ts'),
+  },
+  gateway: {
+    summary: 'one address for the clients of a guest, wherever it runs, in the foreground',
+    operands: [],
+    options: {
+      guest: { type: 'text', placeholder: 'NAME', help: 'the guest: its name, or its id' },
+      agent: {
+        type: 'list',
+        placeholder: 'URL',
+        help: 'an agent that may know where the guest is; may be repeated, and the others are found from there',
+      },
+      listen: {
+        type: 'text',
+        placeholder: 'HOST:PORT',
+        default: `127.0.0.1:${GATEWAY_PORT}`,
+        help: 'address for clients; port 0: the system chooses',
+      },
+      http: { type: 'integer', most: 65_535, help: 'a port for GET /status and GET /pages; 0: the system chooses' },
+      insecure: { type: 'flag', help: 'allow to listen beyond loopback, without transport security' },
+      ...JSON_OPTION,
+    },
+    notes:
+      'Clients speak the Redis protocol (RESP2). Commands are held while their part of the guest is between hosts, for 5 s\n' +
+      'at most. Ctrl-C ends the gateway and its connections; the guest does not notice.',
+    load: () => import('./commands/gateway.ts'),
   },
   migrate: {
     summary: 'move guests to another host while they run',

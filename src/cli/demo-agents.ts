@@ -35,7 +35,16 @@ export class DemoAgent {
   static async start(name: string, dataPorts: readonly [number, number]): Promise<DemoAgent> {
     const directory = await mkdtemp(join(tmpdir(), 'godwit-demo-'))
     const words = ['agent', '--listen', '127.0.0.1:0', '--data-dir', directory, '--name', name]
-    words.push('--data-ports', dataPorts.join('-'), '--line-ports', '0-0', '--stop-guests', '--json')
+    words.push(
+      '--data-ports',
+      dataPorts.join('-'),
+      '--line-ports',
+      '0-0',
+      '--service-ports',
+      '0-0',
+      '--stop-guests',
+      '--json',
+    )
     // The channel (ipc) closes when the demo dies, however it dies; the agent then ends by itself.
     const child = spawn(process.execPath, [fileURLToPath(workerUrl(import.meta.url, './main')), ...words], {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],

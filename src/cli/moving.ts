@@ -67,7 +67,7 @@ export function settingsOf(args: Arguments): MigrationOptions {
 
 /** What to ask the agent for, from --memory, --vcpus, --workload and the others. Throws `usage`. */
 export function guestOf(args: Arguments, name: string): StartRequest {
-  const options: Record<string, string | number> = {}
+  const options: Record<string, string | number | boolean> = {}
   for (const [key, value] of Object.entries(args.pairs('option'))) {
     options[key] = /^-?\d+(\.\d+)?$/.test(value) ? Number(value) : value
   }
@@ -75,6 +75,8 @@ export function guestOf(args: Arguments, name: string): StartRequest {
     const value = args.text(key)
     if (value !== undefined) options[key] = value
   }
+  if (args.flag('cluster')) options.cluster = true
+  const pace = args.text('pace')
   return {
     name,
     memoryBytes: args.number('memory'),
@@ -82,7 +84,7 @@ export function guestOf(args: Arguments, name: string): StartRequest {
     program: args.text('program') ?? 'mutator',
     options,
     seed: args.number('seed'),
-    pace: parsePace(args.text('pace') ?? 'free:20000/s'),
+    pace: pace === undefined ? undefined : parsePace(pace),
   }
 }
 

@@ -13,18 +13,12 @@ import { isIP } from 'node:net'
 import { GodwitError } from '../errors.ts'
 import type { ServiceAnswer } from '../guest/program.ts'
 import { ANSWERS } from '../guest/service-ports.ts'
-import {
-  ACKNOWLEDGE_MS,
-  GATEWAY_REFUSED_REST_MS,
-  GATEWAY_REST_MS,
-  GATEWAY_TICK_MS,
-  LOCATE_MS,
-  SERVICE_REQUEST_BYTES,
-} from '../limits.ts'
+import { ACKNOWLEDGE_MS, GATEWAY_REFUSED_REST_MS, GATEWAY_REST_MS, GATEWAY_TICK_MS, LOCATE_MS } from '../limits.ts'
+import type { Request } from '../programs/kv/request.ts'
 import type { GuestFacts } from '../wire/line-messages.ts'
-import type { Backend } from './backend.ts'
+import type { Backend, ReplyTaker } from './backend.ts'
 import { GuestLine, type LineListener } from './guest-line.ts'
-import { Lane, type OnReply } from './lane.ts'
+import { Lane } from './lane.ts'
 import { type Address, Places } from './places.ts'
 
 export interface BackendOptions {
@@ -88,16 +82,19 @@ export class GuestBackend implements Backend, LineListener {
     void this.#locate(now)
   }
 
-  send(vcpu: number, bytes: Uint8Array, onReply: OnReply): void {
+  get waiting(): number {
+    return this.#routes.reduce((sum, { lane }) => sum + lane.waiting, 0)
+  }
+
+  send(vcpu: number, request: Request, taker: ReplyTaker, tag: number): void {
     const route = this.#routes[vcpu]
     if (route === undefined) throw new GodwitError('internal', `there is no vCPU ${vcpu}`)
-    if (bytes.length > SERVICE_REQUEST_BYTES) throw new GodwitError('internal', `a request of ${bytes.length} bytes`)
-    if (this.#closed) return onReply('unreachable')
+    if (this.#closed) return taker.onFailure(tag, 'unreachable')
     if (!this.#flushing) {
       this.#now = performance.now()
       this.#wallMs = Date.now()
     }
-    route.lane.add(bytes, onReply, this.#now, this.#wallMs)
+    route.lane.add(request, taker, tag, this.#now, this.#wallMs)
     this.#flushSoon()
   }
 

@@ -9,21 +9,17 @@
 // sequence until it is answered, even if nobody waits for it any more: then it is a PING to whoever has not executed it.
 
 import { HOLD_MS, LANE_BYTES, LANE_COMMANDS, LANE_MIN_WINDOW, LANE_WINDOW, SERVICE_BATCH_BYTES } from '../limits.ts'
-import { requestOf } from '../programs/kv/request.ts'
-import { encodeRequest } from '../programs/kv/request-codec.ts'
+import { type Request, requestOf } from '../programs/kv/request.ts'
+import { encodedBytes, encodeRequest, encodeRequestInto } from '../programs/kv/request-codec.ts'
 import type { FrameBatch } from '../wire/frame-batch.ts'
 import { REQUEST, REQUEST_HEAD_BYTES, requestSize, writeRequestHead } from '../wire/service-frames.ts'
-import type { BackendError } from './backend.ts'
+import type { BackendError, ReplyTaker } from './backend.ts'
 import { EntryStore } from './entry-store.ts'
-
-export type OnReply = (reply: Uint8Array | BackendError) => void
 
 const FIRST_SLOTS = 256
 const PING = encodeRequest(requestOf('PING'))
 /** A slot of no bytes: dropped, or never taken in. */
 const NONE = 0
-/** Up to here a loop is faster than a copy. */
-const SMALL_BYTES = 64
 
 export class Lane {
   readonly vcpu: number
@@ -40,7 +36,8 @@ export class Lane {
   #since = new Float64Array(FIRST_SLOTS)
   #times = new Uint8Array(FIRST_SLOTS)
   /** Null: nobody waits any more. Those are the oldest, up to `#called`. */
-  #onReply: (OnReply | null)[] = new Array(FIRST_SLOTS).fill(null)
+  #taker: (ReplyTaker | null)[] = new Array(FIRST_SLOTS).fill(null)
+  #tag = new Uint32Array(FIRST_SLOTS)
   /** Slots, counted up for ever. */
   #head = 0
   #called = 0
@@ -79,12 +76,19 @@ export class Lane {
     return this.#acknowledged < this.#answered
   }
 
-  /** Takes a command in; its bytes are copied. */
-  add(bytes: Uint8Array, onReply: OnReply, now: number, wallMs: number): void {
+  /** Commands that somebody waits for. */
+  get waiting(): number {
+    return this.#tail - this.#called
+  }
+
+  /** Takes a command in, encoded. */
+  add(request: Request, taker: ReplyTaker, tag: number, now: number, wallMs: number): void {
     if (this.#tail - this.#head > this.#mask) this.#growSlots()
     const slot = this.#tail++ & this.#mask
-    const size = requestSize(bytes.length)
-    this.#onReply[slot] = onReply
+    const length = encodedBytes(request)
+    const size = requestSize(length)
+    this.#taker[slot] = taker
+    this.#tag[slot] = tag
     this.#sequence[slot] = 0
     this.#times[slot] = 0
     this.#since[slot] = now
@@ -99,11 +103,8 @@ export class Lane {
     this.#size[slot] = size
     this.#bytes += size
     const at = this.#store.offset(position)
-    writeRequestHead(this.#store.view, at, bytes.length, this.vcpu, 0, 0, wallMs)
-    const to = at + REQUEST_HEAD_BYTES
-    const target = this.#store.bytes
-    if (bytes.length > SMALL_BYTES) target.set(bytes, to)
-    else for (let index = 0; index < bytes.length; index++) target[to + index] = bytes[index] as number
+    writeRequestHead(this.#store.view, at, length, this.vcpu, 0, 0, wallMs)
+    encodeRequestInto(request, this.#store.bytes, at + REQUEST_HEAD_BYTES)
   }
 
   /** Puts what may be sent into frames; false: there was nothing. */
@@ -164,16 +165,17 @@ export class Lane {
   onAnswer(sequence: number, payload: Uint8Array, at: number, length: number): boolean {
     const slot = this.#head & this.#mask
     if (this.#head >= this.#high || this.#sequence[slot] !== sequence) return false
-    const onReply = this.#onReply[slot] as OnReply | null
+    const taker = this.#taker[slot] as ReplyTaker | null
+    const tag = this.#tag[slot] as number
     this.#answered = sequence
     if (this.#window < LANE_WINDOW && sequence % 16 === 0) this.#window++
-    if (onReply !== null) {
+    if (taker !== null) {
       this.#bytes -= this.#size[slot] as number
       this.#called++
     }
     this.#pop()
-    if (onReply !== null) {
-      onReply(new Uint8Array(payload.buffer, payload.byteOffset + at, length))
+    if (taker !== null) {
+      taker.onReply(tag, payload, at, at + length)
       if (this.#called < this.#tail && this.#size[this.#called & this.#mask] === NONE) this.#callRefused()
     }
     this.#dropDead()
@@ -206,20 +208,20 @@ export class Lane {
    */
   restart(number: number, forgotten: number): void {
     this.number = number
-    const unknown: OnReply[] = []
+    const unknown: { taker: ReplyTaker; tag: number }[] = []
     for (let index = this.#head; index < this.#high; index++) {
       const slot = index & this.#mask
       const live = this.#size[slot] !== NONE
-      const onReply = this.#onReply[slot] as OnReply | null
+      const taker = this.#taker[slot] as ReplyTaker | null
       const earlier = (this.#times[slot] as number) > 1 || index >= this.#sent
       const mayCount = forgotten > 0 && (earlier || (this.#sequence[slot] as number) < forgotten)
-      const lost = live && (onReply === null || mayCount)
-      if (lost && onReply !== null) {
+      const lost = live && (taker === null || mayCount)
+      if (lost && taker !== null) {
         // The oldest of those that somebody waits for: none was sent more often than one before it.
         this.#bytes -= this.#size[slot] as number
-        this.#onReply[slot] = null
+        this.#taker[slot] = null
         this.#called++
-        unknown.push(onReply)
+        unknown.push({ taker, tag: this.#tag[slot] as number })
       }
       if (lost) this.#size[slot] = NONE
       this.#sequence[slot] = 0
@@ -231,7 +233,7 @@ export class Lane {
     this.#sent = this.#head
     this.#high = this.#head
     this.#dropDead()
-    for (const onReply of unknown) onReply('unknown')
+    for (const { taker, tag } of unknown) taker.onFailure(tag, 'unknown')
     this.#callRefused()
   }
 
@@ -243,9 +245,9 @@ export class Lane {
   /** The oldest that somebody waits for gets an error. */
   #call(error: BackendError): void {
     const slot = this.#called++ & this.#mask
-    const onReply = this.#onReply[slot] as OnReply | null
-    this.#onReply[slot] = null
-    onReply?.(error)
+    const taker = this.#taker[slot] as ReplyTaker | null
+    this.#taker[slot] = null
+    taker?.onFailure(this.#tag[slot] as number, error)
     this.#callRefused()
   }
 
@@ -253,11 +255,11 @@ export class Lane {
   #callRefused(): void {
     while (this.#called < this.#tail) {
       const slot = this.#called & this.#mask
-      const onReply = this.#onReply[slot] as OnReply | null
-      if (this.#size[slot] !== NONE || onReply === null) break
+      const taker = this.#taker[slot] as ReplyTaker | null
+      if (this.#size[slot] !== NONE || taker === null) break
       this.#called++
-      this.#onReply[slot] = null
-      onReply('unreachable')
+      this.#taker[slot] = null
+      taker.onFailure(this.#tag[slot] as number, 'unreachable')
     }
     this.#dropDead()
   }
@@ -273,7 +275,7 @@ export class Lane {
   }
 
   #pop(): void {
-    this.#onReply[this.#head & this.#mask] = null
+    this.#taker[this.#head & this.#mask] = null
     this.#head++
     if (this.#called < this.#head) this.#called = this.#head
     if (this.#sent < this.#head) this.#sent = this.#head
@@ -291,14 +293,15 @@ export class Lane {
   #growSlots(): void {
     const slots = 2 * (this.#mask + 1)
     const old = { at: this.#at, size: this.#size, sequence: this.#sequence, since: this.#since, times: this.#times }
-    const [mask, onReply] = [this.#mask, this.#onReply]
+    const [mask, taker, tag] = [this.#mask, this.#taker, this.#tag]
     this.#mask = slots - 1
     this.#at = new Float64Array(slots)
     this.#size = new Uint32Array(slots)
     this.#sequence = new Float64Array(slots)
     this.#since = new Float64Array(slots)
     this.#times = new Uint8Array(slots)
-    this.#onReply = new Array(slots).fill(null)
+    this.#taker = new Array(slots).fill(null)
+    this.#tag = new Uint32Array(slots)
     for (let index = this.#head; index < this.#tail; index++) {
       const [from, to] = [index & mask, index & this.#mask]
       this.#at[to] = old.at[from] as number
@@ -306,7 +309,8 @@ export class Lane {
       this.#sequence[to] = old.sequence[from] as number
       this.#since[to] = old.since[from] as number
       this.#times[to] = old.times[from] as number
-      this.#onReply[to] = onReply[from] as OnReply | null
+      this.#taker[to] = taker[from] as ReplyTaker | null
+      this.#tag[to] = tag[from] as number
     }
   }
 }

@@ -9,6 +9,7 @@ import type { GuestMemory } from '../guest/memory.ts'
 import { type GuestFile, readGuestFile, writeGuestFile, writeJsonFile } from './guest-file.ts'
 import type { GuestEnd, GuestHostFactory, GuestHostPort, GuestStatus, MigrateRequest, Resolution } from './host-port.ts'
 import { type PageService, servePages } from './page-service.ts'
+import { pageTable } from './page-table.ts'
 import { quietEvents } from './quiet-events.ts'
 import { type RpcHandler, type RpcServer, serveRpc } from './rpc.ts'
 import type { Offer } from './supervise.ts'
@@ -83,6 +84,7 @@ function handlersOf(resident: Resident, flushEvents: () => void, end: (why: stri
   const handlers: Record<string, RpcHandler> = {
     ready: async () => (await host()).status(),
     status: async () => (await host()).status(),
+    pages: async () => pageTable(await host()),
     cancel: async () => (await host()).cancel(),
     pause: async () => (await host()).pause(),
     resume: async () => (await host()).resume(),

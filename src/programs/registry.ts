@@ -20,13 +20,19 @@ const BUILT_IN: ReadonlyMap<string, string> = new Map([
 /** Programs whose steps are requests; theirs is a service (src/service), and no replay can tell what they were asked. */
 const SERVING: readonly string[] = ['kv']
 /** Those that are offered to users. */
-export const BUILT_IN_PROGRAMS: readonly string[] = ['mutator', 'counter']
+export const BUILT_IN_PROGRAMS: readonly string[] = ['mutator', 'counter', 'kv']
 const EXTENSIONS = ['.ts', '.mts', '.js', '.mjs']
 /** λ of a locked guest whose program says nothing of its own. */
 const DEFAULT_LAMBDA = 1
 
 /** Whether a guest with this program serves requests. */
 export const serves = (program: string): boolean => SERVING.includes(program)
+
+/** The pace of a guest that was given none: what serves is to answer whatever is asked. */
+export const defaultPace = (program: string): GuestConfig['pace'] => ({
+  kind: 'free',
+  perSecond: serves(program) ? null : 20_000,
+})
 
 /** Programs of one host. */
 export interface Programs extends ProgramSource {

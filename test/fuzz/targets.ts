@@ -47,6 +47,7 @@ import { atTheEnd, guarded } from '../kernels/lz4-fixture.ts'
 import { feed, framesOf, guestOf, readerFor } from '../wire/streams.ts'
 import { decoderTarget, pageSeeds, payloadSeeds } from './decoder-target.ts'
 import type { FuzzTarget } from './loop.ts'
+import { respTarget } from './resp-target.ts'
 
 export const TARGETS: Readonly<Record<string, () => FuzzTarget>> = {
   zero: () => decoderTarget(zero),
@@ -77,6 +78,7 @@ export const TARGETS: Readonly<Record<string, () => FuzzTarget>> = {
   exchange: exchangeFrames,
   replies,
   'service-line': serviceLines,
+  resp: respTarget,
 }
 
 /** Blocks of one page of content, the other pages zero. */

@@ -6,6 +6,7 @@ import { describe, expect, test } from 'vitest'
 import type { BackendError } from '../../src/gateway/backend.ts'
 import { Lane } from '../../src/gateway/lane.ts'
 import { HOLD_MS, LANE_COMMANDS, LANE_WINDOW } from '../../src/limits.ts'
+import { requestOf } from '../../src/programs/kv/request.ts'
 import { FRAME_TYPE } from '../../src/wire/frame.ts'
 import { FrameBatch } from '../../src/wire/frame-batch.ts'
 import { RequestCursor } from '../../src/wire/service-frames.ts'
@@ -27,12 +28,12 @@ class Bench {
   /** `length`: of the command's text, which is its number and filling. */
   give(now = 0, length = 10): void {
     const name = `${this.#given++}`
-    this.lane.add(
-      bytesOf(name.padEnd(length, '.')),
-      (reply) => this.heard.push(`${name}: ${this.#text(reply)}`),
-      now,
-      5,
-    )
+    const taker = {
+      onReply: (_tag: number, bytes: Uint8Array, start: number, end: number) =>
+        this.heard.push(`${name}: ${this.#text(bytes.subarray(start, end))}`),
+      onFailure: (_tag: number, error: BackendError) => this.heard.push(`${name}: ${error}`),
+    }
+    this.lane.add(requestOf(name.padEnd(length, '.')), taker, this.#given, now, 5)
   }
 
   fill(): Sent[] {
@@ -40,7 +41,8 @@ class Bench {
     const cursor = new RequestCursor()
     const batch = new FrameBatch(FRAME_TYPE.requests, (frame) => {
       for (cursor.begin(frame.subarray(16)); cursor.next(); ) {
-        const text = Buffer.from(cursor.payload.subarray(cursor.at, cursor.at + cursor.length)).toString('latin1')
+        // Behind the number of arguments and the length of the first.
+        const text = Buffer.from(cursor.payload.subarray(cursor.at + 8, cursor.at + cursor.length)).toString('latin1')
         sent.push({ sequence: cursor.sequence, acknowledged: cursor.acknowledged, text: text.replace(/\.+$/, '') })
         expect(cursor.vcpu).toBe(3)
       }

@@ -83,6 +83,8 @@ async function launch(
     '0-0',
     '--line-ports',
     '0-0',
+    '--service-ports',
+    '0-0',
     '--json',
     ...options,
   ]

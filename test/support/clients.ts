@@ -4,8 +4,7 @@
 import { setImmediate as breathe, setTimeout as wait } from 'node:timers/promises'
 import { expect } from 'vitest'
 import type { Backend, BackendError } from '../../src/gateway/backend.ts'
-import { requestOf } from '../../src/programs/kv/request.ts'
-import { encodeRequest } from '../../src/programs/kv/request-codec.ts'
+import { sendTo } from './ask.ts'
 
 const KEYS = 40
 const ERRORS: readonly string[] = ['unreachable', 'unknown'] satisfies BackendError[]
@@ -13,9 +12,7 @@ const ERRORS: readonly string[] = ['unreachable', 'unknown'] satisfies BackendEr
 /** One command; resolves with the reply, or the error's name. */
 export function command(backend: Backend, vcpu: number, ...parts: string[]): Promise<string> {
   const { promise, resolve } = Promise.withResolvers<string>()
-  backend.send(vcpu, encodeRequest(requestOf(...parts)), (reply) =>
-    resolve(typeof reply === 'string' ? reply : Buffer.from(reply).toString('latin1')),
-  )
+  sendTo(backend, vcpu, parts, (reply) => resolve(typeof reply === 'string' ? reply : reply.toString('latin1')))
   return promise
 }
 

@@ -7,6 +7,7 @@ import { addressText, parseAddress } from '../../agent/client.ts'
 import { isLoopback, serveAgent } from '../../agent/http.ts'
 import { GodwitError } from '../../errors.ts'
 import type { Arguments } from '../arguments.ts'
+import { endAsked } from '../end-asked.ts'
 import type { Terminal } from '../terminal.ts'
 import { version } from '../version.ts'
 
@@ -25,6 +26,7 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
     bandwidth: args.number('bandwidth') ?? null,
     maxMigrations: args.number('migrations'),
     dataPortRange: parsePorts(args.text('data-ports') ?? '0-0', 'data-ports'),
+    servicePortRange: parsePorts(args.text('service-ports') ?? '0-0', 'service-ports'),
     linePortRange: parsePorts(args.text('line-ports') ?? '0-0', 'line-ports'),
     version: version(),
   })
@@ -62,23 +64,6 @@ export function farewell(names: string[], stopped: boolean): string {
   return `${guests} left running\n  to stop: ${how}`
 }
 
-/** Resolves on Ctrl-C, SIGTERM, SIGHUP, or when the process that started this one with a channel (the demo) is gone. */
-function endAsked(): Promise<void> {
-  return new Promise((resolve) => {
-    let asked = false
-    const ask = (): void => {
-      // Whoever asks twice does not want to wait.
-      if (asked) process.exit(1)
-      asked = true
-      resolve()
-    }
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, ask)
-    // A referenced channel would keep this process alive after its work is done.
-    process.channel?.unref()
-    process.once('disconnect', () => resolve())
-  })
-}
-
 /** HOST:PORT or HOST; port 0 is allowed here: the system chooses. Throws `usage`. */
 export function parseListen(text: string): { host: string; port: number } {
   const anyPort = /^(.*):0$/.exec(text)
@@ -86,7 +71,7 @@ export function parseListen(text: string): { host: string; port: number } {
 }
 
 /** 'FIRST-LAST' → both; '0-0' lets the system choose each port. Throws `usage`. */
-export function parsePorts(text: string, option: 'data-ports' | 'line-ports'): [number, number] {
+export function parsePorts(text: string, option: 'data-ports' | 'line-ports' | 'service-ports'): [number, number] {
   const match = /^(\d{1,5})-(\d{1,5})$/.exec(text)
   const [first, last] = [Number(match?.[1]), Number(match?.[2])]
   const any = first === 0 && last === 0

@@ -32,9 +32,10 @@ function listGuests(guests: readonly GuestView[], terminal: Terminal): void {
     guest.config.program,
     `${formatCount(guest.stepsPerSecond)}/s`,
     formatBytes(guest.residentBytes),
+    guest.servicePort === null ? '' : String(guest.servicePort),
     migrationText(guest),
   ])
-  const table = [['GUEST', 'STATE', 'MEMORY', 'VCPUS', 'PROGRAM', 'STEPS', 'RESIDENT', 'MIGRATION'], ...rows]
+  const table = [['GUEST', 'STATE', 'MEMORY', 'VCPUS', 'PROGRAM', 'STEPS', 'RESIDENT', 'PORT', 'MIGRATION'], ...rows]
   const widths = table[0]?.map((_, i) => Math.max(...table.map((cells) => cells[i]?.length ?? 0))) ?? []
   for (const cells of table) {
     terminal.out(

@@ -27,6 +27,7 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
     ['program', [config.program, ...options, `seed=${config.seed}`].join(' ')],
     ['steps', `${guest.steps.join(' + ')} on ${config.vcpus} vCPU(s), ${formatCount(guest.stepsPerSecond)}/s`],
   ]
+  if (guest.servicePort !== null) lines.push(['clients', `served at port ${guest.servicePort}`])
   if (migration !== null) {
     const when = guest.state === 'running' || guest.state === 'paused' ? 'the last one, ' : ''
     lines.push(['migration', `${when}${migration.id} ${migration.role === 'source' ? 'to' : 'from'} ${migration.peer}`])

@@ -10,11 +10,14 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
   const client = agentOf(args)
   const name = args.text('name') ?? `guest-${randomBytes(3).toString('hex')}`
   const guest = await client.startGuest(guestOf(args, name))
-  const { memoryBytes, vcpus, program } = guest.config
+  const { memoryBytes, vcpus, program, options } = guest.config
+  const { hostname } = new URL(client.url)
+  const how = options.cluster === true ? '-c ' : ''
+  const served = guest.servicePort === null ? '' : `\n  clients: redis-cli ${how}-h ${hostname} -p ${guest.servicePort}`
   terminal.out(
     args.flag('json')
       ? JSON.stringify(guest)
-      : `guest ${name} runs at ${client.url}: ${formatBytes(memoryBytes)}, ${vcpus} vCPU${vcpus === 1 ? '' : 's'}, ${program}`,
+      : `guest ${name} runs at ${client.url}: ${formatBytes(memoryBytes)}, ${vcpus} vCPU${vcpus === 1 ? '' : 's'}, ${program}${served}`,
   )
   return 0
 }

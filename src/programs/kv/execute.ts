@@ -20,13 +20,13 @@ import type { Shard } from './shard.ts'
 import * as stringCommands from './string-commands.ts'
 
 const { append, decr, decrby, get, getset, incr, incrby, mget, mset, set, setnx, strlen } = stringCommands
-const { dbsize, del, exists, expire, flushall, persist, ttl, type } = keyCommands
-const { hdel, hget, hgetall, hset } = hashCommands
+const { dbsize, del, exists, expire, flushall, persist, pexpire, pttl, ttl, type } = keyCommands
+const { hdel, hget, hgetall, hlen, hmset, hset } = hashCommands
 const { client, command, config, echo, hello, info, ping, select } = serverCommands
 const RUN: Readonly<Record<CommandName, Run>> = {
   ...{ append, decr, decrby, get, getset, incr, incrby, mget, mset, set, setnx, strlen },
-  ...{ dbsize, del, exists, expire, flushall, persist, ttl, type },
-  ...{ hdel, hget, hgetall, hset },
+  ...{ dbsize, del, exists, expire, flushall, flushdb: flushall, persist, pexpire, pttl, ttl, type },
+  ...{ hdel, hget, hgetall, hlen, hmset, hset },
   ...{ client, command, config, echo, hello, info, ping, select },
 }
 
@@ -48,7 +48,7 @@ export function execute(shard: Shard, request: Request, reply: Reply, nowMs: num
   shard.sweep(KV_SWEEP_KEYS)
   const spec = findCommand(request)
   const error = spec === null ? null : refusal(spec, request)
-  if (spec === null) reply.error(unknown(request))
+  if (spec === null) reply.error(unknownCommand(request))
   else if (error !== null) reply.error(error)
   else run(RUN[spec.name], shard, request, reply)
   shard.hashes.reap(KV_REAP_ENTRIES)
@@ -76,7 +76,7 @@ function refusal(spec: CommandSpec, request: Request): string | null {
       if (lengthOf(request, index) > KV_MAX_KEY_BYTES) return KEY_TOO_LONG
     }
   }
-  if (spec.name !== 'hset') return null
+  if (spec.name !== 'hset' && spec.name !== 'hmset') return null
   for (let index = 2; index < request.count; index += 2) {
     if (lengthOf(request, index) > KV_MAX_KEY_BYTES) return KEY_TOO_LONG
   }
@@ -84,7 +84,7 @@ function refusal(spec: CommandSpec, request: Request): string | null {
 }
 
 /** Redis's words for a command that is none; text ends at a zero byte there. */
-function unknown(request: Request): string {
+export function unknownCommand(request: Request): string {
   const shown = (index: number, most: number): string => textOf(request, index, most).split('\0', 1)[0] as string
   let rest = ''
   for (let index = 1; index < request.count && rest.length < SHOWN_BYTES; index++) {

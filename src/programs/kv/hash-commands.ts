@@ -12,17 +12,29 @@ function hashOf(shard: Shard, entry: number, reply: Reply): number | null {
   return null
 }
 
-export const hset: Run = (shard, request, reply) => {
-  if (request.count % 2 !== 0) return refuse(reply, wrongArguments('hset'))
-  const entry = shard.find(request, 1)
-  const hash = hashOf(shard, entry, reply)
-  if (hash === null) return true
-  const made = hash === 0 ? shard.addHash(request, 1) : entry
-  if (made === null) return false
-  const added = shard.hashes.set(shard.entries.dictionary(made), request, 2)
-  if (added !== null) reply.integer(added)
-  else if (hash === 0) shard.remove(made)
-  return added !== null
+/** Adds fields; `answer` gets the number of new ones. */
+const setFields =
+  (name: string, answer: (reply: Reply, added: number) => void): Run =>
+  (shard, request, reply) => {
+    if (request.count % 2 !== 0) return refuse(reply, wrongArguments(name))
+    const entry = shard.find(request, 1)
+    const hash = hashOf(shard, entry, reply)
+    if (hash === null) return true
+    const made = hash === 0 ? shard.addHash(request, 1) : entry
+    if (made === null) return false
+    const added = shard.hashes.set(shard.entries.dictionary(made), request, 2)
+    if (added !== null) answer(reply, added)
+    else if (hash === 0) shard.remove(made)
+    return added !== null
+  }
+
+export const hset = setFields('hset', (reply, added) => reply.integer(added))
+export const hmset = setFields('hmset', (reply) => reply.ok())
+
+export const hlen: Run = (shard, request, reply) => {
+  const hash = hashOf(shard, shard.lookUp(request, 1), reply)
+  if (hash !== null) reply.integer(hash === 0 ? 0 : shard.hashes.count(hash))
+  return true
 }
 
 export const hget: Run = (shard, request, reply) => {

@@ -47,27 +47,37 @@ export const type: Run = (shard, request, reply) => {
   return true
 }
 
-export const expire: Run = (shard, request, reply) => {
-  if (request.count > 3) return refuse(reply, `ERR Unsupported option ${textOf(request, 3)}`)
-  const deadline = expiryOf(shard, request, 2, 1000, 'expire', reply)
-  if (deadline === null) return true
-  const entry = shard.find(request, 1)
-  if (entry !== 0 && deadline <= shard.nowMs) shard.remove(entry)
-  else if (entry !== 0) {
-    if (shard.deadlines.of(entry) === null && !shard.deadlines.reserve()) return false
-    shard.deadlines.set(entry, deadline)
+const expireIn =
+  (unitMs: number, name: string): Run =>
+  (shard, request, reply) => {
+    if (request.count > 3) return refuse(reply, `ERR Unsupported option ${textOf(request, 3)}`)
+    const deadline = expiryOf(shard, request, 2, unitMs, name, reply)
+    if (deadline === null) return true
+    const entry = shard.find(request, 1)
+    if (entry !== 0 && deadline <= shard.nowMs) shard.remove(entry)
+    else if (entry !== 0) {
+      if (shard.deadlines.of(entry) === null && !shard.deadlines.reserve()) return false
+      shard.deadlines.set(entry, deadline)
+    }
+    reply.integer(entry === 0 ? 0 : 1)
+    return true
   }
-  reply.integer(entry === 0 ? 0 : 1)
-  return true
-}
 
-export const ttl: Run = (shard, request, reply) => {
-  const entry = shard.lookUp(request, 1)
-  const deadline = entry === 0 ? null : shard.deadlines.of(entry)
-  if (deadline === null) reply.integer(entry === 0 ? -2 : -1)
-  else reply.integer(Math.floor((deadline - shard.nowMs + 500) / 1000))
-  return true
-}
+export const expire = expireIn(1000, 'expire')
+export const pexpire = expireIn(1, 'pexpire')
+
+const timeLeft =
+  (inUnits: (ms: number) => number): Run =>
+  (shard, request, reply) => {
+    const entry = shard.lookUp(request, 1)
+    const deadline = entry === 0 ? null : shard.deadlines.of(entry)
+    if (deadline === null) reply.integer(entry === 0 ? -2 : -1)
+    else reply.integer(inUnits(deadline - shard.nowMs))
+    return true
+  }
+
+export const ttl = timeLeft((ms) => Math.floor((ms + 500) / 1000))
+export const pttl = timeLeft((ms) => ms)
 
 export const persist: Run = (shard, request, reply) => {
   const entry = shard.find(request, 1)

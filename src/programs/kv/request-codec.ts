@@ -5,22 +5,42 @@
 import type { Request } from './request.ts'
 
 const WORD_BYTES = 4
+const SHORT_BYTES = 64
+
+/** How long a request is when it is encoded. */
+export function encodedBytes({ lengths, count }: Request): number {
+  let total = WORD_BYTES * (1 + count)
+  for (let index = 0; index < count; index++) total += lengths[index] as number
+  return total
+}
 
 /** The bytes of a request, which has a name at least. */
-export function encodeRequest({ bytes, starts, lengths, count }: Request): Uint8Array {
-  let at = WORD_BYTES * (1 + count)
-  let total = at
-  for (let index = 0; index < count; index++) total += lengths[index] as number
-  const encoded = new Uint8Array(total)
-  const view = new DataView(encoded.buffer)
-  view.setUint32(0, count, true)
+export function encodeRequest(request: Request): Uint8Array {
+  const encoded = new Uint8Array(encodedBytes(request))
+  encodeRequestInto(request, encoded, 0)
+  return encoded
+}
+
+/** Writes the request to `into` from `at` on, where there is room; returns where it ends. Allocates nothing. */
+export function encodeRequestInto({ bytes, starts, lengths, count }: Request, into: Uint8Array, at: number): number {
+  writeWord(into, at, count)
+  let end = at + WORD_BYTES * (1 + count)
   for (let index = 0; index < count; index++) {
     const [start, length] = [starts[index] as number, lengths[index] as number]
-    view.setUint32(WORD_BYTES * (1 + index), length, true)
-    encoded.set(bytes.subarray(start, start + length), at)
-    at += length
+    writeWord(into, at + WORD_BYTES * (1 + index), length)
+    // A call costs more than a few bytes do.
+    if (length > SHORT_BYTES) into.set(bytes.subarray(start, start + length), end)
+    else for (let byte = 0; byte < length; byte++) into[end + byte] = bytes[start + byte] as number
+    end += length
   }
-  return encoded
+  return end
+}
+
+function writeWord(into: Uint8Array, at: number, value: number): void {
+  into[at] = value
+  into[at + 1] = value >>> 8
+  into[at + 2] = value >>> 16
+  into[at + 3] = value >>> 24
 }
 
 /** Puts what the bytes say into `request`, which refers to them. False: they are no request. */

@@ -68,6 +68,11 @@ export class RequestParser {
     this.#end += bytes.length
   }
 
+  /** Bytes of memory that the parser keeps alive between two calls. */
+  get keptBytes(): number {
+    return this.#bytes.length
+  }
+
   next(): Parsed {
     while (this.error === '') {
       const parsed = this.#wanted === 0 ? this.#begin() : this.#argument()

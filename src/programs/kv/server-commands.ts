@@ -4,20 +4,27 @@
 import { KV_MAX_VALUE_BYTES } from '../../limits.ts'
 import { NOT_AN_INTEGER, type Run, refuse, wrongArguments } from './command.ts'
 import { COMMANDS, type CommandSpec, findCommand } from './command-table.ts'
+import { infoText, type Sections } from './info.ts'
 import { parseInteger } from './integers.ts'
 import type { Reply } from './reply.ts'
 import { isWord, lengthOf, type Request, startOf, textOf } from './request.ts'
 import type { Shard } from './shard.ts'
 
 /** The Redis whose answers these are; clients choose their commands by it. */
-const REDIS_VERSION = '7.2.0'
+export const REDIS_VERSION = '7.2.0'
 
-const integer = (request: Request, index: number): number | null => {
+/** The argument as a number; null: it is none, or too large to be exact. */
+export const integerOf = (request: Request, index: number): number | null => {
   const value = parseInteger(request.bytes, startOf(request, index), lengthOf(request, index))
   return typeof value === 'number' ? value : null
 }
 
-function unknownSubcommand(request: Request, reply: Reply): true {
+/** Arguments from `from` on, as text. */
+export const textsOf = (request: Request, from: number): string[] =>
+  Array.from({ length: request.count - from }, (_, index) => textOf(request, from + index))
+
+/** Redis's words for a second word that a command does not know. */
+export function unknownSubcommand(request: Request, reply: Reply): true {
   const [command, subcommand] = [textOf(request, 0), textOf(request, 1)]
   return refuse(reply, `ERR unknown subcommand '${subcommand}'. Try ${command.toUpperCase()} HELP.`)
 }
@@ -35,20 +42,23 @@ export const echo: Run = (_shard, request, reply) => {
 }
 
 export const select: Run = (_shard, request, reply) => {
-  const index = integer(request, 1)
+  const index = integerOf(request, 1)
   if (index === 0) reply.ok()
   else reply.error(index === null ? NOT_AN_INTEGER : 'ERR DB index is out of range')
   return true
 }
 
-export const hello: Run = (_shard, request, reply) => {
-  if (request.count > 1) {
-    const version = integer(request, 1)
-    if (version === null) return refuse(reply, 'ERR Protocol version is not an integer or out of range')
-    if (version !== 2) return refuse(reply, 'NOPROTO unsupported protocol version')
-    if (request.count > 2) return refuse(reply, `ERR Syntax error in HELLO option '${textOf(request, 2)}'`)
-  }
-  const facts = { server: 'redis', version: REDIS_VERSION, proto: 2, id: 0, mode: 'standalone', role: 'master' }
+/** What is wrong with the version that HELLO asks for; null: nothing. */
+export function helloRefusal(request: Request): string | null {
+  if (request.count === 1) return null
+  const version = integerOf(request, 1)
+  if (version === null) return 'ERR Protocol version is not an integer or out of range'
+  return version === 2 ? null : 'NOPROTO unsupported protocol version'
+}
+
+/** The answer to HELLO. */
+export function helloReply(reply: Reply, id: number, mode: 'standalone' | 'cluster'): void {
+  const facts = { server: 'redis', version: REDIS_VERSION, proto: 2, id, mode, role: 'master' }
   reply.array(2 * Object.keys(facts).length + 2)
   for (const [name, value] of Object.entries(facts)) {
     reply.text(name)
@@ -57,6 +67,13 @@ export const hello: Run = (_shard, request, reply) => {
   }
   reply.text('modules')
   reply.array(0)
+}
+
+export const hello: Run = (_shard, request, reply) => {
+  const refusal = helloRefusal(request)
+  if (refusal !== null) return refuse(reply, refusal)
+  if (request.count > 2) return refuse(reply, `ERR Syntax error in HELLO option '${textOf(request, 2)}'`)
+  helloReply(reply, 0, 'standalone')
   return true
 }
 
@@ -104,11 +121,11 @@ export const command: Run = (_shard, request, reply) => {
 }
 
 /** What programs ask for: redis-benchmark wants the first two. */
-const settings = (shard: Shard): Readonly<Record<string, string>> => ({
+export const settingsOf = (maxBytes: number): Readonly<Record<string, string>> => ({
   save: '',
   appendonly: 'no',
   databases: '1',
-  maxmemory: String(shard.maxBytes),
+  maxmemory: String(maxBytes),
   'maxmemory-policy': 'noeviction',
   'proto-max-bulk-len': String(KV_MAX_VALUE_BYTES),
 })
@@ -135,18 +152,21 @@ function matches(name: string, pattern: string): boolean {
   return next === pattern.length
 }
 
-export const config: Run = (shard, request, reply) => {
+/** CONFIG GET of these settings. */
+export function configReply(settings: Readonly<Record<string, string>>, request: Request, reply: Reply): true {
   if (!isWord(request, 1, 'GET')) return unknownSubcommand(request, reply)
   if (request.count < 3) return refuse(reply, wrongArguments('config|get'))
-  const patterns = Array.from({ length: request.count - 2 }, (_, index) => textOf(request, index + 2).toLowerCase())
-  const found = Object.entries(settings(shard)).filter(([name]) => patterns.some((each) => matches(name, each)))
+  const patterns = textsOf(request, 2).map((pattern) => pattern.toLowerCase())
+  const found = Object.entries(settings).filter(([name]) => patterns.some((each) => matches(name, each)))
   reply.array(2 * found.length)
   for (const text of found.flat()) reply.text(text)
   return true
 }
 
+export const config: Run = (shard, request, reply) => configReply(settingsOf(shard.maxBytes), request, reply)
+
 /** The sections of INFO, of this shard alone. */
-const sections = (shard: Shard): Readonly<Record<string, Readonly<Record<string, string | number>>>> => ({
+const sectionsOf = (shard: Shard): Sections => ({
   Server: { redis_version: REDIS_VERSION, redis_mode: 'standalone' },
   Clients: {},
   Memory: { used_memory: shard.usedBytes, maxmemory: shard.maxBytes, maxmemory_policy: 'noeviction' },
@@ -163,16 +183,6 @@ const sections = (shard: Shard): Readonly<Record<string, Readonly<Record<string,
 })
 
 export const info: Run = (shard, request, reply) => {
-  const wanted = Array.from({ length: request.count - 1 }, (_, index) => textOf(request, index + 1).toLowerCase())
-  const all = wanted.length === 0 || wanted.some((name) => ['all', 'default', 'everything'].includes(name))
-  const texts = Object.entries(sections(shard))
-    .filter(([name]) => all || wanted.includes(name.toLowerCase()))
-    .map(
-      ([name, facts]) =>
-        `# ${name}\r\n${Object.entries(facts)
-          .map(([key, value]) => `${key}:${value}\r\n`)
-          .join('')}`,
-    )
-  reply.text(texts.join('\r\n'))
+  reply.text(infoText(sectionsOf(shard), textsOf(request, 1)))
   return true
 }

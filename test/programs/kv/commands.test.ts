@@ -163,6 +163,31 @@ test('time: a key is there until its deadline is past, and time never runs backw
   expect(store.run(['EXISTS', 'a'])).toBe(':0\r\n')
 })
 
+test('the same in milliseconds, hashes by their other names, and FLUSHDB', () => {
+  dialogue(
+    ['PTTL a', ':-2\r\n'],
+    ['SET a 1', '+OK\r\n'],
+    ['PTTL a', ':-1\r\n'],
+    ['PEXPIRE a 1500', ':1\r\n'],
+    ['PTTL a', ':1500\r\n'],
+    ['TTL a', ':2\r\n'],
+    ['PEXPIRE a x', NOT_AN_INTEGER],
+    ['PEXPIRE a 9223372036854775807', "-ERR invalid expire time in 'pexpire' command\r\n"],
+    ['PEXPIRE a 0', ':1\r\n'],
+    ['EXISTS a', ':0\r\n'],
+    ['HLEN h', ':0\r\n'],
+    ['HMSET h f 1 g 2', '+OK\r\n'],
+    ['HMSET h f 3', '+OK\r\n'],
+    ['HLEN h', ':2\r\n'],
+    ['HGET h f', '$1\r\n3\r\n'],
+    ['HMSET h f', "-ERR wrong number of arguments for 'hmset' command\r\n"],
+    ['SET s 1', '+OK\r\n'],
+    ['HLEN s', WRONG_TYPE],
+    ['FLUSHDB', '+OK\r\n'],
+    ['DBSIZE', ':0\r\n'],
+  )
+})
+
 test('keys whose time is over leave without being asked for, a few with each command', () => {
   for (let key = 0; key < 100; key++) store.run(['SET', `k${key}`, '1', 'PX', String(key + 1)])
   expect(store.run(['DBSIZE'], NOW + 11)).toBe(':90\r\n')

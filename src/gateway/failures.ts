@@ -1,0 +1,28 @@
+// What a client reads when the gateway cannot bring it its reply: RESP errors whose first word is a code.
+
+import { HOLD_MS } from '../limits.ts'
+import type { BackendError } from './backend.ts'
+
+const TEXTS: Readonly<Record<BackendError, string>> = {
+  unreachable: `UNREACHABLE nobody ran this part of the guest for ${HOLD_MS} ms; the command was not executed`,
+  unknown: 'UNKNOWN the connection to the guest was lost; the command may or may not have been executed',
+}
+
+/** The error reply for a command that failed. */
+export const failureText = (error: BackendError): string => TEXTS[error]
+
+const encoded = (error: BackendError): Uint8Array => Buffer.from(`-${TEXTS[error]}\r\n`, 'latin1')
+const FAILURES: Readonly<Record<BackendError, Uint8Array>> = {
+  unreachable: encoded('unreachable'),
+  unknown: encoded('unknown'),
+}
+
+/** The same as RESP. */
+export const failureReply = (error: BackendError): Uint8Array => FAILURES[error]
+
+export const NOT_CARRIED =
+  "is not carried by Godwit's gateway: it has no pub/sub, blocking commands, transactions or scripts"
+export const TOO_LONG = 'ERR the request is longer than a guest takes'
+export const CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
+export const MAX_CLIENTS_REACHED = 'ERR max number of clients reached'
+export const NO_MEMORY = 'ERR the gateway has no memory left for requests that come in part'
