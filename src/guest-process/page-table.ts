@@ -1,9 +1,12 @@
 // The ownership table of a guest as its process knows it, for the page log: computed when somebody asks, from what the
-// movement under way keeps anyway. main.ts answers with it. A movement that shares pages (R25) puts its own table here.
+// movement under way keeps anyway. main.ts answers with it.
 
+import type { GuestMemory } from '../guest/memory.ts'
 import { ownerByPresence, type PageOwner, type PageRun, pageRuns } from '../guest/page-runs.ts'
 import type { Presence } from '../guest/presence.ts'
-import { PAGE_BYTES } from '../limits.ts'
+import { isOurs, presenceOf } from '../guest/sharing.ts'
+import { EXCHANGE_CHANNEL, PAGE_BYTES } from '../limits.ts'
+import { countOf } from '../migration/transfer/thread-counters.ts'
 import type { GuestHostPort } from './host-port.ts'
 
 export interface PageTable {
@@ -12,6 +15,12 @@ export interface PageTable {
   readonly revision: number
   readonly pageCount: number
   readonly runs: readonly PageRun[]
+}
+
+/** Moves of pages that this side has taken part in. */
+function movesOf(memory: GuestMemory): number {
+  const counters = ['exchangePushed', 'exchangeAsked', 'exchangeWithoutData', 'exchangeReceived'] as const
+  return counters.reduce((sum, counter) => sum + countOf(memory, EXCHANGE_CHANNEL, counter), 0)
 }
 
 /** Pages of a guest that is pulled lie at two hosts, and the puller's table is the truth (R23); else one host has all. */
@@ -28,6 +37,12 @@ export function pageTable(host: GuestHostPort): PageTable {
       pageCount,
       runs: pageRuns(pageCount, (page) => ownerByPresence(table[page] as Presence)),
     }
+  }
+  if (owner === 'both' && memory !== undefined) {
+    const table = presenceOf(memory)
+    // What is in flight is neither side's (R25): the log finds that nobody has it.
+    const runs = pageRuns(pageCount, (page) => (isOurs(table[page] as number) ? 'here' : 'there'))
+    return { epoch, revision: movesOf(memory), pageCount, runs }
   }
   return { epoch, revision: 0, pageCount, runs: whole(owner === 'here' ? 'here' : 'there') }
 }
