@@ -136,11 +136,25 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
     operands: [],
     options: {
       ...GUEST,
+      vcpus: { type: 'integer', least: 1, most: MAX_VCPUS, help: 'vCPUs, a thread each; default: 1, kv: 2' },
+      program: {
+        type: 'choice',
+        choices: ['mutator', 'kv'],
+        default: 'mutator',
+        help: 'what runs in the guest; kv serves clients, and the report says what they saw',
+      },
       workload: { ...GUEST.workload, default: 'web' } as OptionTable[string],
       content: { ...GUEST.content, default: 'mix' } as OptionTable[string],
       ...MOVING,
       bandwidth: { ...MOVING.bandwidth, default: '250MB/s' } as OptionTable[string],
       'downtime-target': { ...MOVING['downtime-target'], default: '20ms' } as OptionTable[string],
+      rate: {
+        type: 'integer',
+        least: 1,
+        most: 1_000_000,
+        default: '2000',
+        help: 'kv: requests a second of clients while it moves',
+      },
       'no-oracle': { type: 'flag', help: 'do not replay the guest in a separate process at the end' },
       chaos: {
         type: 'text',

@@ -2,6 +2,7 @@
 // is the agent's, with the oracle's verdict added.
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { StartRequest } from '../../agent/schemas.ts'
 import { GodwitError } from '../../errors.ts'
 import type { MigrationReport } from '../../migration/report.ts'
 import { formatBytes, formatMs, formatRate } from '../../quantities.ts'
@@ -10,6 +11,7 @@ import type { Arguments } from '../arguments.ts'
 import { type Chaos, chaosOf } from '../chaos.ts'
 import { ChaosRelay, RELAY_HOST } from '../chaos-relay.ts'
 import { DemoAgent } from '../demo-agents.ts'
+import { underLoad } from '../demo-load.ts'
 import { follow } from '../follow.ts'
 import { LinkCutter } from '../link-cutter.ts'
 import { guestOf, settingsOf } from '../moving.ts'
@@ -27,7 +29,7 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
   // Checked before anything is started.
   const chaos = chaosOf(args)
   const settings = { ...settingsOf(args), ...(chaos === null ? {} : { advertise: RELAY_HOST }) }
-  const guest = guestOf(args, GUEST)
+  const guest = demoGuest(args)
   const json = args.flag('json')
   const watched = json ? null : terminal
   const hops = args.number('hops')
@@ -47,27 +49,37 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
     const [alpha, beta] = agents as [DemoAgent, DemoAgent]
     // The destination asks the source's agent, too, at the address it dials.
     for (const { client } of agents) await relay?.add(parseAddress(client.url).port)
-    watched?.error(`${introduction(args, alpha, beta, chaos)}\n`)
-    await alpha.client.startGuest(guest)
+    watched?.error(`${introduction(args, guest, alpha, beta, chaos)}\n`)
+    const { servicePort } = await alpha.client.startGuest(guest)
     await sleep(RUN_FIRST_MS, undefined, { signal: interrupted.signal })
 
     const reports: MigrationReport[] = []
     let home = alpha
-    for (let i = 0; i < (hops === undefined ? 1 : 2 * hops); i++) {
-      const [from, to] = i % 2 === 0 ? [alpha, beta] : [beta, alpha]
-      if (i > 0) await settle(from, to, interrupted.signal)
-      const id = await from.client.migrate(GUEST, { to: parseAddress(to.client.url), settings })
-      const { cuts } = chaos ?? { cuts: 0 }
-      const cutter = relay === null || cuts === 0 ? null : new LinkCutter(relay, cuts, guest.memoryBytes ?? 0, watched)
-      const shown = hops === undefined ? watched : null
-      const report = await follow(from.client, id, shown, interrupted.signal, (event) => cutter?.observe(event))
-      reports.push(report)
-      if (report.outcome === 'completed') cutter?.warnOfMissingCuts(terminal)
-      home = report.owner === 'destination' ? to : from
-      if (hops !== undefined) watched?.out(`hop ${i + 1}: ${summarizeShortly(report)}`)
-      if (report.outcome !== 'completed') break
+    const migrate = async (): Promise<void> => {
+      for (let i = 0; i < (hops === undefined ? 1 : 2 * hops); i++) {
+        const [from, to] = i % 2 === 0 ? [alpha, beta] : [beta, alpha]
+        if (i > 0) await settle(from, to, interrupted.signal)
+        const id = await from.client.migrate(GUEST, { to: parseAddress(to.client.url), settings })
+        const { cuts } = chaos ?? { cuts: 0 }
+        const cutter =
+          relay === null || cuts === 0 ? null : new LinkCutter(relay, cuts, guest.memoryBytes ?? 0, watched)
+        const shown = hops === undefined ? watched : null
+        const report = await follow(from.client, id, shown, interrupted.signal, (event) => cutter?.observe(event))
+        reports.push(report)
+        if (report.outcome === 'completed') cutter?.warnOfMissingCuts(terminal)
+        home = report.owner === 'destination' ? to : from
+        if (hops !== undefined) watched?.out(`hop ${i + 1}: ${summarizeShortly(report)}`)
+        if (report.outcome !== 'completed') break
+      }
     }
-    if (!args.flag('no-oracle')) await addOracle(reports, home, watched, interrupted.signal)
+    if (servicePort === null) await migrate()
+    else
+      await underLoad(
+        { port: servicePort, rate: args.number('rate') as number, signal: interrupted.signal, watched },
+        reports,
+        migrate,
+      )
+    if (!args.flag('no-oracle') && servicePort === null) await addOracle(reports, home, watched, interrupted.signal)
     return printResult(reports, hops !== undefined, json, terminal)
   } catch (error) {
     if (!interrupted.signal.aborted) throw error
@@ -80,15 +92,32 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
   }
 }
 
+/** Workload and content are the mutator's; a guest that serves has two vCPUs, so that one can cross while the other runs. */
+function demoGuest(args: Arguments): StartRequest {
+  const guest = guestOf(args, GUEST)
+  if (guest.program === 'mutator') return guest
+  const { workload: _, content: __, ...options } = guest.options ?? {}
+  return { ...guest, options, vcpus: args.number('vcpus') ?? 2 }
+}
+
 /** Says what is about to happen, with the limits that are set so that there is something to watch. */
-function introduction(args: Arguments, alpha: DemoAgent, beta: DemoAgent, chaos: Chaos | null): string {
+function introduction(
+  args: Arguments,
+  { program, vcpus = 1 }: StartRequest,
+  alpha: DemoAgent,
+  beta: DemoAgent,
+  chaos: Chaos | null,
+): string {
+  const doing =
+    program === 'mutator'
+      ? `(workload ${args.text('workload')}, content ${args.text('content')})`
+      : `(${program}, ${args.number('rate')} requests/s from outside)`
   const bandwidth = args.number('bandwidth')
-  const vcpus = args.number('vcpus') ?? 1
   const limit = bandwidth === undefined ? 'without a bandwidth limit' : `held to ${formatRate(bandwidth)}`
   return [
     `Two agents run on this machine: alpha (${alpha.client.url}) and beta (${beta.client.url}).`,
     `A guest of ${formatBytes(args.number('memory') ?? 0)} with ${vcpus} vCPU${vcpus === 1 ? '' : 's'} starts at alpha ` +
-      `(workload ${args.text('workload')}, content ${args.text('content')}) and moves to beta:`,
+      `${doing} and moves to beta:`,
     `${args.text('movement')}, ${limit}, downtime target ${formatMs(args.number('downtime-target') ?? 0)}.`,
     ...(chaos === null ? [] : [`A relay stands between the two and ${deedOf(chaos)}.`]),
     ...(bandwidth === undefined ? [] : ['(The limit makes rounds to watch; --bandwidth none lifts it.)']),
