@@ -5,7 +5,7 @@
 
 import { GodwitError } from '../../errors.ts'
 import { addPage, countBits } from '../../guest/page-set.ts'
-import { homesOf, isOurs, presenceOf } from '../../guest/sharing.ts'
+import { generationsOf, homesOf, isOurs, presenceOf } from '../../guest/sharing.ts'
 import { harvest } from '../precopy.ts'
 import type { SourceContext } from '../source-context.ts'
 
@@ -21,6 +21,8 @@ export class Narrowing {
   /** Pages under way, one bit each, and when they are placed; null: no round is. */
   #underWay: { readonly pages: Uint8Array; readonly placed: Promise<unknown> } | null = null
   #over = false
+  /** The free map as the destination has it (R17); null: no page is free. */
+  toldFree: Uint8Array | null = null
   /** Rejects when there are to be no more rounds; a round whose channels are gone neither ends nor fails. */
   readonly #ended = Promise.withResolvers<never>()
 
@@ -56,16 +58,22 @@ export class Narrowing {
     }
   }
 
-  /** Moves the stale pages of this vCPU from `dirty` to `toSend`. */
+  /**
+   * Moves the stale pages of this vCPU from `dirty` to `toSend`. Rounds carry no free bits: a page that was freed or used again
+   * since the switch is given with its bit later, and one that has moved since has had its bit from there.
+   */
   #select(vcpu: number): number {
     const { memory } = this.#context
     const { dirty, toSend, pageCount } = memory.layout
-    const [homes, presence] = [homesOf(memory), presenceOf(memory)]
+    const [homes, presence, generations] = [homesOf(memory), presenceOf(memory), generationsOf(memory)]
+    const free = memory.controlBytes.subarray(memory.layout.free, memory.layout.free + pageCount)
     const home = vcpu + 1
     for (let page = homes.indexOf(home); page !== -1; page = homes.indexOf(home, page + 1)) {
       const word = dirty / 4 + (page >>> 5)
       const bit = 1 << (page & 31)
       if (((memory.controlWords[word] as number) & bit) === 0 || !isOurs(presence[page] as number)) continue
+      const told = this.toldFree !== null && hasBit(this.toldFree, page)
+      if (generations[page] !== 1 || (free[page] !== 0) !== told) continue
       Atomics.and(memory.controlWords, word, ~bit)
       addPage(memory, toSend, page)
       if (page + 1 >= pageCount) break

@@ -13,9 +13,12 @@ const REGISTER_BYTES = 1024
 
 /**
  * Names the pages that were written since they were sent; `dirty` has them from then on, and `toSend` none. Every round is
- * placed. Returns the digest over the others; null: nothing is verified.
+ * placed. Returns the digest over the others (null: nothing is verified), and the free map that the destination has from then on.
  */
-export async function nameStale(context: SourceContext, round: number): Promise<string | null> {
+export async function nameStale(
+  context: SourceContext,
+  round: number,
+): Promise<{ readonly digest: string | null; readonly free: Uint8Array | null }> {
   const { memory, kernels, control, epoch, settings } = context
   const { toSend, dirty } = memory.layout
   await harvest(context)
@@ -33,7 +36,7 @@ export async function nameStale(context: SourceContext, round: number): Promise<
   const digest = settings.verify === 'none' ? null : digestWith(memory, vcpus, free)
   const state = { round: round - 1, epoch, vcpus, digest, verify: settings.verify, free, absent }
   control.send({ type: 'state', ...state, pull: false, shared: true })
-  return digest
+  return { digest, free }
 }
 
 /** Throws unless the destination has proven the same. */

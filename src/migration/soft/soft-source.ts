@@ -55,7 +55,8 @@ export class SoftSource {
     this.#narrowing = new Narrowing(this.#context, round)
     this.#exchange = this.#context.exchange((pages) => this.#quiet(pages))
     if (this.#exchange === null) throw new GodwitError('internal', 'soft without an exchange')
-    const digest = await nameStale(this.#context, round)
+    const { digest, free } = await nameStale(this.#context, round)
+    this.#narrowing.toldFree = free
     report.enter('commit')
     const prepared = await orInterrupt(this.#links.inbox.next('prepared'))
     if (digest !== null) facts.checks.digest = prepared.digest === digest
