@@ -73,7 +73,7 @@ export const guestSchema = z.object({
     .nullable()
     .optional()
     .describe('where gateways reach the guest process; null: nowhere'),
-  servicePort: z.int().nullable().describe('where clients of the guest are served; null: nowhere'),
+  servicePort: z.int().nullable().optional().describe('where clients of the guest are served; null: nowhere'),
   migration: z
     .object({
       id: z.string(),

@@ -94,6 +94,8 @@ export class Client implements ReplyTaker {
     } else {
       this.#write(bytes, start, end)
       for (let next = order.pass(); next !== null; next = order.pass()) this.#write(next, 0, next.length)
+      // Nothing more is to come: whoever waits for these may have them while others are being answered.
+      if (order.pending === 0 && !this.#consuming) this.#sendPiece()
     }
     this.#markDirty()
   }
@@ -144,11 +146,7 @@ export class Client implements ReplyTaker {
   flush(): void {
     this.#dirty = false
     if (this.#gone) return
-    const piece = this.#piece
-    if (piece !== null) {
-      this.#piece = null
-      this.#send(piece)
-    }
+    this.#sendPiece()
     this.#countOutput()
     if (this.#order.pending === 0 && (this.#ending || (this.#ended && this.#idle))) this.#socket.destroySoon()
     else if (!this.#reading && !this.#again) this.resume()
@@ -215,20 +213,13 @@ export class Client implements ReplyTaker {
 
   #write(bytes: Uint8Array, start: number, end: number): void {
     const length = end - start
-    if (this.#piece !== null && this.#length + length > GATEWAY_OUTPUT_PIECE_BYTES) {
-      const full = this.#piece
-      this.#piece = null
-      this.#send(full)
-    }
+    if (this.#length + length > GATEWAY_OUTPUT_PIECE_BYTES) this.#sendPiece()
     if (length > GATEWAY_OUTPUT_PIECE_BYTES) {
       this.#socket.write(Buffer.from(bytes.subarray(start, end)))
       this.#countOutput()
       return
     }
-    if (this.#piece === null) {
-      this.#piece = this.front.takePiece()
-      this.#length = 0
-    }
+    this.#piece ??= this.front.takePiece()
     const piece = this.#piece
     const at = this.#length
     if (length > SHORT_BYTES) piece.set(bytes.subarray(start, end), at)
@@ -236,13 +227,18 @@ export class Client implements ReplyTaker {
     this.#length = at + length
   }
 
-  /** Hands a piece to the socket; a full one is its own now. */
-  #send(piece: Buffer): void {
-    if (this.#length > GATEWAY_OUTPUT_PIECE_BYTES / 4) {
-      this.#socket.write(piece.subarray(0, this.#length))
+  /** Hands what is put together to the socket; a full piece is its own then. */
+  #sendPiece(): void {
+    const piece = this.#piece
+    if (piece === null) return
+    const length = this.#length
+    this.#piece = null
+    this.#length = 0
+    if (length > GATEWAY_OUTPUT_PIECE_BYTES / 4) {
+      this.#socket.write(piece.subarray(0, length))
       return
     }
-    this.#socket.write(Buffer.copyBytesFrom(piece, 0, this.#length))
+    this.#socket.write(Buffer.copyBytesFrom(piece, 0, length))
     this.front.givePiece(piece)
   }
 

@@ -32,7 +32,7 @@ function listGuests(guests: readonly GuestView[], terminal: Terminal): void {
     guest.config.program,
     `${formatCount(guest.stepsPerSecond)}/s`,
     formatBytes(guest.residentBytes),
-    guest.servicePort === null ? '' : String(guest.servicePort),
+    String(guest.servicePort ?? ''),
     migrationText(guest),
   ])
   const table = [['GUEST', 'STATE', 'MEMORY', 'VCPUS', 'PROGRAM', 'STEPS', 'RESIDENT', 'PORT', 'MIGRATION'], ...rows]

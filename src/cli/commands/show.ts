@@ -27,7 +27,8 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
     ['program', [config.program, ...options, `seed=${config.seed}`].join(' ')],
     ['steps', `${guest.steps.join(' + ')} on ${config.vcpus} vCPU(s), ${formatCount(guest.stepsPerSecond)}/s`],
   ]
-  if (guest.servicePort !== null) lines.push(['clients', `served at port ${guest.servicePort}`])
+  const port = guest.servicePort ?? null
+  if (port !== null) lines.push(['clients', `served at port ${port}`])
   if (migration !== null) {
     const when = guest.state === 'running' || guest.state === 'paused' ? 'the last one, ' : ''
     lines.push(['migration', `${when}${migration.id} ${migration.role === 'source' ? 'to' : 'from'} ${migration.peer}`])

@@ -13,7 +13,8 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
   const { memoryBytes, vcpus, program, options } = guest.config
   const { hostname } = new URL(client.url)
   const how = options.cluster === true ? '-c ' : ''
-  const served = guest.servicePort === null ? '' : `\n  clients: redis-cli ${how}-h ${hostname} -p ${guest.servicePort}`
+  const port = guest.servicePort ?? null
+  const served = port === null ? '' : `\n  clients: redis-cli ${how}-h ${hostname} -p ${port}`
   terminal.out(
     args.flag('json')
       ? JSON.stringify(guest)
