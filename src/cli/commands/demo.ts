@@ -50,7 +50,7 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
     // The destination asks the source's agent, too, at the address it dials.
     for (const { client } of agents) await relay?.add(parseAddress(client.url).port)
     watched?.error(`${introduction(args, guest, alpha, beta, chaos)}\n`)
-    const { servicePort } = await alpha.client.startGuest(guest)
+    const { servicePort = null } = await alpha.client.startGuest(guest)
     await sleep(RUN_FIRST_MS, undefined, { signal: interrupted.signal })
 
     const reports: MigrationReport[] = []
@@ -72,13 +72,9 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
         if (report.outcome !== 'completed') break
       }
     }
+    const rate = args.number('rate') as number
     if (servicePort === null) await migrate()
-    else
-      await underLoad(
-        { port: servicePort, rate: args.number('rate') as number, signal: interrupted.signal, watched },
-        reports,
-        migrate,
-      )
+    else await underLoad({ port: servicePort, rate, signal: interrupted.signal, watched }, reports, migrate)
     if (!args.flag('no-oracle') && servicePort === null) await addOracle(reports, home, watched, interrupted.signal)
     return printResult(reports, hops !== undefined, json, terminal)
   } catch (error) {
