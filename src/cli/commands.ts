@@ -20,7 +20,7 @@ import {
 } from '../limits.ts'
 import { MOVEMENTS, PUSH_ORDERS, SELECTIONS, STOP_RULES } from '../migration/settings.ts'
 import type { Arguments, OptionTable } from './arguments.ts'
-import { LOAD } from './load-options.ts'
+import { DEMO_LOAD, LOAD } from './load-options.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Runs a command; resolves with the exit status. */
@@ -148,13 +148,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       ...MOVING,
       bandwidth: { ...MOVING.bandwidth, default: '250MB/s' } as OptionTable[string],
       'downtime-target': { ...MOVING['downtime-target'], default: '20ms' } as OptionTable[string],
-      rate: {
-        type: 'integer',
-        least: 1,
-        most: 1_000_000,
-        default: '2000',
-        help: 'kv: requests a second of clients while it moves',
-      },
+      ...DEMO_LOAD,
       'no-oracle': { type: 'flag', help: 'do not replay the guest in a separate process at the end' },
       chaos: {
         type: 'text',

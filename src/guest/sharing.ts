@@ -32,6 +32,19 @@ export function presenceOf({ layout, controlBytes }: GuestMemory): Uint8Array<Sh
   return new Uint8Array(controlBytes.buffer, layout.presence, layout.pageCount)
 }
 
+/**
+ * A page that nobody has used since `beginSharing` belongs to whom the page before it does: arenas lie together. Before the
+ * first vCPU crosses; a vCPU that uses one meanwhile is the next to be noted again.
+ */
+export function settleHomes(memory: GuestMemory): void {
+  const homes = homesOf(memory)
+  let home = homes.find((vcpu) => vcpu !== 0) ?? 0
+  for (let page = 0; page < homes.length; page++) {
+    if (homes[page] === 0) homes[page] = home
+    else home = homes[page] as number
+  }
+}
+
 /** Before the first vCPU runs with coherent accessors: every page is ours (the source), or none is (the destination). */
 export function beginSharing(memory: GuestMemory, ours: boolean): void {
   presenceOf(memory).fill(ours ? present : absent)

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { StartRequest } from '../../agent/schemas.ts'
 import { GodwitError } from '../../errors.ts'
 import type { MigrationReport } from '../../migration/report.ts'
-import { formatBytes, formatMs, formatRate } from '../../quantities.ts'
+import { formatBytes, formatCount, formatMs, formatRate } from '../../quantities.ts'
 import { parseAddress } from '../agent-client.ts'
 import type { Arguments } from '../arguments.ts'
 import { type Chaos, chaosOf } from '../chaos.ts'
@@ -14,6 +14,7 @@ import { DemoAgent } from '../demo-agents.ts'
 import { underLoad } from '../demo-load.ts'
 import { follow } from '../follow.ts'
 import { LinkCutter } from '../link-cutter.ts'
+import { operationsOf } from '../load-options.ts'
 import { guestOf, settingsOf } from '../moving.ts'
 import { consistentOf, exitStatus, summarize, summarizeShortly, withoutOracle } from '../summary.ts'
 import type { Terminal } from '../terminal.ts'
@@ -72,9 +73,9 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
         if (report.outcome !== 'completed') break
       }
     }
-    const rate = args.number('rate') as number
+    const seen = { signal: interrupted.signal, watched }
     if (servicePort === null) await migrate()
-    else await underLoad({ port: servicePort, rate, signal: interrupted.signal, watched }, reports, migrate)
+    else await underLoad({ port: servicePort, ...operationsOf(args), ...seen }, reports, migrate)
     if (!args.flag('no-oracle') && servicePort === null) await addOracle(reports, home, watched, interrupted.signal)
     return printResult(reports, hops !== undefined, json, terminal)
   } catch (error) {
@@ -107,7 +108,7 @@ function introduction(
   const doing =
     program === 'mutator'
       ? `(workload ${args.text('workload')}, content ${args.text('content')})`
-      : `(${program}, ${args.number('rate')} requests/s from outside)`
+      : `(${program}, ${formatCount(operationsOf(args).rate)} requests/s from outside)`
   const bandwidth = args.number('bandwidth')
   const limit = bandwidth === undefined ? 'without a bandwidth limit' : `held to ${formatRate(bandwidth)}`
   return [

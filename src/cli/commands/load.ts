@@ -1,13 +1,13 @@
 // `godwit load`: drives a service that speaks the Redis protocol from outside and says what its clients saw.
 
 import { createInterface } from 'node:readline'
-import { GodwitError } from '../../errors.ts'
-import { LOAD_MAX_MS, LOAD_MAX_RATE, LOAD_MAX_VALUE_BYTES } from '../../limits.ts'
+import { LOAD_MAX_MS } from '../../limits.ts'
 import { startLoad } from '../../load/load.ts'
 import type { LoadOptions } from '../../load/options.ts'
 import type { LoadProgress } from '../../load/result.ts'
-import { formatBytes, formatMs } from '../../quantities.ts'
+import { formatMs } from '../../quantities.ts'
 import type { Arguments } from '../arguments.ts'
+import { operationsOf, outOfRange, parseShare } from '../load-options.ts'
 import { loadProgressText, loadStatus, summarizeLoad } from '../load-summary.ts'
 import { parseService } from '../service-address.ts'
 import type { Terminal } from '../terminal.ts'
@@ -47,21 +47,14 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
 
 /** The options of a load from --rate, --connections and the others. Throws `usage`. */
 export function loadOf(args: Arguments): LoadOptions {
-  const valueBytes = args.number('value-size') ?? 0
-  if (valueBytes < 1 || valueBytes > LOAD_MAX_VALUE_BYTES) {
-    throw outOfRange('value-size', `a size from 1B to ${formatBytes(LOAD_MAX_VALUE_BYTES)}`)
-  }
   const durationMs = args.number('duration') ?? 0
   if (durationMs > LOAD_MAX_MS) throw outOfRange('duration', `a time up to ${formatMs(LOAD_MAX_MS)}`)
   return {
     targets: args.positionals.map(parseService),
-    rate: parsePerSecond(args.text('rate') ?? ''),
+    ...operationsOf(args),
     durationMs,
-    valueBytes,
-    writes: parseShare('writes', args.text('writes') ?? ''),
     increments: parseShare('increments', args.text('increments') ?? ''),
     connections: args.number('connections'),
-    keys: args.number('keys'),
     distribution: args.text('distribution') as LoadOptions['distribution'],
     arrivals: args.text('arrivals') as LoadOptions['arrivals'],
     seed: args.number('seed'),
@@ -91,25 +84,7 @@ function progressLine(terminal: Terminal): { show: (progress: LoadProgress) => v
   return { show, clear }
 }
 
-/** '2000/s' or '2000'. Throws `usage`. */
-function parsePerSecond(text: string): number {
-  const rate = Number(/^(\d+(?:\.\d+)?)(?:\/s)?$/.exec(text)?.[1])
-  if (rate > 0 && rate <= LOAD_MAX_RATE) return rate
-  throw outOfRange('rate', `operations a second, such as 2000/s, up to ${LOAD_MAX_RATE}`)
-}
-
-/** '0.5' or '50%'. Throws `usage`. */
-function parseShare(name: string, text: string): number {
-  const [, amount, percent] = /^(\d+(?:\.\d+)?)(%?)$/.exec(text) ?? []
-  const share = Number(amount) / (percent === '%' ? 100 : 1)
-  if (share >= 0 && share <= 1) return share
-  throw outOfRange(name, 'a share from 0 to 1, or from 0% to 100%')
-}
-
 function parsePrefix(text: string): string {
   if (/^[\x21-\x7e]{1,64}$/.test(text)) return text
   throw outOfRange('prefix', '1 to 64 characters without spaces')
 }
-
-const outOfRange = (name: string, wanted: string): GodwitError =>
-  new GodwitError('usage', `--${name} is not understood or out of range`, { hint: `give ${wanted}` })

@@ -2,7 +2,7 @@
 // nobody feels, the time in which both hosts serve, and what is left when it ends at the destination or is called off.
 
 import { GodwitError } from '../../errors.ts'
-import { beginSharing } from '../../guest/sharing.ts'
+import { beginSharing, settleHomes } from '../../guest/sharing.ts'
 import type { MessageOf } from '../../wire/messages.ts'
 import type { PageExchange } from '../ports.ts'
 import { recordFaults } from '../pulled.ts'
@@ -61,6 +61,7 @@ export class SoftSource {
     const prepared = await orInterrupt(this.#links.inbox.next('prepared'))
     if (digest !== null) facts.checks.digest = prepared.digest === digest
     requireProven(prepared.digest, digest)
+    settleHomes(this.#context.memory)
     this.#ownership.apply('share')
     facts.owner = 'nobody'
     const sharing = new SourceSharing(this.#context, this.#links, this.#ownership, this.#exchange, this.#narrowing)
