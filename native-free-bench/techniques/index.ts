@@ -12,6 +12,7 @@ import { kernels } from './kernels.ts'
 import { lockedBytes } from './locked-bytes.ts'
 import { memory } from './memory.ts'
 import { pulledBytes } from './pulled-bytes.ts'
+import { soft } from './soft.ts'
 import { switchover } from './switchover.ts'
 import { writeBarrier } from './write-barrier.ts'
 
@@ -29,4 +30,5 @@ export const TECHNIQUES: readonly Technique[] = [
   faultLatency,
   memory,
   gateway,
+  soft,
 ]

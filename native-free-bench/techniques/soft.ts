@@ -1,0 +1,88 @@
+// Soft against pre-copy, as clients of a key-value guest see them: a write load from outside, a link of 40 MB/s with a round trip
+// of 20 ms, and the longest time that a connection waited for a reply, in excess of the longest of an equal time without migration.
+
+import type { MigrationReport } from '../../src/migration/report.ts'
+import { type DemoOptions, demo, MIB } from '../demo.ts'
+import { type Competitor, type Context, type Row, samplesOf, type Technique } from '../harness.ts'
+import { median } from '../statistics.ts'
+
+/** Each way, ms. */
+const ONE_WAY_MS = 10
+const MEBIBYTES = 256
+/** Four vCPUs write more than the link carries, one of them does not. */
+const GUEST: DemoOptions = {
+  program: 'kv',
+  memory: `${MEBIBYTES}MiB`,
+  vcpus: 4,
+  bandwidth: '40MB/s',
+  encode: 'zero',
+  chaos: `delay:${ONE_WAY_MS}ms`,
+  writes: 1,
+  'value-size': 3900,
+  keys: 8192,
+}
+
+function moving(movement: 'soft' | 'pre-copy', context: Context): Competitor {
+  const run = async (): Promise<Record<string, number>> => {
+    const [report] = (await demo({ ...GUEST, movement, rate: 8000, seed: context.seed })) as [MigrationReport]
+    const { service, soft, timeMs } = report
+    if (service === undefined) throw new Error('the demo says nothing of its clients')
+    return {
+      excess: service.excessGapMs,
+      gap: service.longestGapMs,
+      calm: service.calmGapMs,
+      p99: service.duringMs.p99 / service.beforeMs.p99,
+      crossing: Math.max(0, ...(soft?.crossingMs ?? [])),
+      downtime: timeMs.downtime,
+      wrong: service.failed + service.disconnects + (service.exact === true ? 0 : 1),
+    }
+  }
+  return { name: movement, warmBytes: 2 * MEBIBYTES * MIB, run }
+}
+
+export const soft: Technique = {
+  name: 'soft',
+  about: 'soft against pre-copy as clients of a key-value guest see them, over a long link',
+  async run(context: Context): Promise<Row[]> {
+    const samples = await context.repeat([moving('pre-copy', context), moving('soft', context)])
+    const of = (name: string, metric: string): readonly number[] => samplesOf(samples, name, metric)
+    const gaps = ['pre-copy', 'soft'].flatMap((name): Row[] => [
+      { name: `${name}: longest gap of a connection`, unit: 'ms', higherIsBetter: false, samples: of(name, 'gap') },
+      { name: `${name}: in excess of a calm time`, unit: 'ms', higherIsBetter: false, samples: of(name, 'excess') },
+    ])
+    const ratio = median(of('soft', 'excess')) / median(of('pre-copy', 'excess'))
+    const wrong = [...of('pre-copy', 'wrong'), ...of('soft', 'wrong')]
+    return [
+      ...gaps,
+      {
+        name: 'excess gap, soft over pre-copy',
+        unit: '×',
+        higherIsBetter: false,
+        samples: [ratio],
+        required: { atMost: 0.1 },
+      },
+      {
+        name: 'soft: p99 during over before',
+        unit: '×',
+        higherIsBetter: false,
+        samples: of('soft', 'p99'),
+        required: { atMost: 3 },
+      },
+      {
+        name: 'soft: longest crossing of a vCPU',
+        unit: 'ms',
+        higherIsBetter: false,
+        samples: of('soft', 'crossing'),
+        required: { atMost: 3 * 2 * ONE_WAY_MS + 5 },
+      },
+      {
+        name: 'failed requests, disconnects, wrong counters',
+        unit: '',
+        higherIsBetter: false,
+        samples: wrong,
+        required: { atMost: 0 },
+        exact: true,
+      },
+    ]
+  },
+}
