@@ -41,6 +41,7 @@ export class DestinationSession {
   #onLost: () => void = () => {}
   #puller: Puller | null = null
   #exchange: PageExchange | null = null
+  #making: Promise<PageExchange> | null = null
   #sharing: DestinationSharing | null = null
   #onShared: () => void = () => {}
   /** A later link than the first is in use: the lanes of the first are not. */
@@ -123,7 +124,10 @@ export class DestinationSession {
     this.#closing = true
     this.#puller?.close()
     this.#sharing?.close()
-    await this.#exchange?.close()
+    await this.#making?.then(
+      (exchange) => exchange.close(),
+      () => {},
+    )
     await this.#pages?.close()
     this.#control?.close()
   }
@@ -137,6 +141,7 @@ export class DestinationSession {
     vcpus.load(vcpus.save())
     // Nothing is promised before PREPARED.
     this.#ownership.carryOut('record-dropped')
+    this.#makeExchange()
     const { control, pages } = await this.#world.connect()
     this.#control = control
     this.#pages = pages
@@ -158,16 +163,23 @@ export class DestinationSession {
   }
 
   async #beginSharing(state: MessageOf<'state'>): Promise<void> {
-    const { exchange, vcpus } = this.#world
-    if (exchange === null || state.pull) {
+    if (this.#making === null || state.pull) {
       throw new GodwitError('unexpected-message', 'a guest that is to be shared, in another movement', {
         side: 'source',
       })
     }
     await beginTaking(this.#world, state)
-    this.#exchange = await exchange(async () => {
+    this.#exchange = await this.#making
+  }
+
+  /** Soft: its thread starts while the rounds come. */
+  #makeExchange(): void {
+    const { exchange, vcpus } = this.#world
+    if (exchange === null) return
+    this.#making = exchange(async () => {
       await vcpus.handshake()
     })
+    this.#making.catch(() => {})
   }
 
   /** R15: the destination proves equality before the source gives up ownership. */

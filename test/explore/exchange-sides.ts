@@ -158,6 +158,37 @@ export function pagesOf(side: SideState, variant: ExchangeVariant): ExchangePage
       else if (stale) side.stale[page] = false
       install(side, page)
     },
+    takeHome: (home) => {
+      const pages = pagesOf(side, variant)
+      const taken = PAGES.filter((page) => {
+        const crosses = side.homes[page] === home && !pages.isStale(page) && !pages.isAwaited(page)
+        return crosses && pages.takeAway(page)
+      })
+      return Uint32Array.from(taken.flatMap((page) => [page, 1]))
+    },
+    splitStale: (runs) => {
+      const [inside, outside]: [number[], number[]] = [[], []]
+      for (const page of runs.filter((_, at) => at % 2 === 0)) {
+        if (side.stale[page]) outside.push(page)
+        else inside.push(page, 1)
+      }
+      return { inside: Uint32Array.from(inside), outside }
+    },
+    alike: () => 1,
+    setGenerations: (first, count, generation) => {
+      side.generations.fill(generation, first, first + count)
+    },
+    areTheirs: (first, count, generation) =>
+      PAGES.slice(first, first + count).every(
+        (page) => !isOurs(side.presence[page] as number) && (side.generations[page] as number) < generation,
+      ),
+    arriveRun: (first, count, generation, home) => {
+      for (let page = first; page < first + count; page++) pagesOf(side, variant).arrive(page, generation, home)
+    },
+    nextMine: (page) => {
+      while (page < PAGES.length && !isOurs(side.presence[page] as number)) page++
+      return page
+    },
     seal: (table) => {
       for (let index = 0; index < table.count; index++) {
         table.free[index] = 0
@@ -285,7 +316,9 @@ export function sideKey({ core, vcpus, ...rest }: SideState): string {
         ? `r${frame.runs}`
         : `p${frame.pages}:${frame.withData}`,
   )
-  const batch = core.revoking && `${core.revoking.asked}/${core.revoking.rest}/${core.revoking.departure?.vcpu}`
+  const batch =
+    core.revoking &&
+    `${core.revoking.asked}/${core.revoking.pushed}/${core.revoking.home}/${core.revoking.departure?.vcpu}`
   const known = [core.linked, core.leaving, core.owed, core.early, core.departures.map(({ vcpu }) => vcpu), core.places]
   const count = [ledger.sent, ledger.applied, ledger.told, frames, core.vcpuGenerations, core.yielded]
   const all = [

@@ -16,8 +16,9 @@ export interface Departure {
 /** Pages that were taken away and wait for the handshake. */
 export interface Batch {
   readonly asked: number[]
-  /** Of the crossing, or pushed. */
-  readonly rest: number[]
+  readonly pushed: number[]
+  /** Clean pages that cross with the vCPU, as runs; null: no vCPU crosses. */
+  readonly home: Uint32Array | null
   readonly departure: Departure | null
 }
 

@@ -78,8 +78,26 @@ export class Giver {
     return runs.length === 0 ? bytes : bytes + this.#sendRuns(runs)
   }
 
+  /** What crosses with a vCPU, as runs: one home, and generations that mostly are alike. */
+  giveRuns(pairs: Uint32Array, home: number): void {
+    const runs: number[] = []
+    for (let at = 0; at < pairs.length; at += 2) {
+      let first = pairs[at] as number
+      for (let left = pairs[at + 1] as number; left > 0; ) {
+        const count = this.#pages.alike(first, left)
+        const generation = this.#pages.generationOf(first) + 1
+        this.#pages.setGenerations(first, count, generation)
+        runs.push(first, count, generation, home)
+        if (runs.length === 4 * MAX_RUNS) this.#sendRuns(runs.splice(0))
+        first += count
+        left -= count
+      }
+    }
+    if (runs.length > 0) this.#sendRuns(runs)
+  }
+
   #sendRuns(listed: readonly number[]): number {
-    const runs = Uint32Array.from(listed)
+    const runs = new Uint32Array(listed)
     let sum = 0n
     let given = 0
     eachRun(runs, (first, count) => {

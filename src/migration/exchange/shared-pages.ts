@@ -19,11 +19,23 @@ import {
   takeAway,
 } from '../../guest/sharing.ts'
 import type { Kernels } from '../../kernels/kernels.ts'
-import { EXCHANGE_CHANNEL, PAGE_BYTES, PUBLISH_INTERVAL_MS, PUSH_REST_MS } from '../../limits.ts'
+import { EXCHANGE_CHANNEL, PAGE_BYTES, PUBLISH_INTERVAL_MS, PUSH_REST_MS, STAGING_BYTES } from '../../limits.ts'
 import { GIVE_ENTRY_BYTES, type GiveTable, HOW } from '../../wire/exchange-frames.ts'
+import {
+  allBelow,
+  allOf,
+  andNotWords,
+  andWords,
+  clearRun,
+  endOfAlike,
+  fillRun,
+  replaceIn,
+  runsOf,
+  splitRuns,
+} from './page-runs.ts'
 import type { Contents, ExchangePages } from './sides.ts'
 
-const { installed, present, requested } = PRESENCE
+const { absent, installed, present, requested } = PRESENCE
 const CLOCK_MASK = 0xffff
 
 export class SharedPages implements ExchangePages {
@@ -40,12 +52,17 @@ export class SharedPages implements ExchangePages {
   readonly #list: number
   readonly #table: number
   readonly #digest: number
+  /** Two bitmaps of the guest's pages, in the staging area of this lane, which nothing else uses. */
+  readonly #bitmaps: number
   /** Pages that vCPUs waited for at the last look, plus 1; 0: none. */
   readonly #awaited: Int32Array
   readonly #waitsFor: readonly number[]
   /** Pages that came and are INSTALLED: since the last handshake began, and before it. */
   #fresh: number[] = []
   #publishing: number[] = []
+  /** The same of runs: first page, and the page behind the last. */
+  #freshRuns: number[] = []
+  #publishingRuns: number[] = []
   #freshSince = 0
 
   constructor(memory: GuestMemory, kernels: Kernels, hash: boolean) {
@@ -63,6 +80,7 @@ export class SharedPages implements ExchangePages {
     this.#list = block + THREAD_BLOCK.list
     this.#table = block + THREAD_BLOCK.pullTable
     this.#digest = block + THREAD_BLOCK.digest
+    this.#bitmaps = layout.staging + EXCHANGE_CHANNEL * STAGING_BYTES
     this.#awaited = new Int32Array(layout.vcpus)
     this.#waitsFor = Array.from({ length: layout.vcpus }, (_, vcpu) => vcpuWords(memory, vcpu).faultPage)
   }
@@ -113,6 +131,80 @@ export class SharedPages implements ExchangePages {
   bringBack(page: number, stale: boolean): void {
     if (stale) noteStale(this.#memory, page)
     this.#install(page)
+  }
+
+  takeHome(home: number): Uint32Array {
+    const { layout, controlWords: words } = this.#memory
+    const count = Math.ceil(this.pageCount / 32)
+    const [own, other] = [this.#bitmaps / 4, this.#bitmaps / 4 + count]
+    words[own + count - 1] = 0
+    this.#kernels.findBytes(layout.scanHashes + layout.pageCount, this.pageCount, home, 4 * own)
+    this.#andClean(own, other, count)
+    // What is not ours is one of these two; it is never INSTALLING here.
+    for (const state of [absent, requested]) {
+      this.#kernels.findBytes(layout.presence, this.pageCount, state, 4 * other)
+      andNotWords(words, own, other, count)
+    }
+    for (const page of this.#awaited) {
+      if (page === 0) continue
+      const word = own + ((page - 1) >>> 5)
+      words[word] = (words[word] as number) & ~(1 << ((page - 1) & 31))
+    }
+    const runs = runsOf(words, own, count)
+    for (let at = 0; at < runs.length; at += 2) {
+      const first = runs[at] as number
+      // Nobody else changes the presence of what is ours; the handshake that follows makes it known.
+      fillRun(this.#presence, absent, first, first + (runs[at + 1] as number))
+    }
+    return runs
+  }
+
+  splitStale(runs: Uint32Array): { readonly inside: Uint32Array; readonly outside: number[] } {
+    const count = Math.ceil(this.pageCount / 32)
+    const own = this.#bitmaps / 4
+    this.#memory.controlWords.fill(-1, own, own + count)
+    this.#andClean(own, own + count, count)
+    return splitRuns(this.#memory.controlWords, own, runs)
+  }
+
+  alike(first: number, count: number): number {
+    return endOfAlike(this.#generations, first, first + count) - first
+  }
+
+  setGenerations(first: number, count: number, generation: number): void {
+    fillRun(this.#generations, generation, first, first + count)
+  }
+
+  areTheirs(first: number, count: number, generation: number): boolean {
+    const end = first + count
+    return allOf(this.#presence, absent, requested, first, end) && allBelow(this.#generations, generation, first, end)
+  }
+
+  arriveRun(first: number, count: number, generation: number, home: number): void {
+    const { controlBytes, controlWords, layout } = this.#memory
+    const end = first + count
+    for (const cards of layout.cards) fillRun(controlBytes, 0, cards + first, cards + end)
+    clearRun(controlWords, layout.dirty / 4, first, end)
+    fillRun(this.#generations, generation, first, end)
+    if (home !== 0) fillRun(this.#homes, home, first, end)
+    fillRun(this.#arrivals, clock() || 1, first, end)
+    fillRun(this.#presence, installed, first, end)
+    // Whoever turned one of them into REQUESTED had said before which it waits for. The exchange is a fence: what it says is
+    // looked at only behind all these stores.
+    Atomics.exchange(this.#presence, first, installed)
+    this.#noteFreshSince()
+    this.#freshRuns.push(first, end)
+    for (const word of this.#waitsFor) {
+      const page = Atomics.load(controlWords, word) - 1
+      if (page >= first && page < end) wakeWaiters(this.#memory, page)
+    }
+  }
+
+  nextMine(page: number): number {
+    const presence = this.#presence
+    const end = this.pageCount
+    while (page < end && (presence[page] === absent || presence[page] === requested)) page++
+    return page
   }
 
   seal(table: GiveTable): void {
@@ -178,24 +270,47 @@ export class SharedPages implements ExchangePages {
   }
 
   get unpublished(): boolean {
-    return this.#fresh.length > 0 && performance.now() - this.#freshSince >= PUBLISH_INTERVAL_MS
+    return (
+      this.#fresh.length + this.#freshRuns.length > 0 && performance.now() - this.#freshSince >= PUBLISH_INTERVAL_MS
+    )
   }
 
   handshakeBegins(): void {
     this.#publishing = this.#fresh
     this.#fresh = []
+    this.#publishingRuns = this.#freshRuns
+    this.#freshRuns = []
   }
 
   /** R8. A page that was given away meanwhile, or came once more, is not INSTALLED, or waits for the next one. */
   handshakeEnds(): void {
     for (const page of this.#publishing) Atomics.compareExchange(this.#presence, page, installed, present)
     this.#publishing = []
+    const runs = this.#publishingRuns
+    for (let at = 0; at < runs.length; at += 2) {
+      replaceIn(this.#presence, installed, present, runs[at] as number, runs[at + 1] as number)
+    }
+    this.#publishingRuns = []
+  }
+
+  /** Takes out of a bitmap what was written since the other side had it; `other`: words to work in. */
+  #andClean(bitmap: number, other: number, count: number): void {
+    const { layout, controlWords: words } = this.#memory
+    for (const cards of layout.cards) {
+      this.#kernels.findBytes(cards, this.pageCount, 0, 4 * other)
+      andWords(words, bitmap, other, count)
+    }
+    andNotWords(words, bitmap, layout.dirty / 4, count)
+  }
+
+  #noteFreshSince(): void {
+    if (this.#fresh.length + this.#freshRuns.length === 0) this.#freshSince = performance.now()
   }
 
   /** No vCPU touches a page that is not ours, so nothing needs to be claimed before: it is there, and now it is ours (R9). */
   #install(page: number): void {
     const before = Atomics.exchange(this.#presence, page, installed)
-    if (this.#fresh.length === 0) this.#freshSince = performance.now()
+    this.#noteFreshSince()
     this.#fresh.push(page)
     if (before === requested) wakeWaiters(this.#memory, page)
   }

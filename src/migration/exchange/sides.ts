@@ -30,6 +30,22 @@ export interface ExchangePages {
   takeAway(page: number): boolean
   /** It was taken away and is ours again. `stale`: the other side does not have what is here. */
   bringBack(page: number, stale: boolean): void
+  /**
+   * R11, first step, for what crosses with a vCPU: the clean pages with that home that are ours and that nobody waits for.
+   * Returns them as runs (page-runs.ts).
+   */
+  takeHome(home: number): Uint32Array
+  /** Nobody writes these pages any more: which of them the other side has, as runs, and which are stale after all. */
+  splitStale(runs: Uint32Array): { readonly inside: Uint32Array; readonly outside: number[] }
+  /** How many pages of the run, from its first on, have the same generation. */
+  alike(first: number, count: number): number
+  setGenerations(first: number, count: number, generation: number): void
+  /** No page of the run is ours, and each has a generation below this one. */
+  areTheirs(first: number, count: number, generation: number): boolean
+  /** `arrive` for a run. */
+  arriveRun(first: number, count: number, generation: number, home: number): void
+  /** The first page from `page` on that is ours; `pageCount` if there is none. */
+  nextMine(page: number): number
   /** Fills in what the tables say about content: seal, free, and zero or raw unless it goes without data. */
   seal(table: GiveTable): void
   /** Puts the content of a GIVE where it belongs and checks the seals (R10). Returns the first page that is wrong, or −1. */
@@ -72,8 +88,8 @@ export interface Window {
 
 export interface ExchangeHost {
   now(): number
-  /** Asks for a handshake (R11): `quiet` is called when nobody writes these pages any more, `unquiet` when it fails. */
-  revoke(pages: Uint32Array): void
+  /** Asks for a handshake (R11): `quiet` is called when nobody writes what was taken away any more, `unquiet` when it fails. */
+  revoke(): void
   /** The bandwidth limit leaves room for pages that nobody asked for. */
   mayPush(): boolean
   window(): Window
