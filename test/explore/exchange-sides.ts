@@ -5,6 +5,8 @@ import { nextPresence, PRESENCE, type Presence, type PresenceEvent } from '../..
 import { isOurs } from '../../src/guest/sharing.ts'
 import { ExchangeCore } from '../../src/migration/exchange/core.ts'
 import type { CoreState } from '../../src/migration/exchange/core-state.ts'
+import { eachRun } from '../../src/migration/exchange/ledger.ts'
+import { raise } from '../../src/migration/exchange/page-runs.ts'
 import type { ExchangeHost, ExchangeLink, ExchangePages } from '../../src/migration/exchange/sides.ts'
 import { type Crossing, type GiveTable, HOW, type RunsTable } from '../../src/wire/exchange-frames.ts'
 
@@ -174,16 +176,21 @@ export function pagesOf(side: SideState, variant: ExchangeVariant): ExchangePage
       }
       return { inside: Uint32Array.from(inside), outside }
     },
-    alike: () => 1,
-    setGenerations: (first, count, generation) => {
-      side.generations.fill(generation, first, first + count)
+    raise: (spans, home) => raise(side.generations, spans, home),
+    firstRefused: (runs, leaving) => {
+      let found = -1
+      eachRun(runs, (first, count, generation) => {
+        for (let page = first + count - 1; page >= first; page--) {
+          const refused = isOurs(side.presence[page] as number) || leaving[page] !== 0
+          if (refused || (side.generations[page] as number) >= generation) found = page
+        }
+      })
+      return found
     },
-    areTheirs: (first, count, generation) =>
-      PAGES.slice(first, first + count).every(
-        (page) => !isOurs(side.presence[page] as number) && (side.generations[page] as number) < generation,
-      ),
-    arriveRun: (first, count, generation, home) => {
-      for (let page = first; page < first + count; page++) pagesOf(side, variant).arrive(page, generation, home)
+    arriveRuns: (runs) => {
+      eachRun(runs, (first, count, generation, home) => {
+        for (let page = first; page < first + count; page++) pagesOf(side, variant).arrive(page, generation, home)
+      })
     },
     nextMine: (page) => {
       while (page < PAGES.length && !isOurs(side.presence[page] as number)) page++
@@ -210,9 +217,11 @@ export function pagesOf(side: SideState, variant: ExchangeVariant): ExchangePage
       if (home !== 0) side.homes[page] = home
       install(side, page)
     },
-    sumOf: (first, count) => {
+    sumOf: (runs) => {
       let sum = 0n
-      for (let page = first; page < first + count; page++) sum += BigInt((value(side, page) + 1) * 1000 ** page)
+      eachRun(runs, (first, count) => {
+        for (let page = first; page < first + count; page++) sum += BigInt((value(side, page) + 1) * 1000 ** page)
+      })
       return sum
     },
     takeAsks: (into) => {

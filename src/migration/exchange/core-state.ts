@@ -17,7 +17,7 @@ export interface Departure {
 export interface Batch {
   readonly asked: number[]
   readonly pushed: number[]
-  /** Clean pages that cross with the vCPU, as runs; null: no vCPU crosses. */
+  /** Clean pages that cross with the vCPU, as spans; null: no vCPU crosses. */
   readonly home: Uint32Array | null
   readonly departure: Departure | null
 }

@@ -11,7 +11,7 @@ import type { Crossing, GiveTable, RunsTable } from '../../wire/exchange-frames.
 import { type Batch, type CoreState, type Departure, PLACE } from './core-state.ts'
 import { Giver } from './giver.ts'
 import { eachPage, eachRun, Ledger, type Unconfirmed } from './ledger.ts'
-import { anySet, fillRun, hasPageIn } from './page-runs.ts'
+import { fillRuns, hasPageIn } from './page-runs.ts'
 import { beginPush, choosePush, isPushing, type PushWhat } from './push-choice.ts'
 import type { Contents, ExchangeHost, ExchangeLink, ExchangePages, Window } from './sides.ts'
 
@@ -189,19 +189,11 @@ export class ExchangeCore {
   onRuns({ number, sum, runs }: RunsTable): void {
     this.#requireLink()
     this.#ledger.requireNext(number)
-    let here = 0n
-    eachRun(runs, (first, count, generation) => {
-      const free = this.#pages.areTheirs(first, count, generation)
-      if (!free || anySet(this.#state.leaving, first, first + count)) {
-        for (let page = first; page < first + count; page++) this.#requireTheirs(page, generation)
-      }
-      here += this.#pages.sumOf(first, count)
-    })
-    if (BigInt.asUintN(64, here) !== sum) throw new GodwitError('bad-page', 'pages were given that differ here')
-    eachRun(runs, (first, count, generation, home) => {
-      this.#pages.arriveRun(first, count, generation, home)
-      this.#arrived(count, generation)
-    })
+    const refused = this.#pages.firstRefused(runs, this.#state.leaving)
+    if (refused >= 0) this.#refuse(refused, runs)
+    if (this.#pages.sumOf(runs) !== sum) throw new GodwitError('bad-page', 'pages were given that differ here')
+    this.#pages.arriveRuns(runs)
+    for (let at = 0; at < runs.length; at += 4) this.#arrived(runs[at + 1] as number, runs[at + 2] as number)
     this.#ledger.apply()
   }
 
@@ -225,6 +217,13 @@ export class ExchangeCore {
 
   #requireLink(): void {
     if (!this.#state.linked) throw new GodwitError('unexpected-message', 'a frame before the count that begins a link')
+  }
+
+  #refuse(page: number, runs: Uint32Array): void {
+    eachRun(runs, (first, count, generation) => {
+      if (page >= first && page < first + count) this.#requireTheirs(page, generation)
+    })
+    throw new GodwitError('internal', `page ${page} was refused for nothing`)
   }
 
   #requireTheirs(page: number, generation: number): void {
@@ -282,12 +281,9 @@ export class ExchangeCore {
 
   /** Clean pages that the vCPU used last: they cross with it. */
   #takeHome(home: number): Uint32Array {
-    const runs = this.#pages.takeHome(home)
-    for (let at = 0; at < runs.length; at += 2) {
-      const first = runs[at] as number
-      fillRun(this.#state.leaving, 1, first, first + (runs[at + 1] as number))
-    }
-    return runs
+    const spans = this.#pages.takeHome(home)
+    fillRuns(this.#state.leaving, 1, spans, 2)
+    return spans
   }
 
   #takePush(): number[] {
@@ -341,7 +337,7 @@ export class ExchangeCore {
   #depart({ vcpu, state }: Departure, home: Uint32Array | null): void {
     if (home !== null) {
       const { inside, outside } = this.#pages.splitStale(home)
-      this.#giver.giveRuns(inside, vcpu + 1)
+      this.#giver.giveSpans(inside, vcpu + 1)
       this.#giver.give(outside, 'pushed')
     }
     const { departures, vcpuGenerations } = this.#state
@@ -359,7 +355,7 @@ export class ExchangeCore {
       this.#host.crossed(frame.vcpu)
       return
     }
-    if (frame.kind === 'runs') eachRun(frame.runs, (first, count) => fillRun(leaving, 0, first, first + count))
+    if (frame.kind === 'runs') fillRuns(leaving, 0, frame.runs, 4)
     else for (const page of frame.pages) leaving[page] = 0
     if (frame.closesPush && sameLink) this.#window.acked(this.#host.now())
   }

@@ -3,7 +3,8 @@
 
 import { BATCH_PAGES, MAX_RUNS } from '../../limits.ts'
 import { createGiveTable, HOW } from '../../wire/exchange-frames.ts'
-import { eachRun, type Ledger } from './ledger.ts'
+import type { Ledger } from './ledger.ts'
+import { pagesOf } from './page-runs.ts'
 import type { ExchangeHost, ExchangeLink, ExchangePages } from './sides.ts'
 
 export interface GiverOptions {
@@ -70,43 +71,24 @@ export class Giver {
         continue
       }
       if (runs.length === 4 * MAX_RUNS) {
-        bytes += this.#sendRuns(runs)
+        bytes += this.#sendRuns(new Uint32Array(runs))
         runs.length = 0
       }
       runs.push(page, 1, generation, home)
     }
-    return runs.length === 0 ? bytes : bytes + this.#sendRuns(runs)
+    return runs.length === 0 ? bytes : bytes + this.#sendRuns(new Uint32Array(runs))
   }
 
-  /** What crosses with a vCPU, as runs: one home, and generations that mostly are alike. */
-  giveRuns(pairs: Uint32Array, home: number): void {
-    const runs: number[] = []
-    for (let at = 0; at < pairs.length; at += 2) {
-      let first = pairs[at] as number
-      for (let left = pairs[at + 1] as number; left > 0; ) {
-        const count = this.#pages.alike(first, left)
-        const generation = this.#pages.generationOf(first) + 1
-        this.#pages.setGenerations(first, count, generation)
-        runs.push(first, count, generation, home)
-        if (runs.length === 4 * MAX_RUNS) this.#sendRuns(runs.splice(0))
-        first += count
-        left -= count
-      }
-    }
-    if (runs.length > 0) this.#sendRuns(runs)
+  /** What crosses with a vCPU: spans of one home. */
+  giveSpans(spans: Uint32Array, home: number): void {
+    const runs = this.#pages.raise(spans, home)
+    for (let at = 0; at < runs.length; at += 4 * MAX_RUNS) this.#sendRuns(runs.slice(at, at + 4 * MAX_RUNS))
   }
 
-  #sendRuns(listed: readonly number[]): number {
-    const runs = new Uint32Array(listed)
-    let sum = 0n
-    let given = 0
-    eachRun(runs, (first, count) => {
-      sum += this.#pages.sumOf(first, count)
-      given += count
-    })
-    const bytes = this.#link.runs({ number: this.#ledger.nextNumber, sum: BigInt.asUintN(64, sum), runs })
+  #sendRuns(runs: Uint32Array): number {
+    const bytes = this.#link.runs({ number: this.#ledger.nextNumber, sum: this.#pages.sumOf(runs), runs })
     this.#ledger.sent({ kind: 'runs', runs, closesPush: false })
-    this.#host.count('withoutData', given)
+    this.#host.count('withoutData', pagesOf(runs))
     return bytes
   }
 

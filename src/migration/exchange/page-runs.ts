@@ -1,50 +1,84 @@
-// Runs of pages, so that a crossing costs passes over tables and not calls for each page: a vCPU stands still meanwhile.
-// Runs are pairs one behind the other, first page and count; bitmaps have bit p & 31 of word p >> 5. Pure, but that the
-// tables may be shared; used by core.ts and shared-pages.ts, warmed by rehearsal.ts.
+// Runs of pages, so that a crossing costs passes over tables and not calls for each page or run: a vCPU stands still
+// meanwhile. Spans are pairs one behind the other, first page and count; runs are as they travel: first page, count,
+// generation and home. Bitmaps have bit p & 31 of word p >> 5. Pure, but that the tables may be shared; used by core.ts and
+// shared-pages.ts, warmed by rehearsal.ts.
 
 export type Bytes = Uint8Array<ArrayBufferLike>
 type Table = Uint8Array<ArrayBufferLike> | Uint16Array<ArrayBufferLike> | Uint32Array<ArrayBufferLike>
 
 /** Below this a loop is cheaper than a call of `fill`. */
-const SHORT = 16
+const SHORT = 64
 
 export function fillRun(table: Table, value: number, first: number, end: number): void {
   if (end - first >= SHORT) table.fill(value, first, end)
   else for (let page = first; page < end; page++) table[page] = value
 }
 
-/** Whether any byte of the run is not 0. */
-export function anySet(bytes: Bytes, first: number, end: number): boolean {
-  for (let page = first; page < end; page++) if (bytes[page] !== 0) return true
-  return false
-}
-
-/** The first page, from `first` on, whose entry is not that of `first`; `end` if there is none. */
-export function endOfAlike(table: Uint32Array<ArrayBufferLike>, first: number, end: number): number {
-  const value = table[first]
-  let page = first + 1
-  while (page < end && table[page] === value) page++
-  return page
-}
-
-/** Whether every entry of the run is below `value`. */
-export function allBelow(table: Uint32Array<ArrayBufferLike>, value: number, first: number, end: number): boolean {
-  for (let page = first; page < end; page++) if ((table[page] as number) >= value) return false
-  return true
-}
-
-/** Whether every byte of the run is one of two. */
-export function allOf(bytes: Bytes, one: number, other: number, first: number, end: number): boolean {
-  for (let page = first; page < end; page++) {
-    const byte = bytes[page]
-    if (byte !== one && byte !== other) return false
+/** Makes runs of spans: pages go in a generation one higher than they have, which the table then says. */
+export function raise(
+  table: Uint32Array<ArrayBufferLike> | number[],
+  spans: Uint32Array,
+  home: number,
+): Uint32Array<ArrayBuffer> {
+  const runs: number[] = []
+  for (let at = 0; at < spans.length; at += 2) {
+    let first = spans[at] as number
+    const end = first + (spans[at + 1] as number)
+    while (first < end) {
+      const before = table[first] as number
+      let page = first
+      while (page < end && table[page] === before) table[page++] = before + 1
+      runs.push(first, page - first, before + 1, home)
+      first = page
+    }
   }
-  return true
+  return new Uint32Array(runs)
 }
 
-/** The bytes of the run that are `from` become `to`. */
-export function replaceIn(bytes: Bytes, from: number, to: number, first: number, end: number): void {
-  for (let page = first; page < end; page++) if (bytes[page] === from) bytes[page] = to
+/**
+ * The first page of the runs whose byte in `presence` is above `most`, or is set in `leaving`, or whose generation is not
+ * below that of its run; −1 if there is none.
+ */
+export function firstRefused(
+  runs: Uint32Array,
+  presence: Bytes,
+  most: number,
+  leaving: Bytes,
+  generations: Uint32Array<ArrayBufferLike>,
+): number {
+  for (let at = 0; at < runs.length; at += 4) {
+    const end = (runs[at] as number) + (runs[at + 1] as number)
+    const generation = runs[at + 2] as number
+    for (let page = runs[at] as number; page < end; page++) {
+      const refused = (presence[page] as number) > most || leaving[page] !== 0
+      if (refused || (generations[page] as number) >= generation) return page
+    }
+  }
+  return -1
+}
+
+export function pagesOf(runs: Uint32Array): number {
+  let pages = 0
+  for (let at = 1; at < runs.length; at += 4) pages += runs[at] as number
+  return pages
+}
+
+/** `fillRun` for every run or span: one value, `size` numbers each. */
+export function fillRuns(table: Bytes, value: number, runs: Uint32Array, size: 2 | 4): void {
+  for (let at = 0; at < runs.length; at += size) {
+    const first = runs[at] as number
+    const end = first + (runs[at + 1] as number)
+    if (end - first >= SHORT) table.fill(value, first, end)
+    else for (let page = first; page < end; page++) table[page] = value
+  }
+}
+
+/** The bytes of the runs that are `from` become `to`. */
+export function replaceIn(bytes: Bytes, from: number, to: number, runs: Uint32Array): void {
+  for (let at = 0; at < runs.length; at += 4) {
+    const end = (runs[at] as number) + (runs[at + 1] as number)
+    for (let page = runs[at] as number; page < end; page++) if (bytes[page] === from) bytes[page] = to
+  }
 }
 
 /** Takes the run out of a bitmap into which others may put pages of other runs at the same time. */
@@ -67,8 +101,8 @@ export function andNotWords(words: Int32Array<ArrayBufferLike>, bitmap: number, 
     words[bitmap + at] = (words[bitmap + at] as number) & ~(words[other + at] as number)
 }
 
-/** The runs of a bitmap of `count` words from word `bitmap` on. */
-export function runsOf(words: Int32Array<ArrayBufferLike>, bitmap: number, count: number): Uint32Array<ArrayBuffer> {
+/** The spans of a bitmap of `count` words from word `bitmap` on. */
+export function spansOf(words: Int32Array<ArrayBufferLike>, bitmap: number, count: number): Uint32Array<ArrayBuffer> {
   const runs: number[] = []
   let first = -1
   for (let word = 0; word < count; word++) {
@@ -89,17 +123,17 @@ export function runsOf(words: Int32Array<ArrayBufferLike>, bitmap: number, count
   return new Uint32Array(runs)
 }
 
-/** What of the runs is in the bitmap, as runs, and the pages that are not. */
-export function splitRuns(
+/** What of the spans is in the bitmap, as spans, and the pages that are not. */
+export function splitSpans(
   words: Int32Array<ArrayBufferLike>,
   bitmap: number,
-  runs: Uint32Array,
+  spans: Uint32Array,
 ): { readonly inside: Uint32Array<ArrayBuffer>; readonly outside: number[] } {
   const inside: number[] = []
   const outside: number[] = []
-  for (let at = 0; at < runs.length; at += 2) {
-    const end = (runs[at] as number) + (runs[at + 1] as number)
-    let first = runs[at] as number
+  for (let at = 0; at < spans.length; at += 2) {
+    const end = (spans[at] as number) + (spans[at + 1] as number)
+    let first = spans[at] as number
     for (let page = first; page < end; ) {
       const word = page >>> 5
       const lacks = ~(words[bitmap + word] as number) & maskOf(word, page, end)
@@ -118,9 +152,9 @@ export function splitRuns(
   return { inside: new Uint32Array(inside), outside }
 }
 
-export function hasPageIn(runs: Uint32Array, page: number): boolean {
-  for (let at = 0; at < runs.length; at += 2) {
-    if (page >= (runs[at] as number) && page < (runs[at] as number) + (runs[at + 1] as number)) return true
+export function hasPageIn(spans: Uint32Array, page: number): boolean {
+  for (let at = 0; at < spans.length; at += 2) {
+    if (page >= (spans[at] as number) && page < (spans[at] as number) + (spans[at + 1] as number)) return true
   }
   return false
 }

@@ -22,16 +22,16 @@ import type { Kernels } from '../../kernels/kernels.ts'
 import { EXCHANGE_CHANNEL, PAGE_BYTES, PUBLISH_INTERVAL_MS, PUSH_REST_MS, STAGING_BYTES } from '../../limits.ts'
 import { GIVE_ENTRY_BYTES, type GiveTable, HOW } from '../../wire/exchange-frames.ts'
 import {
-  allBelow,
-  allOf,
   andNotWords,
   andWords,
   clearRun,
-  endOfAlike,
   fillRun,
+  fillRuns,
+  firstRefused,
+  raise,
   replaceIn,
-  runsOf,
-  splitRuns,
+  spansOf,
+  splitSpans,
 } from './page-runs.ts'
 import type { Contents, ExchangePages } from './sides.ts'
 
@@ -45,6 +45,7 @@ export class SharedPages implements ExchangePages {
   readonly #kernels: Kernels
   readonly #hash: boolean
   readonly #presence: Uint8Array<SharedArrayBuffer>
+  readonly #cards: readonly Uint8Array<SharedArrayBuffer>[]
   readonly #homes: Uint8Array<SharedArrayBuffer>
   readonly #arrivals: Uint16Array<SharedArrayBuffer>
   readonly #generations: Uint32Array<SharedArrayBuffer>
@@ -60,9 +61,9 @@ export class SharedPages implements ExchangePages {
   /** Pages that came and are INSTALLED: since the last handshake began, and before it. */
   #fresh: number[] = []
   #publishing: number[] = []
-  /** The same of runs: first page, and the page behind the last. */
-  #freshRuns: number[] = []
-  #publishingRuns: number[] = []
+  /** The same of runs. */
+  #freshRuns: Uint32Array[] = []
+  #publishingRuns: Uint32Array[] = []
   #freshSince = 0
 
   constructor(memory: GuestMemory, kernels: Kernels, hash: boolean) {
@@ -74,6 +75,7 @@ export class SharedPages implements ExchangePages {
     this.#kernels = kernels
     this.#hash = hash
     this.#presence = presenceOf(memory)
+    this.#cards = layout.cards.map((at) => memory.controlBytes.subarray(at, at + layout.pageCount))
     this.#homes = homesOf(memory)
     this.#arrivals = arrivalsOf(memory)
     this.#generations = generationsOf(memory)
@@ -150,53 +152,51 @@ export class SharedPages implements ExchangePages {
       const word = own + ((page - 1) >>> 5)
       words[word] = (words[word] as number) & ~(1 << ((page - 1) & 31))
     }
-    const runs = runsOf(words, own, count)
-    for (let at = 0; at < runs.length; at += 2) {
-      const first = runs[at] as number
-      // Nobody else changes the presence of what is ours; the handshake that follows makes it known.
-      fillRun(this.#presence, absent, first, first + (runs[at + 1] as number))
-    }
-    return runs
+    const spans = spansOf(words, own, count)
+    // Nobody else changes the presence of what is ours; the handshake that follows makes it known.
+    fillRuns(this.#presence, absent, spans, 2)
+    return spans
   }
 
-  splitStale(runs: Uint32Array): { readonly inside: Uint32Array; readonly outside: number[] } {
+  splitStale(spans: Uint32Array): { readonly inside: Uint32Array; readonly outside: number[] } {
     const count = Math.ceil(this.pageCount / 32)
     const own = this.#bitmaps / 4
     this.#memory.controlWords.fill(-1, own, own + count)
     this.#andClean(own, own + count, count)
-    return splitRuns(this.#memory.controlWords, own, runs)
+    return splitSpans(this.#memory.controlWords, own, spans)
   }
 
-  alike(first: number, count: number): number {
-    return endOfAlike(this.#generations, first, first + count) - first
+  raise(spans: Uint32Array, home: number): Uint32Array {
+    return raise(this.#generations, spans, home)
   }
 
-  setGenerations(first: number, count: number, generation: number): void {
-    fillRun(this.#generations, generation, first, first + count)
+  firstRefused(runs: Uint32Array, leaving: Uint8Array): number {
+    return firstRefused(runs, this.#presence, requested, leaving, this.#generations)
   }
 
-  areTheirs(first: number, count: number, generation: number): boolean {
-    const end = first + count
-    return allOf(this.#presence, absent, requested, first, end) && allBelow(this.#generations, generation, first, end)
-  }
-
-  arriveRun(first: number, count: number, generation: number, home: number): void {
+  arriveRuns(runs: Uint32Array): void {
     const { controlBytes, controlWords, layout } = this.#memory
-    const end = first + count
-    for (const cards of layout.cards) fillRun(controlBytes, 0, cards + first, cards + end)
-    clearRun(controlWords, layout.dirty / 4, first, end)
-    fillRun(this.#generations, generation, first, end)
-    if (home !== 0) fillRun(this.#homes, home, first, end)
-    fillRun(this.#arrivals, clock() || 1, first, end)
-    fillRun(this.#presence, installed, first, end)
-    // Whoever turned one of them into REQUESTED had said before which it waits for. The exchange is a fence: what it says is
-    // looked at only behind all these stores.
-    Atomics.exchange(this.#presence, first, installed)
+    const now = clock() || 1
+    for (let at = 0; at < runs.length; at += 4) {
+      const first = runs[at] as number
+      const end = first + (runs[at + 1] as number)
+      clearRun(controlWords, layout.dirty / 4, first, end)
+      fillRun(this.#generations, runs[at + 2] as number, first, end)
+      const home = runs[at + 3] as number
+      if (home !== 0) fillRun(this.#homes, home, first, end)
+      for (let page = first; page < end; page++) this.#arrivals[page] = now
+    }
+    for (const cards of this.#cards) fillRuns(cards, 0, runs, 4)
+    // A fence: whoever finds a page INSTALLED finds the rest done.
+    Atomics.add(controlBytes, layout.presence, 0)
+    fillRuns(this.#presence, installed, runs, 4)
     this.#noteFreshSince()
-    this.#freshRuns.push(first, end)
+    this.#freshRuns.push(runs)
+    // Whoever turned one of them into REQUESTED had said before which it waits for: another fence, then that is looked at.
+    Atomics.add(controlBytes, layout.presence, 0)
     for (const word of this.#waitsFor) {
       const page = Atomics.load(controlWords, word) - 1
-      if (page >= first && page < end) wakeWaiters(this.#memory, page)
+      if (page >= 0 && this.#presence[page] === installed) wakeWaiters(this.#memory, page)
     }
   }
 
@@ -252,8 +252,13 @@ export class SharedPages implements ExchangePages {
     this.#install(page)
   }
 
-  sumOf(firstPage: number, count: number): bigint {
-    return this.#hash ? this.#kernels.digestOf(this.#memory.layout.hashes, firstPage, count) : 0n
+  sumOf(runs: Uint32Array): bigint {
+    const { hashes } = this.#memory.layout
+    let sum = 0n
+    for (let at = 0; this.#hash && at < runs.length; at += 4) {
+      sum += this.#kernels.digestOf(hashes, runs[at] as number, runs[at + 1] as number)
+    }
+    return BigInt.asUintN(64, sum)
   }
 
   takeAsks(into: Uint32Array): number {
@@ -286,10 +291,7 @@ export class SharedPages implements ExchangePages {
   handshakeEnds(): void {
     for (const page of this.#publishing) Atomics.compareExchange(this.#presence, page, installed, present)
     this.#publishing = []
-    const runs = this.#publishingRuns
-    for (let at = 0; at < runs.length; at += 2) {
-      replaceIn(this.#presence, installed, present, runs[at] as number, runs[at + 1] as number)
-    }
+    for (const runs of this.#publishingRuns) replaceIn(this.#presence, installed, present, runs)
     this.#publishingRuns = []
   }
 

@@ -32,18 +32,17 @@ export interface ExchangePages {
   bringBack(page: number, stale: boolean): void
   /**
    * R11, first step, for what crosses with a vCPU: the clean pages with that home that are ours and that nobody waits for.
-   * Returns them as runs (page-runs.ts).
+   * Returns them as spans (page-runs.ts).
    */
   takeHome(home: number): Uint32Array
-  /** Nobody writes these pages any more: which of them the other side has, as runs, and which are stale after all. */
-  splitStale(runs: Uint32Array): { readonly inside: Uint32Array; readonly outside: number[] }
-  /** How many pages of the run, from its first on, have the same generation. */
-  alike(first: number, count: number): number
-  setGenerations(first: number, count: number, generation: number): void
-  /** No page of the run is ours, and each has a generation below this one. */
-  areTheirs(first: number, count: number, generation: number): boolean
-  /** `arrive` for a run. */
-  arriveRun(first: number, count: number, generation: number, home: number): void
+  /** Nobody writes these pages any more: which of them the other side has, as spans, and which are stale after all. */
+  splitStale(spans: Uint32Array): { readonly inside: Uint32Array; readonly outside: number[] }
+  /** Makes runs of the spans, with this home, each page in its next generation. */
+  raise(spans: Uint32Array, home: number): Uint32Array
+  /** The first page of the runs that is ours, set in `leaving`, or of no lower generation than its run; −1: there is none. */
+  firstRefused(runs: Uint32Array, leaving: Uint8Array): number
+  /** `arrive` for every page of the runs. */
+  arriveRuns(runs: Uint32Array): void
   /** The first page from `page` on that is ours; `pageCount` if there is none. */
   nextMine(page: number): number
   /** Fills in what the tables say about content: seal, free, and zero or raw unless it goes without data. */
@@ -52,8 +51,8 @@ export interface ExchangePages {
   place(table: GiveTable, contents: Contents): number
   /** It has come: same bytes at both sides, and vCPUs here may have it. */
   arrive(page: number, generation: number, home: number): void
-  /** Sum of the digest terms of a run; 0 where no hashes are kept. */
-  sumOf(firstPage: number, count: number): bigint
+  /** Sum of the digest terms of all pages of the runs, below 2^64; 0 where no hashes are kept. */
+  sumOf(runs: Uint32Array): bigint
   /** Pages that vCPUs asked for since the last call, `into.length` at most. Returns how many. */
   takeAsks(into: Uint32Array): number
   /** After a cut whoever waits asks again. */
