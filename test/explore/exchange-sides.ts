@@ -181,7 +181,7 @@ export function pagesOf(side: SideState, variant: ExchangeVariant): ExchangePage
       let found = -1
       eachRun(runs, (first, count, generation) => {
         for (let page = first + count - 1; page >= first; page--) {
-          const refused = isOurs(side.presence[page] as number) || leaving[page] !== 0
+          const refused = isOurs(side.presence[page] as number) || (leaving !== null && leaving[page] !== 0)
           if (refused || (side.generations[page] as number) >= generation) found = page
         }
       })

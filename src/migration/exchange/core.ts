@@ -11,7 +11,7 @@ import type { Crossing, GiveTable, RunsTable } from '../../wire/exchange-frames.
 import { type Batch, type CoreState, type Departure, PLACE } from './core-state.ts'
 import { Giver } from './giver.ts'
 import { eachPage, eachRun, Ledger, type Unconfirmed } from './ledger.ts'
-import { fillRuns, hasPageIn } from './page-runs.ts'
+import { fillSpans, hasPageIn } from './page-runs.ts'
 import { beginPush, choosePush, isPushing, type PushWhat } from './push-choice.ts'
 import type { Contents, ExchangeHost, ExchangeLink, ExchangePages, Window } from './sides.ts'
 
@@ -189,7 +189,9 @@ export class ExchangeCore {
   onRuns({ number, sum, runs }: RunsTable): void {
     this.#requireLink()
     this.#ledger.requireNext(number)
-    const refused = this.#pages.firstRefused(runs, this.#state.leaving)
+    const { leaving, revoking } = this.#state
+    const mayLeave = this.#ledger.inFlight || revoking !== null
+    const refused = this.#pages.firstRefused(runs, mayLeave ? leaving : null)
     if (refused >= 0) this.#refuse(refused, runs)
     if (this.#pages.sumOf(runs) !== sum) throw new GodwitError('bad-page', 'pages were given that differ here')
     this.#pages.arriveRuns(runs)
@@ -282,7 +284,7 @@ export class ExchangeCore {
   /** Clean pages that the vCPU used last: they cross with it. */
   #takeHome(home: number): Uint32Array {
     const spans = this.#pages.takeHome(home)
-    fillRuns(this.#state.leaving, 1, spans, 2)
+    fillSpans(this.#state.leaving, 1, spans)
     return spans
   }
 
@@ -355,7 +357,7 @@ export class ExchangeCore {
       this.#host.crossed(frame.vcpu)
       return
     }
-    if (frame.kind === 'runs') fillRuns(leaving, 0, frame.runs, 4)
+    if (frame.kind === 'runs') fillSpans(leaving, 0, frame.runs, 4)
     else for (const page of frame.pages) leaving[page] = 0
     if (frame.closesPush && sameLink) this.#window.acked(this.#host.now())
   }

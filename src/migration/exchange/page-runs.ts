@@ -4,15 +4,9 @@
 // shared-pages.ts, warmed by rehearsal.ts.
 
 export type Bytes = Uint8Array<ArrayBufferLike>
-type Table = Uint8Array<ArrayBufferLike> | Uint16Array<ArrayBufferLike> | Uint32Array<ArrayBufferLike>
 
 /** Below this a loop is cheaper than a call of `fill`. */
 const SHORT = 64
-
-export function fillRun(table: Table, value: number, first: number, end: number): void {
-  if (end - first >= SHORT) table.fill(value, first, end)
-  else for (let page = first; page < end; page++) table[page] = value
-}
 
 /** Makes runs of spans: pages go in a generation one higher than they have, which the table then says. */
 export function raise(
@@ -35,24 +29,11 @@ export function raise(
   return new Uint32Array(runs)
 }
 
-/**
- * The first page of the runs whose byte in `presence` is above `most`, or is set in `leaving`, or whose generation is not
- * below that of its run; −1 if there is none.
- */
-export function firstRefused(
-  runs: Uint32Array,
-  presence: Bytes,
-  most: number,
-  leaving: Bytes,
-  generations: Uint32Array<ArrayBufferLike>,
-): number {
+/** The first page of the runs whose byte is not 0; −1 if there is none. */
+export function firstSet(bytes: Bytes, runs: Uint32Array): number {
   for (let at = 0; at < runs.length; at += 4) {
     const end = (runs[at] as number) + (runs[at + 1] as number)
-    const generation = runs[at + 2] as number
-    for (let page = runs[at] as number; page < end; page++) {
-      const refused = (presence[page] as number) > most || leaving[page] !== 0
-      if (refused || (generations[page] as number) >= generation) return page
-    }
+    for (let page = runs[at] as number; page < end; page++) if (bytes[page] !== 0) return page
   }
   return -1
 }
@@ -63,11 +44,11 @@ export function pagesOf(runs: Uint32Array): number {
   return pages
 }
 
-/** `fillRun` for every run or span: one value, `size` numbers each. */
-export function fillRuns(table: Bytes, value: number, runs: Uint32Array, size: 2 | 4): void {
-  for (let at = 0; at < runs.length; at += size) {
-    const first = runs[at] as number
-    const end = first + (runs[at + 1] as number)
+/** The bytes of the spans, or with `size` 4 of the runs, become `value`. */
+export function fillSpans(table: Bytes, value: number, spans: Uint32Array, size: 2 | 4 = 2): void {
+  for (let at = 0; at < spans.length; at += size) {
+    const first = spans[at] as number
+    const end = first + (spans[at + 1] as number)
     if (end - first >= SHORT) table.fill(value, first, end)
     else for (let page = first; page < end; page++) table[page] = value
   }
@@ -78,15 +59,6 @@ export function replaceIn(bytes: Bytes, from: number, to: number, runs: Uint32Ar
   for (let at = 0; at < runs.length; at += 4) {
     const end = (runs[at] as number) + (runs[at + 1] as number)
     for (let page = runs[at] as number; page < end; page++) if (bytes[page] === from) bytes[page] = to
-  }
-}
-
-/** Takes the run out of a bitmap into which others may put pages of other runs at the same time. */
-export function clearRun(words: Int32Array<ArrayBufferLike>, bitmap: number, first: number, end: number): void {
-  const last = (end - 1) >>> 5
-  for (let word = first >>> 5; word <= last; word++) {
-    const mask = maskOf(word, first, end)
-    if (((words[bitmap + word] as number) & mask) !== 0) Atomics.and(words, bitmap + word, ~mask)
   }
 }
 

@@ -19,20 +19,10 @@ import {
   takeAway,
 } from '../../guest/sharing.ts'
 import type { Kernels } from '../../kernels/kernels.ts'
+import { loadPageRuns, type PageRuns } from '../../kernels/page-runs.ts'
 import { EXCHANGE_CHANNEL, PAGE_BYTES, PUBLISH_INTERVAL_MS, PUSH_REST_MS, STAGING_BYTES } from '../../limits.ts'
 import { GIVE_ENTRY_BYTES, type GiveTable, HOW } from '../../wire/exchange-frames.ts'
-import {
-  andNotWords,
-  andWords,
-  clearRun,
-  fillRun,
-  fillRuns,
-  firstRefused,
-  raise,
-  replaceIn,
-  spansOf,
-  splitSpans,
-} from './page-runs.ts'
+import { andNotWords, andWords, fillSpans, firstSet, raise, replaceIn, spansOf, splitSpans } from './page-runs.ts'
 import type { Contents, ExchangePages } from './sides.ts'
 
 const { absent, installed, present, requested } = PRESENCE
@@ -43,9 +33,9 @@ export class SharedPages implements ExchangePages {
   readonly vcpus: number
   readonly #memory: GuestMemory
   readonly #kernels: Kernels
+  readonly #runs: PageRuns
   readonly #hash: boolean
   readonly #presence: Uint8Array<SharedArrayBuffer>
-  readonly #cards: readonly Uint8Array<SharedArrayBuffer>[]
   readonly #homes: Uint8Array<SharedArrayBuffer>
   readonly #arrivals: Uint16Array<SharedArrayBuffer>
   readonly #generations: Uint32Array<SharedArrayBuffer>
@@ -73,9 +63,9 @@ export class SharedPages implements ExchangePages {
     this.vcpus = layout.vcpus
     this.#memory = memory
     this.#kernels = kernels
+    this.#runs = loadPageRuns(memory)
     this.#hash = hash
     this.#presence = presenceOf(memory)
-    this.#cards = layout.cards.map((at) => memory.controlBytes.subarray(at, at + layout.pageCount))
     this.#homes = homesOf(memory)
     this.#arrivals = arrivalsOf(memory)
     this.#generations = generationsOf(memory)
@@ -154,7 +144,7 @@ export class SharedPages implements ExchangePages {
     }
     const spans = spansOf(words, own, count)
     // Nobody else changes the presence of what is ours; the handshake that follows makes it known.
-    fillRuns(this.#presence, absent, spans, 2)
+    fillSpans(this.#presence, absent, spans)
     return spans
   }
 
@@ -170,26 +160,20 @@ export class SharedPages implements ExchangePages {
     return raise(this.#generations, spans, home)
   }
 
-  firstRefused(runs: Uint32Array, leaving: Uint8Array): number {
-    return firstRefused(runs, this.#presence, requested, leaving, this.#generations)
+  firstRefused(runs: Uint32Array, leaving: Uint8Array | null): number {
+    const { presence } = this.#memory.layout
+    const page = this.#runs.refused(this.#put(runs), runs.length / 4, presence, requested, this.#generations.byteOffset)
+    return page < 0 && leaving !== null ? firstSet(leaving, runs) : page
   }
 
   arriveRuns(runs: Uint32Array): void {
     const { controlBytes, controlWords, layout } = this.#memory
-    const now = clock() || 1
-    for (let at = 0; at < runs.length; at += 4) {
-      const first = runs[at] as number
-      const end = first + (runs[at + 1] as number)
-      clearRun(controlWords, layout.dirty / 4, first, end)
-      fillRun(this.#generations, runs[at + 2] as number, first, end)
-      const home = runs[at + 3] as number
-      if (home !== 0) fillRun(this.#homes, home, first, end)
-      for (let page = first; page < end; page++) this.#arrivals[page] = now
-    }
-    for (const cards of this.#cards) fillRuns(cards, 0, runs, 4)
+    const [at, count] = [this.#put(runs), runs.length / 4]
+    const tables = [this.#generations.byteOffset, this.#homes.byteOffset, this.#arrivals.byteOffset] as const
+    this.#runs.arrive(at, count, ...layout.cards, layout.dirty, ...tables, clock() || 1)
     // A fence: whoever finds a page INSTALLED finds the rest done.
     Atomics.add(controlBytes, layout.presence, 0)
-    fillRuns(this.#presence, installed, runs, 4)
+    this.#runs.fill(at, count, layout.presence, installed)
     this.#noteFreshSince()
     this.#freshRuns.push(runs)
     // Whoever turned one of them into REQUESTED had said before which it waits for: another fence, then that is looked at.
@@ -253,12 +237,9 @@ export class SharedPages implements ExchangePages {
   }
 
   sumOf(runs: Uint32Array): bigint {
+    if (!this.#hash) return 0n
     const { hashes } = this.#memory.layout
-    let sum = 0n
-    for (let at = 0; this.#hash && at < runs.length; at += 4) {
-      sum += this.#kernels.digestOf(hashes, runs[at] as number, runs[at + 1] as number)
-    }
-    return BigInt.asUintN(64, sum)
+    return BigInt.asUintN(64, this.#runs.sum(this.#put(runs), runs.length / 4, hashes))
   }
 
   takeAsks(into: Uint32Array): number {
@@ -303,6 +284,13 @@ export class SharedPages implements ExchangePages {
       andWords(words, bitmap, other, count)
     }
     andNotWords(words, bitmap, layout.dirty / 4, count)
+  }
+
+  /** Runs of one frame, where kernels find them, behind the bitmaps. */
+  #put(runs: Uint32Array): number {
+    const at = this.#bitmaps + 2 * 4 * Math.ceil(this.pageCount / 32)
+    this.#memory.controlWords.set(runs, at / 4)
+    return at
   }
 
   #noteFreshSince(): void {

@@ -39,8 +39,8 @@ export interface ExchangePages {
   splitStale(spans: Uint32Array): { readonly inside: Uint32Array; readonly outside: number[] }
   /** Makes runs of the spans, with this home, each page in its next generation. */
   raise(spans: Uint32Array, home: number): Uint32Array
-  /** The first page of the runs that is ours, set in `leaving`, or of no lower generation than its run; −1: there is none. */
-  firstRefused(runs: Uint32Array, leaving: Uint8Array): number
+  /** The first page of the runs that is ours, set in `leaving` (null: none is), or of no lower generation than its run; −1: there is none. */
+  firstRefused(runs: Uint32Array, leaving: Uint8Array | null): number
   /** `arrive` for every page of the runs. */
   arriveRuns(runs: Uint32Array): void
   /** The first page from `page` on that is ours; `pageCount` if there is none. */
