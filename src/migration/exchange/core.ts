@@ -195,7 +195,7 @@ export class ExchangeCore {
     if (refused >= 0) this.#refuse(refused, runs)
     if (this.#pages.sumOf(runs) !== sum) throw new GodwitError('bad-page', 'pages were given that differ here')
     this.#pages.arriveRuns(runs)
-    for (let at = 0; at < runs.length; at += 4) this.#arrived(runs[at + 1] as number, runs[at + 2] as number)
+    this.#arrivedIn(runs)
     this.#ledger.apply()
   }
 
@@ -243,6 +243,20 @@ export class ExchangeCore {
   #arrive(page: number, generation: number, home: number): void {
     this.#pages.arrive(page, generation, home)
     this.#arrived(1, generation)
+  }
+
+  /** `#arrived` for all of a frame, counted once for each generation, of which few differ. */
+  #arrivedIn(runs: Uint32Array): void {
+    let [pages, generation] = [0, 0]
+    for (let at = 0; at < runs.length; at += 4) {
+      if (runs[at + 2] !== generation) {
+        if (pages > 0) this.#arrived(pages, generation)
+        pages = 0
+        generation = runs[at + 2] as number
+      }
+      pages += runs[at + 1] as number
+    }
+    this.#arrived(pages, generation)
   }
 
   #arrived(count: number, generation: number): void {

@@ -80,15 +80,14 @@ export function spansOf(words: Int32Array<ArrayBufferLike>, bitmap: number, coun
   for (let word = 0; word < count; word++) {
     const bits = words[bitmap + word] as number
     if (bits === (first < 0 ? 0 : -1)) continue
-    for (let bit = 0; bit < 32; bit++) {
-      const set = ((bits >>> bit) & 1) === 1
-      if (set === first >= 0) continue
-      const page = 32 * word + bit
-      if (set) first = page
-      else {
-        runs.push(first, page - first)
-        first = -1
-      }
+    // From one change to the next: bits below `from` are done with.
+    for (let from = 0; from < 32; ) {
+      const changed = (first < 0 ? bits : ~bits) & (-1 << from)
+      if (changed === 0) break
+      from = 31 - Math.clz32(changed & -changed)
+      const page = 32 * word + from
+      if (first >= 0) runs.push(first, page - first)
+      first = first < 0 ? page : -1
     }
   }
   if (first >= 0) runs.push(first, 32 * count - first)
