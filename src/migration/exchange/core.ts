@@ -19,6 +19,8 @@ const inBatch = ({ asked, pushed, home }: Batch, page: number): boolean =>
   asked.includes(page) || pushed.includes(page) || (home !== null && hasPageIn(home, page))
 const ascending = (a: number, b: number): number => a - b
 const asks = new Uint32Array(MAX_NEEDS)
+/** Half a window with one handshake, which costs more than a batch does. */
+const BATCHES_AT_ONCE = 2
 
 export class ExchangeCore {
   readonly #state: CoreState
@@ -305,7 +307,7 @@ export class ExchangeCore {
   #takePush(): number[] {
     const { push, leaving } = this.#state
     if (!isPushing(push) || !this.#window.room() || !this.#host.mayPush()) return []
-    const { list, nothingLeft } = choosePush(push, this.#pages, this.#window.batchPages(), this.#host.now())
+    const { list, nothingLeft } = choosePush(push, this.#pages, BATCHES_AT_ONCE * this.#window.batchPages(), this.#host.now())
     for (const page of list) leaving[page] = 1
     if (nothingLeft && !push.drained && !this.#ledger.inFlight) {
       // What comes from now on is pushed back.
