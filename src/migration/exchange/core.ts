@@ -307,7 +307,12 @@ export class ExchangeCore {
   #takePush(): number[] {
     const { push, leaving } = this.#state
     if (!isPushing(push) || !this.#window.room() || !this.#host.mayPush()) return []
-    const { list, nothingLeft } = choosePush(push, this.#pages, BATCHES_AT_ONCE * this.#window.batchPages(), this.#host.now())
+    const { list, nothingLeft } = choosePush(
+      push,
+      this.#pages,
+      BATCHES_AT_ONCE * this.#window.batchPages(),
+      this.#host.now(),
+    )
     for (const page of list) leaving[page] = 1
     if (nothingLeft && !push.drained && !this.#ledger.inFlight) {
       // What comes from now on is pushed back.
