@@ -8,15 +8,14 @@ import { GodwitError } from '../../errors.ts'
 import type { VcpuState } from '../../guest/vcpus-port.ts'
 import { ANSWER_PAGES, MAX_NEEDS, MAX_OWED } from '../../limits.ts'
 import type { Crossing, GiveTable, RunsTable } from '../../wire/exchange-frames.ts'
-import { type Batch, type CoreState, type Departure, PLACE } from './core-state.ts'
+import { type Batch, type CoreState, type Departure, inBatch, PLACE } from './core-state.ts'
 import { Giver } from './giver.ts'
 import { eachPage, eachRun, Ledger, type Unconfirmed } from './ledger.ts'
-import { fillSpans, hasPageIn } from './page-runs.ts'
+import { fillSpans } from './page-runs.ts'
 import { beginPush, choosePush, isPushing, type PushWhat } from './push-choice.ts'
+import { countReceived, countRuns } from './received.ts'
 import type { Contents, ExchangeHost, ExchangeLink, ExchangePages, Window } from './sides.ts'
 
-const inBatch = ({ asked, pushed, home }: Batch, page: number): boolean =>
-  asked.includes(page) || pushed.includes(page) || (home !== null && hasPageIn(home, page))
 const ascending = (a: number, b: number): number => a - b
 const asks = new Uint32Array(MAX_NEEDS)
 /** Half a window with one handshake, which costs more than a batch does. */
@@ -130,7 +129,10 @@ export class ExchangeCore {
     this.acknowledge()
     this.#giver.give(batch.asked, 'asked')
     if (batch.departure !== null) this.#depart(batch.departure, batch.home)
-    else this.#givePushed(batch.pushed)
+    else {
+      const bytes = this.#giver.push(batch.pushed)
+      if (bytes > 0) this.#window.sent(bytes, this.#host.now())
+    }
     this.#askEarly()
     this.pump()
   }
@@ -197,7 +199,8 @@ export class ExchangeCore {
     if (refused >= 0) this.#refuse(refused, runs)
     if (this.#pages.sumOf(runs) !== sum) throw new GodwitError('bad-page', 'pages were given that differ here')
     this.#pages.arriveRuns(runs)
-    this.#arrivedIn(runs)
+    this.#state.push.disturbed = true
+    countRuns(this.#host, runs)
     this.#ledger.apply()
   }
 
@@ -244,30 +247,8 @@ export class ExchangeCore {
 
   #arrive(page: number, generation: number, home: number): void {
     this.#pages.arrive(page, generation, home)
-    this.#arrived(1, generation)
-  }
-
-  /** `#arrived` for all of a frame, counted once for each generation, of which few differ. */
-  #arrivedIn(runs: Uint32Array): void {
-    let [pages, generation] = [0, 0]
-    for (let at = 0; at < runs.length; at += 4) {
-      if (runs[at + 2] !== generation) {
-        if (pages > 0) this.#arrived(pages, generation)
-        pages = 0
-        generation = runs[at + 2] as number
-      }
-      pages += runs[at + 1] as number
-    }
-    this.#arrived(pages, generation)
-  }
-
-  #arrived(count: number, generation: number): void {
     this.#state.push.disturbed = true
-    this.#host.count('received', count)
-    if (generation < 3) return
-    this.#host.count('returned', count)
-    // The first time it comes back: to whom it was at first it comes as generation 3, to the other side as 4.
-    if (generation <= 4) this.#host.count('pingPong', count)
+    countReceived(this.#host, 1, generation)
   }
 
   /** Takes away what the peer asked for, but for what vCPUs here wait for (R6): that is tried again. */
@@ -345,16 +326,6 @@ export class ExchangeCore {
     for (let at = 0; home !== null && at < home.length; at += 2) {
       for (let left = home[at + 1] as number, page = home[at] as number; left > 0; left--) keep(page++)
     }
-  }
-
-  #givePushed(pushed: readonly number[]): void {
-    const stale: number[] = []
-    const clean: number[] = []
-    for (const page of pushed) (this.#pages.isStale(page) ? stale : clean).push(page)
-    const bytes = this.#giver.giveWithoutData(clean) + this.#giver.give(stale, 'pushed')
-    if (bytes === 0) return
-    this.#ledger.closePush()
-    this.#window.sent(bytes, this.#host.now())
   }
 
   #depart({ vcpu, state }: Departure, home: Uint32Array | null): void {

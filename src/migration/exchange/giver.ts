@@ -79,6 +79,16 @@ export class Giver {
     return runs.length === 0 ? bytes : bytes + this.#sendRuns(new Uint32Array(runs))
   }
 
+  /** Pages that nobody asked for, in ascending order. Returns the bytes. */
+  push(list: readonly number[]): number {
+    const stale: number[] = []
+    const clean: number[] = []
+    for (const page of list) (this.#pages.isStale(page) ? stale : clean).push(page)
+    const bytes = this.giveWithoutData(clean) + this.give(stale, 'pushed')
+    if (bytes > 0) this.#ledger.closePush()
+    return bytes
+  }
+
   /** What crosses with a vCPU: spans of one home. */
   giveSpans(spans: Uint32Array, home: number): void {
     const runs = this.#pages.raise(spans, home)
