@@ -104,7 +104,9 @@ export class Narrowing {
       const bytesPerSecond = (sent.bytes / ms) * 1000
       report.round({ ...row, dirtyPagesPerSecond: 0, bytesPerSecond, decision: 'narrow' }, sent)
     } catch {
-      // The link is gone; what comes instead is the exchange's business.
+      // The channels are gone, or nobody wants more rounds. In the first case the control link goes, too: only with the next
+      // link is it known that nothing of the round is placed any more, and until then its pages must not be given.
+      if (!this.#over) context.control.close()
       this.#over = true
       this.#lost(selected)
     }
