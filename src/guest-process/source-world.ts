@@ -82,7 +82,7 @@ export function openSource(options: SourceOptions): { world: SourceWorld; close(
   let listener: ControlListener | null = null
   let pages: ThreadedPageSource | null = null
   let exchange: ThreadedExchange | null = null
-  let quiet: (pages: Uint32Array) => Promise<void> = async () => {}
+  let quiet: () => Promise<void> = async () => {}
   let preparing: Promise<void> = Promise.resolve()
   let closed = false
   let listenLanes: ((generation: number, ports: readonly number[]) => Promise<ThreadedPageSource>) | null = null
@@ -106,7 +106,7 @@ export function openSource(options: SourceOptions): { world: SourceWorld; close(
     exchange = await ThreadedExchange.create({
       ...{ memory, migration: request.id, token, hash: settings.verify === 'digest' },
       where: { role: 'listens', host, portRange },
-      quiet: (pages) => quiet(pages),
+      quiet: () => quiet(),
     })
   }
   const world: SourceWorld = {

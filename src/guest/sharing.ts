@@ -55,6 +55,11 @@ export function beginSharing(memory: GuestMemory, ours: boolean): void {
 
 export const isOurs = (state: number): boolean => state === present || state === installed || state === local
 
+export function allOurs(presence: Uint8Array): boolean {
+  for (let page = 0; page < presence.length; page++) if (!isOurs(presence[page] as number)) return false
+  return true
+}
+
 /** R11, first step: the page is nobody's here from now on, but for accesses that have begun; a handshake ends those. */
 export function takeAway(presence: Uint8Array<SharedArrayBuffer>, page: number): boolean {
   for (;;) {

@@ -31,7 +31,7 @@ export interface DestinationWorld {
   /** Pull phase: dials the lanes of a new generation (R23). */
   dialLanes(generation: number, via: string | null): Promise<PageDestination>
   /** Soft: the page exchange with the source; null: another movement. */
-  readonly exchange: ((quiet: (pages: Uint32Array) => Promise<void>) => Promise<PageExchange>) | null
+  readonly exchange: ((quiet: () => Promise<void>) => Promise<PageExchange>) | null
   /** The host at which the source is dialled. */
   readonly sourceHost: string
   /** What the source's agent says; `unknown` when it cannot be asked. */

@@ -16,6 +16,7 @@ import type { ControlLink, PageDestination, PageExchange } from './ports.ts'
 import { requireEqualDigests, switchDigest, warmProof } from './proof.ts'
 import { beginPulling, Puller, type PullerLinks, warmPulling } from './puller.ts'
 import { beginTaking, DestinationSharing, type SharingLinks } from './soft/destination-sharing.ts'
+import { EarlyExchange } from './soft/early-exchange.ts'
 
 export type { DestinationWorld } from './destination-context.ts'
 
@@ -41,6 +42,7 @@ export class DestinationSession {
   #onLost: () => void = () => {}
   #puller: Puller | null = null
   #exchange: PageExchange | null = null
+  #early: EarlyExchange | null = null
   #sharing: DestinationSharing | null = null
   #onShared: () => void = () => {}
   /** A later link than the first is in use: the lanes of the first are not. */
@@ -123,7 +125,7 @@ export class DestinationSession {
     this.#closing = true
     this.#puller?.close()
     this.#sharing?.close()
-    await this.#exchange?.close()
+    await this.#early?.close()
     await this.#pages?.close()
     this.#control?.close()
   }
@@ -137,6 +139,7 @@ export class DestinationSession {
     vcpus.load(vcpus.save())
     // Nothing is promised before PREPARED.
     this.#ownership.carryOut('record-dropped')
+    this.#early = new EarlyExchange(this.#world)
     const { control, pages } = await this.#world.connect()
     this.#control = control
     this.#pages = pages
@@ -147,7 +150,10 @@ export class DestinationSession {
     this.#neighbours = await Promise.race([sayReady(control, pages, this.#world), placed.failed, failed])
     const state = await Promise.race([lastState(this.#inbox, placed), placed.failed, failed])
     acceptState(this.#world, state, this.#neighbours)
-    if (state.shared) await this.#beginSharing(state)
+    if (state.shared) {
+      this.#exchange = (await this.#early?.taken(state.pull)) ?? null
+      await beginTaking(this.#world, state)
+    }
     if (state.pull) {
       beginPulling(this.#world, state)
       this.#puller = new Puller(this.#world, this.#pullerLinks())
@@ -155,19 +161,6 @@ export class DestinationSession {
     this.#prove(state)
     if (!state.shared) this.#world.vcpus.load(state.vcpus)
     this.#ownership.apply('proven')
-  }
-
-  async #beginSharing(state: MessageOf<'state'>): Promise<void> {
-    const { exchange, vcpus } = this.#world
-    if (exchange === null || state.pull) {
-      throw new GodwitError('unexpected-message', 'a guest that is to be shared, in another movement', {
-        side: 'source',
-      })
-    }
-    await beginTaking(this.#world, state)
-    this.#exchange = await exchange(async () => {
-      await vcpus.handshake()
-    })
   }
 
   /** R15: the destination proves equality before the source gives up ownership. */

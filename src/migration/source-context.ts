@@ -35,7 +35,7 @@ export interface SourceWorld {
   /** Pull phase: listens for the lanes of a new generation, at the ports of the first (R23). */
   openLanes(generation: number): Promise<{ pages: PageSource; connected: Promise<void> }>
   /** Soft: the page exchange with the destination, which listens since `prepare`; null: another movement. */
-  exchange(quiet: (pages: Uint32Array) => Promise<void>): PageExchange | null
+  exchange(quiet: () => Promise<void>): PageExchange | null
   /** What the destination's agent says of this migration; `unknown` when it cannot be asked. */
   askPeerAgent(): Promise<Verdict>
   /** CPU time and peak memory of this process so far. */

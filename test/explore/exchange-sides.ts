@@ -5,6 +5,8 @@ import { nextPresence, PRESENCE, type Presence, type PresenceEvent } from '../..
 import { isOurs } from '../../src/guest/sharing.ts'
 import { ExchangeCore } from '../../src/migration/exchange/core.ts'
 import type { CoreState } from '../../src/migration/exchange/core-state.ts'
+import { eachRun } from '../../src/migration/exchange/ledger.ts'
+import { raise } from '../../src/migration/exchange/page-runs.ts'
 import type { ExchangeHost, ExchangeLink, ExchangePages } from '../../src/migration/exchange/sides.ts'
 import { type Crossing, type GiveTable, HOW, type RunsTable } from '../../src/wire/exchange-frames.ts'
 
@@ -158,6 +160,42 @@ export function pagesOf(side: SideState, variant: ExchangeVariant): ExchangePage
       else if (stale) side.stale[page] = false
       install(side, page)
     },
+    takeHome: (home) => {
+      const pages = pagesOf(side, variant)
+      const taken = PAGES.filter((page) => {
+        const crosses = side.homes[page] === home && !pages.isStale(page) && !pages.isAwaited(page)
+        return crosses && pages.takeAway(page)
+      })
+      return Uint32Array.from(taken.flatMap((page) => [page, 1]))
+    },
+    splitStale: (runs) => {
+      const [inside, outside]: [number[], number[]] = [[], []]
+      for (const page of runs.filter((_, at) => at % 2 === 0)) {
+        if (side.stale[page]) outside.push(page)
+        else inside.push(page, 1)
+      }
+      return { inside: Uint32Array.from(inside), outside }
+    },
+    raise: (spans, home) => raise(side.generations, spans, home),
+    firstRefused: (runs, leaving) => {
+      let found = -1
+      eachRun(runs, (first, count, generation) => {
+        for (let page = first + count - 1; page >= first; page--) {
+          const refused = isOurs(side.presence[page] as number) || (leaving !== null && leaving[page] !== 0)
+          if (refused || (side.generations[page] as number) >= generation) found = page
+        }
+      })
+      return found
+    },
+    arriveRuns: (runs) => {
+      eachRun(runs, (first, count, generation, home) => {
+        for (let page = first; page < first + count; page++) pagesOf(side, variant).arrive(page, generation, home)
+      })
+    },
+    nextMine: (page) => {
+      while (page < PAGES.length && !isOurs(side.presence[page] as number)) page++
+      return page
+    },
     seal: (table) => {
       for (let index = 0; index < table.count; index++) {
         table.free[index] = 0
@@ -179,9 +217,11 @@ export function pagesOf(side: SideState, variant: ExchangeVariant): ExchangePage
       if (home !== 0) side.homes[page] = home
       install(side, page)
     },
-    sumOf: (first, count) => {
+    sumOf: (runs) => {
       let sum = 0n
-      for (let page = first; page < first + count; page++) sum += BigInt((value(side, page) + 1) * 1000 ** page)
+      eachRun(runs, (first, count) => {
+        for (let page = first; page < first + count; page++) sum += BigInt((value(side, page) + 1) * 1000 ** page)
+      })
       return sum
     },
     takeAsks: (into) => {
@@ -285,7 +325,9 @@ export function sideKey({ core, vcpus, ...rest }: SideState): string {
         ? `r${frame.runs}`
         : `p${frame.pages}:${frame.withData}`,
   )
-  const batch = core.revoking && `${core.revoking.asked}/${core.revoking.rest}/${core.revoking.departure?.vcpu}`
+  const batch =
+    core.revoking &&
+    `${core.revoking.asked}/${core.revoking.pushed}/${core.revoking.home}/${core.revoking.departure?.vcpu}`
   const known = [core.linked, core.leaving, core.owed, core.early, core.departures.map(({ vcpu }) => vcpu), core.places]
   const count = [ledger.sent, ledger.applied, ledger.told, frames, core.vcpuGenerations, core.yielded]
   const all = [

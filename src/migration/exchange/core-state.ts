@@ -2,6 +2,7 @@
 
 import type { VcpuState } from '../../guest/vcpus-port.ts'
 import { freshLedger, type LedgerState } from './ledger.ts'
+import { hasPageIn } from './page-runs.ts'
 import { noPush, type PushState } from './push-choice.ts'
 import type { ExchangePages } from './sides.ts'
 
@@ -16,8 +17,9 @@ export interface Departure {
 /** Pages that were taken away and wait for the handshake. */
 export interface Batch {
   readonly asked: number[]
-  /** Of the crossing, or pushed. */
-  readonly rest: number[]
+  readonly pushed: number[]
+  /** Clean pages that cross with the vCPU, as spans; null: no vCPU crosses. */
+  readonly home: Uint32Array | null
   readonly departure: Departure | null
 }
 
@@ -57,3 +59,6 @@ export function freshCore(pages: ExchangePages, ownsAll: boolean): CoreState {
     yielded: false,
   }
 }
+
+export const inBatch = ({ asked, pushed, home }: Batch, page: number): boolean =>
+  asked.includes(page) || pushed.includes(page) || (home !== null && hasPageIn(home, page))

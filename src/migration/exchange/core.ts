@@ -8,15 +8,18 @@ import { GodwitError } from '../../errors.ts'
 import type { VcpuState } from '../../guest/vcpus-port.ts'
 import { ANSWER_PAGES, MAX_NEEDS, MAX_OWED } from '../../limits.ts'
 import type { Crossing, GiveTable, RunsTable } from '../../wire/exchange-frames.ts'
-import { type Batch, type CoreState, type Departure, PLACE } from './core-state.ts'
+import { type Batch, type CoreState, type Departure, inBatch, PLACE } from './core-state.ts'
 import { Giver } from './giver.ts'
 import { eachPage, eachRun, Ledger, type Unconfirmed } from './ledger.ts'
+import { fillSpans } from './page-runs.ts'
 import { beginPush, choosePush, isPushing, type PushWhat } from './push-choice.ts'
+import { countReceived, countRuns } from './received.ts'
 import type { Contents, ExchangeHost, ExchangeLink, ExchangePages, Window } from './sides.ts'
 
-const inBatch = ({ asked, rest }: Batch, page: number): boolean => asked.includes(page) || rest.includes(page)
 const ascending = (a: number, b: number): number => a - b
 const asks = new Uint32Array(MAX_NEEDS)
+/** Half a window with one handshake, which costs more than a batch does. */
+const BATCHES_AT_ONCE = 2
 
 export class ExchangeCore {
   readonly #state: CoreState
@@ -109,9 +112,10 @@ export class ExchangeCore {
     this.#pages.lookAtWaiters()
     const asked = this.#takeOwed()
     const departure = this.#nextDeparture(asked.length > 0)
-    const rest = departure === null ? this.#takePush() : this.#takeHome(departure.vcpu + 1)
-    if (asked.length + rest.length === 0 && departure === null) return this.#publish()
-    this.#revoke({ asked: asked.sort(ascending), rest, departure })
+    const home = departure === null ? null : this.#takeHome(departure.vcpu + 1)
+    const pushed = departure === null ? this.#takePush() : []
+    if (asked.length + pushed.length === 0 && departure === null) return this.#publish()
+    this.#revoke({ asked: asked.sort(ascending), pushed, home, departure })
   }
 
   /** The handshake has ended: nobody writes the pages any more. */
@@ -124,14 +128,10 @@ export class ExchangeCore {
     // What it came from is told first: a page that has just come may be among those that go.
     this.acknowledge()
     this.#giver.give(batch.asked, 'asked')
-    const stale: number[] = []
-    const clean: number[] = []
-    for (const page of batch.rest) (this.#pages.isStale(page) ? stale : clean).push(page)
-    const bytes = this.#giver.giveWithoutData(clean) + this.#giver.give(stale, 'pushed')
-    if (batch.departure !== null) this.#depart(batch.departure)
-    else if (bytes > 0) {
-      this.#ledger.closePush()
-      this.#window.sent(bytes, this.#host.now())
+    if (batch.departure !== null) this.#depart(batch.departure, batch.home)
+    else {
+      const bytes = this.#giver.push(batch.pushed)
+      if (bytes > 0) this.#window.sent(bytes, this.#host.now())
     }
     this.#askEarly()
     this.pump()
@@ -193,15 +193,14 @@ export class ExchangeCore {
   onRuns({ number, sum, runs }: RunsTable): void {
     this.#requireLink()
     this.#ledger.requireNext(number)
-    let here = 0n
-    eachRun(runs, (first, count, generation) => {
-      for (let page = first; page < first + count; page++) this.#requireTheirs(page, generation)
-      here += this.#pages.sumOf(first, count)
-    })
-    if (BigInt.asUintN(64, here) !== sum) throw new GodwitError('bad-page', 'pages were given that differ here')
-    eachRun(runs, (first, count, generation, home) => {
-      for (let page = first; page < first + count; page++) this.#arrive(page, generation, home)
-    })
+    const { leaving, revoking } = this.#state
+    const mayLeave = this.#ledger.inFlight || revoking !== null
+    const refused = this.#pages.firstRefused(runs, mayLeave ? leaving : null)
+    if (refused >= 0) this.#refuse(refused, runs)
+    if (this.#pages.sumOf(runs) !== sum) throw new GodwitError('bad-page', 'pages were given that differ here')
+    this.#pages.arriveRuns(runs)
+    this.#state.push.disturbed = true
+    countRuns(this.#host, runs)
     this.#ledger.apply()
   }
 
@@ -227,6 +226,13 @@ export class ExchangeCore {
     if (!this.#state.linked) throw new GodwitError('unexpected-message', 'a frame before the count that begins a link')
   }
 
+  #refuse(page: number, runs: Uint32Array): void {
+    eachRun(runs, (first, count, generation) => {
+      if (page >= first && page < first + count) this.#requireTheirs(page, generation)
+    })
+    throw new GodwitError('internal', `page ${page} was refused for nothing`)
+  }
+
   #requireTheirs(page: number, generation: number): void {
     if (this.#pages.isMine(page) || this.#state.leaving[page] === 1) {
       throw new GodwitError('not-owner', `page ${page} was given, which is not the peer's`)
@@ -242,11 +248,7 @@ export class ExchangeCore {
   #arrive(page: number, generation: number, home: number): void {
     this.#pages.arrive(page, generation, home)
     this.#state.push.disturbed = true
-    this.#host.count('received', 1)
-    if (generation < 3) return
-    this.#host.count('returned', 1)
-    // The first time it comes back: to whom it was at first it comes as generation 3, to the other side as 4.
-    if (generation <= 4) this.#host.count('pingPong', 1)
+    countReceived(this.#host, 1, generation)
   }
 
   /** Takes away what the peer asked for, but for what vCPUs here wait for (R6): that is tried again. */
@@ -277,22 +279,21 @@ export class ExchangeCore {
   }
 
   /** Clean pages that the vCPU used last: they cross with it. */
-  #takeHome(home: number): number[] {
-    const pages = this.#pages
-    const list: number[] = []
-    for (let page = 0; page < pages.pageCount; page++) {
-      if (pages.homeOf(page) !== home || !pages.isMine(page) || pages.isStale(page) || pages.isAwaited(page)) continue
-      if (!pages.takeAway(page)) continue
-      this.#state.leaving[page] = 1
-      list.push(page)
-    }
-    return list
+  #takeHome(home: number): Uint32Array {
+    const spans = this.#pages.takeHome(home)
+    fillSpans(this.#state.leaving, 1, spans)
+    return spans
   }
 
   #takePush(): number[] {
     const { push, leaving } = this.#state
     if (!isPushing(push) || !this.#window.room() || !this.#host.mayPush()) return []
-    const { list, nothingLeft } = choosePush(push, this.#pages, this.#window.batchPages(), this.#host.now())
+    const { list, nothingLeft } = choosePush(
+      push,
+      this.#pages,
+      BATCHES_AT_ONCE * this.#window.batchPages(),
+      this.#host.now(),
+    )
     for (const page of list) leaving[page] = 1
     if (nothingLeft && !push.drained && !this.#ledger.inFlight) {
       // What comes from now on is pushed back.
@@ -303,28 +304,36 @@ export class ExchangeCore {
   }
 
   #publish(): void {
-    if (this.#pages.unpublished) this.#revoke({ asked: [], rest: [], departure: null })
+    if (this.#pages.unpublished) this.#revoke({ asked: [], pushed: [], home: null, departure: null })
   }
 
   #revoke(batch: Batch): void {
     this.#state.revoking = batch
     this.#pages.handshakeBegins()
-    this.#host.revoke(Uint32Array.from([...batch.asked, ...batch.rest]))
+    this.#host.revoke()
   }
 
   /** Nothing was sent: the pages have never been away. A vCPU that was to cross waits for the next link. */
-  #keep({ asked, rest }: Batch): void {
+  #keep({ asked, pushed, home }: Batch): void {
     this.#state.push.disturbed = true
     this.#state.early.length = 0
-    for (const list of [asked, rest]) {
-      for (const page of list) {
-        this.#state.leaving[page] = 0
-        this.#pages.bringBack(page, false)
-      }
+    const keep = (page: number): void => {
+      this.#state.leaving[page] = 0
+      this.#pages.bringBack(page, false)
+    }
+    asked.forEach(keep)
+    pushed.forEach(keep)
+    for (let at = 0; home !== null && at < home.length; at += 2) {
+      for (let left = home[at + 1] as number, page = home[at] as number; left > 0; left--) keep(page++)
     }
   }
 
-  #depart({ vcpu, state }: Departure): void {
+  #depart({ vcpu, state }: Departure, home: Uint32Array | null): void {
+    if (home !== null) {
+      const { inside, outside } = this.#pages.splitStale(home)
+      this.#giver.giveSpans(inside, vcpu + 1)
+      this.#giver.give(outside, 'pushed')
+    }
     const { departures, vcpuGenerations } = this.#state
     departures.shift()
     const generation = (vcpuGenerations[vcpu] as number) + 1
@@ -340,9 +349,8 @@ export class ExchangeCore {
       this.#host.crossed(frame.vcpu)
       return
     }
-    eachPage(frame, (page) => {
-      leaving[page] = 0
-    })
+    if (frame.kind === 'runs') fillSpans(leaving, 0, frame.runs, 4)
+    else for (const page of frame.pages) leaving[page] = 0
     if (frame.closesPush && sameLink) this.#window.acked(this.#host.now())
   }
 

@@ -21,6 +21,7 @@ import { dialExchange, ExchangeListener, noAnswer } from './connections.ts'
 import { ExchangeCore } from './core.ts'
 import { freshCore } from './core-state.ts'
 import type { ExchangeThreadData, FromExchangeThread, ToExchangeThread } from './messages.ts'
+import { rehearse } from './rehearsal.ts'
 import { SharedPages } from './shared-pages.ts'
 import type { ExchangeCounter, ExchangeHost } from './sides.ts'
 import { SocketLink } from './socket-link.ts'
@@ -55,7 +56,7 @@ const listener = where.role === 'listens' ? new ExchangeListener(identity) : nul
 const side = where.role === 'listens' ? 'source' : 'destination'
 const host: ExchangeHost = {
   now: () => performance.now(),
-  revoke: (list) => tell({ type: 'revoke', pages: list as Uint32Array<ArrayBuffer> }),
+  revoke: () => tell({ type: 'revoke' }),
   mayPush: () => isPaid(memory),
   window: () => new PushWindow(),
   crossed: (vcpu) => tell({ type: 'crossed', vcpu }),
@@ -263,6 +264,7 @@ parentPort?.on('message', (message: ToExchangeThread) => {
 })
 
 try {
+  rehearse(data.hash)
   const port = where.role === 'listens' ? await listener?.listen(where.host, where.portRange) : 0
   tell({ type: 'listening', port: port ?? 0 })
   askForever().catch(broken)

@@ -3,7 +3,8 @@
 
 import { BATCH_PAGES, MAX_RUNS } from '../../limits.ts'
 import { createGiveTable, HOW } from '../../wire/exchange-frames.ts'
-import { eachRun, type Ledger } from './ledger.ts'
+import type { Ledger } from './ledger.ts'
+import { pagesOf } from './page-runs.ts'
 import type { ExchangeHost, ExchangeLink, ExchangePages } from './sides.ts'
 
 export interface GiverOptions {
@@ -70,25 +71,34 @@ export class Giver {
         continue
       }
       if (runs.length === 4 * MAX_RUNS) {
-        bytes += this.#sendRuns(runs)
+        bytes += this.#sendRuns(new Uint32Array(runs))
         runs.length = 0
       }
       runs.push(page, 1, generation, home)
     }
-    return runs.length === 0 ? bytes : bytes + this.#sendRuns(runs)
+    return runs.length === 0 ? bytes : bytes + this.#sendRuns(new Uint32Array(runs))
   }
 
-  #sendRuns(listed: readonly number[]): number {
-    const runs = Uint32Array.from(listed)
-    let sum = 0n
-    let given = 0
-    eachRun(runs, (first, count) => {
-      sum += this.#pages.sumOf(first, count)
-      given += count
-    })
-    const bytes = this.#link.runs({ number: this.#ledger.nextNumber, sum: BigInt.asUintN(64, sum), runs })
+  /** Pages that nobody asked for, in ascending order. Returns the bytes. */
+  push(list: readonly number[]): number {
+    const stale: number[] = []
+    const clean: number[] = []
+    for (const page of list) (this.#pages.isStale(page) ? stale : clean).push(page)
+    const bytes = this.giveWithoutData(clean) + this.give(stale, 'pushed')
+    if (bytes > 0) this.#ledger.closePush()
+    return bytes
+  }
+
+  /** What crosses with a vCPU: spans of one home. */
+  giveSpans(spans: Uint32Array, home: number): void {
+    const runs = this.#pages.raise(spans, home)
+    for (let at = 0; at < runs.length; at += 4 * MAX_RUNS) this.#sendRuns(runs.slice(at, at + 4 * MAX_RUNS))
+  }
+
+  #sendRuns(runs: Uint32Array): number {
+    const bytes = this.#link.runs({ number: this.#ledger.nextNumber, sum: this.#pages.sumOf(runs), runs })
     this.#ledger.sent({ kind: 'runs', runs, closesPush: false })
-    this.#host.count('withoutData', given)
+    this.#host.count('withoutData', pagesOf(runs))
     return bytes
   }
 

@@ -34,7 +34,7 @@ export type FromExchangeThread =
   | { type: 'linked'; generation: number }
   /** `up`: the link was in force. */
   | { type: 'failed'; generation: number; up: boolean; error: PlainError }
-  | { type: 'revoke'; pages: Uint32Array<ArrayBuffer> }
+  | { type: 'revoke' }
   | { type: 'crossed'; vcpu: number }
   | { type: 'cancelled'; vcpu: number }
   | { type: 'arrived'; vcpu: number; state: VcpuState }

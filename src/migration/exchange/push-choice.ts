@@ -66,31 +66,48 @@ export function choosePush(
   const { what } = state
   if (what === null || now < state.restUntil) return { list, nothingLeft: false }
   let withData = 0
-  const end = Math.min(pages.pageCount, state.cursor + PUSH_LOOK_PAGES)
-  let page = state.cursor
-  for (; page < end && withData < dataPages && list.length < PUSH_RUN_PAGES; page++) {
-    if (!pages.isMine(page)) continue
-    if (!wanted(what, pages.homeOf(page))) continue
-    state.mine++
-    if (pages.heatOf(page) > (HEATS[state.heat] as number)) continue
-    if (pages.cameLately(page) || pages.isAwaited(page) || !pages.takeAway(page)) continue
-    if (pages.isStale(page)) withData++
-    list.push(page)
+  let looks = PUSH_LOOK_PAGES
+  for (;;) {
+    // What is not ours costs no look: at the end little is, wherever it lies.
+    let page = pages.nextMine(state.cursor)
+    while (page < pages.pageCount && looks > 0 && withData < dataPages && list.length < PUSH_RUN_PAGES) {
+      looks--
+      if (isChosen(state, what, pages, page)) {
+        if (pages.isStale(page)) withData++
+        list.push(page)
+      }
+      page = pages.nextMine(page + 1)
+    }
+    state.cursor = page
+    if (page < pages.pageCount) break
+    state.chosen += list.length
+    const pass = endPass(state, now)
+    // A pass that chose nothing costs no turn: the next one takes hotter pages.
+    if (pass !== 'next' || list.length > 0) return { list, nothingLeft: pass === 'nothing-left' }
   }
-  state.cursor = page
   state.chosen += list.length
-  if (page < pages.pageCount) return { list, nothingLeft: false }
-  return { list, nothingLeft: endPass(state, now) }
+  return { list, nothingLeft: false }
 }
 
-function endPass(state: PushState, now: number): boolean {
+/** Takes the page away if it is its turn. */
+function isChosen(state: PushState, what: PushWhat, pages: ExchangePages, page: number): boolean {
+  if (!wanted(what, pages.homeOf(page))) return false
+  state.mine++
+  if (pages.heatOf(page) > (HEATS[state.heat] as number)) return false
+  return !pages.cameLately(page) && !pages.isAwaited(page) && pages.takeAway(page)
+}
+
+function endPass(state: PushState, now: number): 'nothing-left' | 'next' | 'rest' {
   const nothingLeft = state.mine === 0 && !state.disturbed
   const last = state.heat === HEATS.length - 1
-  if (last && state.chosen === 0) state.restUntil = now + REST_MS
+  const rests = last && state.chosen === 0
+  // Nothing wanted is here: what is under way decides, and tells by itself.
+  if (rests && state.mine > 0) state.restUntil = now + REST_MS
   if (!last) state.heat++
   state.cursor = 0
   state.mine = 0
   state.chosen = 0
   state.disturbed = false
-  return nothingLeft
+  if (nothingLeft) return 'nothing-left'
+  return rests ? 'rest' : 'next'
 }

@@ -19,11 +19,13 @@ import {
   takeAway,
 } from '../../guest/sharing.ts'
 import type { Kernels } from '../../kernels/kernels.ts'
-import { EXCHANGE_CHANNEL, PAGE_BYTES, PUBLISH_INTERVAL_MS, PUSH_REST_MS } from '../../limits.ts'
+import { loadPageRuns, type PageRuns } from '../../kernels/page-runs.ts'
+import { EXCHANGE_CHANNEL, PAGE_BYTES, PUBLISH_INTERVAL_MS, PUSH_REST_MS, STAGING_BYTES } from '../../limits.ts'
 import { GIVE_ENTRY_BYTES, type GiveTable, HOW } from '../../wire/exchange-frames.ts'
+import { andNotWords, andWords, fillSpans, firstSet, raise, replaceIn, spansOf, splitSpans } from './page-runs.ts'
 import type { Contents, ExchangePages } from './sides.ts'
 
-const { installed, present, requested } = PRESENCE
+const { absent, installed, present, requested } = PRESENCE
 const CLOCK_MASK = 0xffff
 
 export class SharedPages implements ExchangePages {
@@ -31,6 +33,7 @@ export class SharedPages implements ExchangePages {
   readonly vcpus: number
   readonly #memory: GuestMemory
   readonly #kernels: Kernels
+  readonly #runs: PageRuns
   readonly #hash: boolean
   readonly #presence: Uint8Array<SharedArrayBuffer>
   readonly #homes: Uint8Array<SharedArrayBuffer>
@@ -40,12 +43,17 @@ export class SharedPages implements ExchangePages {
   readonly #list: number
   readonly #table: number
   readonly #digest: number
+  /** Two bitmaps of the guest's pages, in the staging area of this lane, which nothing else uses. */
+  readonly #bitmaps: number
   /** Pages that vCPUs waited for at the last look, plus 1; 0: none. */
   readonly #awaited: Int32Array
   readonly #waitsFor: readonly number[]
   /** Pages that came and are INSTALLED: since the last handshake began, and before it. */
   #fresh: number[] = []
   #publishing: number[] = []
+  /** The same of runs. */
+  #freshRuns: Uint32Array[] = []
+  #publishingRuns: Uint32Array[] = []
   #freshSince = 0
 
   constructor(memory: GuestMemory, kernels: Kernels, hash: boolean) {
@@ -55,6 +63,7 @@ export class SharedPages implements ExchangePages {
     this.vcpus = layout.vcpus
     this.#memory = memory
     this.#kernels = kernels
+    this.#runs = loadPageRuns(memory)
     this.#hash = hash
     this.#presence = presenceOf(memory)
     this.#homes = homesOf(memory)
@@ -63,6 +72,7 @@ export class SharedPages implements ExchangePages {
     this.#list = block + THREAD_BLOCK.list
     this.#table = block + THREAD_BLOCK.pullTable
     this.#digest = block + THREAD_BLOCK.digest
+    this.#bitmaps = layout.staging + EXCHANGE_CHANNEL * STAGING_BYTES
     this.#awaited = new Int32Array(layout.vcpus)
     this.#waitsFor = Array.from({ length: layout.vcpus }, (_, vcpu) => vcpuWords(memory, vcpu).faultPage)
   }
@@ -115,6 +125,72 @@ export class SharedPages implements ExchangePages {
     this.#install(page)
   }
 
+  takeHome(home: number): Uint32Array {
+    const { layout, controlWords: words } = this.#memory
+    const count = Math.ceil(this.pageCount / 32)
+    const [own, other] = [this.#bitmaps / 4, this.#bitmaps / 4 + count]
+    words[own + count - 1] = 0
+    this.#kernels.findBytes(layout.scanHashes + layout.pageCount, this.pageCount, home, 4 * own)
+    this.#andClean(own, other, count)
+    // What is not ours is one of these two; it is never INSTALLING here.
+    for (const state of [absent, requested]) {
+      this.#kernels.findBytes(layout.presence, this.pageCount, state, 4 * other)
+      andNotWords(words, own, other, count)
+    }
+    for (const page of this.#awaited) {
+      if (page === 0) continue
+      const word = own + ((page - 1) >>> 5)
+      words[word] = (words[word] as number) & ~(1 << ((page - 1) & 31))
+    }
+    const spans = spansOf(words, own, count)
+    // Nobody else changes the presence of what is ours; the handshake that follows makes it known.
+    fillSpans(this.#presence, absent, spans)
+    return spans
+  }
+
+  splitStale(spans: Uint32Array): { readonly inside: Uint32Array; readonly outside: number[] } {
+    const count = Math.ceil(this.pageCount / 32)
+    const own = this.#bitmaps / 4
+    this.#memory.controlWords.fill(-1, own, own + count)
+    this.#andClean(own, own + count, count)
+    return splitSpans(this.#memory.controlWords, own, spans)
+  }
+
+  raise(spans: Uint32Array, home: number): Uint32Array {
+    return raise(this.#generations, spans, home)
+  }
+
+  firstRefused(runs: Uint32Array, leaving: Uint8Array | null): number {
+    const { presence } = this.#memory.layout
+    const page = this.#runs.refused(this.#put(runs), runs.length / 4, presence, requested, this.#generations.byteOffset)
+    return page < 0 && leaving !== null ? firstSet(leaving, runs) : page
+  }
+
+  arriveRuns(runs: Uint32Array): void {
+    const { controlBytes, controlWords, layout } = this.#memory
+    const [at, count] = [this.#put(runs), runs.length / 4]
+    const tables = [this.#generations.byteOffset, this.#homes.byteOffset, this.#arrivals.byteOffset] as const
+    this.#runs.arrive(at, count, ...layout.cards, layout.dirty, ...tables, clock() || 1)
+    // A fence: whoever finds a page INSTALLED finds the rest done.
+    Atomics.add(controlBytes, layout.presence, 0)
+    this.#runs.fill(at, count, layout.presence, installed)
+    this.#noteFreshSince()
+    this.#freshRuns.push(runs)
+    // Whoever turned one of them into REQUESTED had said before which it waits for: another fence, then that is looked at.
+    Atomics.add(controlBytes, layout.presence, 0)
+    for (const word of this.#waitsFor) {
+      const page = Atomics.load(controlWords, word) - 1
+      if (page >= 0 && this.#presence[page] === installed) wakeWaiters(this.#memory, page)
+    }
+  }
+
+  nextMine(page: number): number {
+    const presence = this.#presence
+    const end = this.pageCount
+    while (page < end && (presence[page] === absent || presence[page] === requested)) page++
+    return page
+  }
+
   seal(table: GiveTable): void {
     const { controlWords, controlLongs, controlBytes, layout } = this.#memory
     const { count } = table
@@ -160,8 +236,10 @@ export class SharedPages implements ExchangePages {
     this.#install(page)
   }
 
-  sumOf(firstPage: number, count: number): bigint {
-    return this.#hash ? this.#kernels.digestOf(this.#memory.layout.hashes, firstPage, count) : 0n
+  sumOf(runs: Uint32Array): bigint {
+    if (!this.#hash) return 0n
+    const { hashes } = this.#memory.layout
+    return BigInt.asUintN(64, this.#runs.sum(this.#put(runs), runs.length / 4, hashes))
   }
 
   takeAsks(into: Uint32Array): number {
@@ -178,24 +256,51 @@ export class SharedPages implements ExchangePages {
   }
 
   get unpublished(): boolean {
-    return this.#fresh.length > 0 && performance.now() - this.#freshSince >= PUBLISH_INTERVAL_MS
+    return (
+      this.#fresh.length + this.#freshRuns.length > 0 && performance.now() - this.#freshSince >= PUBLISH_INTERVAL_MS
+    )
   }
 
   handshakeBegins(): void {
     this.#publishing = this.#fresh
     this.#fresh = []
+    this.#publishingRuns = this.#freshRuns
+    this.#freshRuns = []
   }
 
   /** R8. A page that was given away meanwhile, or came once more, is not INSTALLED, or waits for the next one. */
   handshakeEnds(): void {
     for (const page of this.#publishing) Atomics.compareExchange(this.#presence, page, installed, present)
     this.#publishing = []
+    for (const runs of this.#publishingRuns) replaceIn(this.#presence, installed, present, runs)
+    this.#publishingRuns = []
+  }
+
+  /** Takes out of a bitmap what was written since the other side had it; `other`: words to work in. */
+  #andClean(bitmap: number, other: number, count: number): void {
+    const { layout, controlWords: words } = this.#memory
+    for (const cards of layout.cards) {
+      this.#kernels.findBytes(cards, this.pageCount, 0, 4 * other)
+      andWords(words, bitmap, other, count)
+    }
+    andNotWords(words, bitmap, layout.dirty / 4, count)
+  }
+
+  /** Runs of one frame, where kernels find them, behind the bitmaps. */
+  #put(runs: Uint32Array): number {
+    const at = this.#bitmaps + 2 * 4 * Math.ceil(this.pageCount / 32)
+    this.#memory.controlWords.set(runs, at / 4)
+    return at
+  }
+
+  #noteFreshSince(): void {
+    if (this.#fresh.length + this.#freshRuns.length === 0) this.#freshSince = performance.now()
   }
 
   /** No vCPU touches a page that is not ours, so nothing needs to be claimed before: it is there, and now it is ours (R9). */
   #install(page: number): void {
     const before = Atomics.exchange(this.#presence, page, installed)
-    if (this.#fresh.length === 0) this.#freshSince = performance.now()
+    this.#noteFreshSince()
     this.#fresh.push(page)
     if (before === requested) wakeWaiters(this.#memory, page)
   }

@@ -30,14 +30,29 @@ export interface ExchangePages {
   takeAway(page: number): boolean
   /** It was taken away and is ours again. `stale`: the other side does not have what is here. */
   bringBack(page: number, stale: boolean): void
+  /**
+   * R11, first step, for what crosses with a vCPU: the clean pages with that home that are ours and that nobody waits for.
+   * Returns them as spans (page-runs.ts).
+   */
+  takeHome(home: number): Uint32Array
+  /** Nobody writes these pages any more: which of them the other side has, as spans, and which are stale after all. */
+  splitStale(spans: Uint32Array): { readonly inside: Uint32Array; readonly outside: number[] }
+  /** Makes runs of the spans, with this home, each page in its next generation. */
+  raise(spans: Uint32Array, home: number): Uint32Array
+  /** The first page of the runs that is ours, set in `leaving` (null: none is), or of no lower generation than its run; −1: there is none. */
+  firstRefused(runs: Uint32Array, leaving: Uint8Array | null): number
+  /** `arrive` for every page of the runs. */
+  arriveRuns(runs: Uint32Array): void
+  /** The first page from `page` on that is ours; `pageCount` if there is none. */
+  nextMine(page: number): number
   /** Fills in what the tables say about content: seal, free, and zero or raw unless it goes without data. */
   seal(table: GiveTable): void
   /** Puts the content of a GIVE where it belongs and checks the seals (R10). Returns the first page that is wrong, or −1. */
   place(table: GiveTable, contents: Contents): number
   /** It has come: same bytes at both sides, and vCPUs here may have it. */
   arrive(page: number, generation: number, home: number): void
-  /** Sum of the digest terms of a run; 0 where no hashes are kept. */
-  sumOf(firstPage: number, count: number): bigint
+  /** Sum of the digest terms of all pages of the runs, below 2^64; 0 where no hashes are kept. */
+  sumOf(runs: Uint32Array): bigint
   /** Pages that vCPUs asked for since the last call, `into.length` at most. Returns how many. */
   takeAsks(into: Uint32Array): number
   /** After a cut whoever waits asks again. */
@@ -72,8 +87,8 @@ export interface Window {
 
 export interface ExchangeHost {
   now(): number
-  /** Asks for a handshake (R11): `quiet` is called when nobody writes these pages any more, `unquiet` when it fails. */
-  revoke(pages: Uint32Array): void
+  /** Asks for a handshake (R11): `quiet` is called when nobody writes what was taken away any more, `unquiet` when it fails. */
+  revoke(): void
   /** The bandwidth limit leaves room for pages that nobody asked for. */
   mayPush(): boolean
   window(): Window

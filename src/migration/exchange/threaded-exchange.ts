@@ -21,10 +21,10 @@ export interface ExchangeOptions {
   /** Page hashes are kept (R15). */
   readonly hash: boolean
   /**
-   * R11: resolves when no vCPU writes these pages any more, which are not ours from now on; if one is in a round that is
-   * under way, when that round is placed, too. A rejection ends the link, and the pages stay.
+   * R11: resolves when no vCPU writes what is not ours any more; if such a page is in a round that is under way, when that
+   * round is placed, too. A rejection ends the link, and the pages stay.
    */
-  readonly quiet: (pages: Uint32Array) => Promise<void>
+  readonly quiet: () => Promise<void>
 }
 
 const CLOSE_MS = 500
@@ -33,7 +33,7 @@ export class ThreadedExchange implements PageExchange {
   readonly port: number
   readonly #memory: GuestMemory
   readonly #worker: Worker
-  readonly #quiet: (pages: Uint32Array) => Promise<void>
+  readonly #quiet: () => Promise<void>
   readonly #crossings = new Map<number, PromiseWithResolvers<void>>()
   readonly #early: { vcpu: number; state: VcpuState }[] = []
   #link: { generation: number; up: PromiseWithResolvers<void> } | null = null
@@ -165,7 +165,7 @@ export class ThreadedExchange implements PageExchange {
       case 'failed':
         return this.#failed(message.generation, message.up, GodwitError.from(message.error))
       case 'revoke':
-        this.#quiet(message.pages).then(
+        this.#quiet().then(
           () => this.#say({ type: 'quiet' }),
           (thrown) => this.#say({ type: 'unquiet', error: GodwitError.from(thrown).toJSON() }),
         )

@@ -2,11 +2,11 @@
 // Used by both sides, for a cancelled migration brings everything back.
 
 import type { GuestMemory } from '../../guest/memory.ts'
-import { isOurs, presenceOf } from '../../guest/sharing.ts'
+import { allOurs, presenceOf } from '../../guest/sharing.ts'
 import type { Clock, PageExchange, Vcpus } from '../ports.ts'
 
 /** How often a side looks whether everything is there once the other has nothing. */
-const LOOK_MS = 5
+const LOOK_MS = 1
 
 export interface ArrivalOptions {
   readonly memory: GuestMemory
@@ -39,7 +39,7 @@ export class Arrivals {
   async all(): Promise<void> {
     const { memory, clock } = this.#options
     const presence = presenceOf(memory)
-    while (this.here.size < memory.layout.vcpus || !presence.every(isOurs)) {
+    while (this.here.size < memory.layout.vcpus || !allOurs(presence)) {
       await clock.sleep(LOOK_MS, this.#over.signal)
     }
   }

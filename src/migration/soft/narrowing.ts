@@ -39,11 +39,14 @@ export class Narrowing {
     this.#ended.reject(new GodwitError('cancelled', 'no more rounds'))
   }
 
-  /** Resolves when none of these pages is under way. */
-  async settled(pages: Uint32Array): Promise<void> {
+  /** Resolves when no page that was taken away is under way. When the round began, all its pages were here. */
+  async settled(): Promise<void> {
     const underWay = this.#underWay
-    if (underWay === null || !pages.some((page) => hasBit(underWay.pages, page))) return
-    await underWay.placed
+    if (underWay === null) return
+    const presence = presenceOf(this.#context.memory)
+    for (const page of pagesIn(underWay.pages)) {
+      if (!isOurs(presence[page] as number)) return void (await underWay.placed)
+    }
   }
 
   /** Sends ahead what the vCPU would miss. */
@@ -109,7 +112,9 @@ export class Narrowing {
       const bytesPerSecond = (sent.bytes / ms) * 1000
       report.round({ ...row, dirtyPagesPerSecond: 0, bytesPerSecond, decision: 'narrow' }, sent)
     } catch {
-      // The link is gone; what comes instead is the exchange's business.
+      // The channels are gone, or nobody wants more rounds. In the first case the control link goes, too: only with the next
+      // link is it known that nothing of the round is placed any more, and until then its pages must not be given.
+      if (!this.#over) context.control.close()
       this.#over = true
       this.#lost(selected)
     }
@@ -118,12 +123,7 @@ export class Narrowing {
   #lost(selected: Uint8Array): void {
     const { memory } = this.#context
     const { dirty, toSend } = memory.layout
-    for (let byte = 0; byte < selected.length; byte++) {
-      for (let bits = selected[byte] as number; bits !== 0; bits &= bits - 1) {
-        const page = byte * 8 + (31 - Math.clz32(bits & -bits))
-        Atomics.or(memory.controlWords, dirty / 4 + (page >>> 5), 1 << (page & 31))
-      }
-    }
+    for (const page of pagesIn(selected)) Atomics.or(memory.controlWords, dirty / 4 + (page >>> 5), 1 << (page & 31))
     memory.controlWords.fill(0, toSend / 4, toSend / 4 + Math.ceil(memory.layout.pageCount / 32))
   }
 
@@ -134,4 +134,9 @@ export class Narrowing {
   }
 }
 
-const hasBit = (bitmap: Uint8Array, page: number): boolean => ((bitmap[page >>> 3] as number) & (1 << (page & 7))) !== 0
+function* pagesIn(bitmap: Uint8Array): Iterable<number> {
+  for (let byte = 0; byte < bitmap.length; byte++) {
+    for (let bits = bitmap[byte] as number; bits !== 0; bits &= bits - 1)
+      yield byte * 8 + (31 - Math.clz32(bits & -bits))
+  }
+}

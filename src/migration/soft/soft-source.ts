@@ -53,7 +53,7 @@ export class SoftSource {
     const { facts } = report
     report.enter('stop')
     this.#narrowing = new Narrowing(this.#context, round)
-    this.#exchange = this.#context.exchange((pages) => this.#quiet(pages))
+    this.#exchange = this.#context.exchange(() => this.#quiet())
     if (this.#exchange === null) throw new GodwitError('internal', 'soft without an exchange')
     const { digest, free } = await nameStale(this.#context, round)
     this.#narrowing.toldFree = free
@@ -97,9 +97,9 @@ export class SoftSource {
   }
 
   /** R11: before pages are given. What is under way in a round is placed first. */
-  async #quiet(pages: Uint32Array): Promise<void> {
+  async #quiet(): Promise<void> {
     await this.#context.vcpus.handshake()
-    await this.#narrowing?.settled(pages)
+    await this.#narrowing?.settled()
   }
 
   #record(sharing: SourceSharing): void {
