@@ -140,3 +140,5 @@ function* pagesIn(bitmap: Uint8Array): Iterable<number> {
       yield byte * 8 + (31 - Math.clz32(bits & -bits))
   }
 }
+
+const hasBit = (bitmap: Uint8Array, page: number): boolean => ((bitmap[page >>> 3] as number) & (1 << (page & 7))) !== 0
