@@ -242,6 +242,8 @@ export const ELSEWHERE_KEPT = 4
 export const SERVICE_BATCH_BYTES = 64 * 1024
 /** Answers of a vCPU that goes on working before the main thread is told of them: a tenth of a millisecond of work. */
 export const SERVICE_UNTOLD_ANSWERS = 32
+/** Requests that lie in the ring before the vCPU is told of them: each time costs about as much as to write one. */
+export const SERVICE_UNSAID_REQUESTS = 16
 /** The main thread looks for answers this often while requests come, lest a vCPU stopped before it told of them. */
 export const SERVICE_SWEEP_MS = 2
 /** It goes on looking for so many turns after the last request. */

@@ -125,8 +125,7 @@ export class ServiceLines implements LineHost, ServiceListener {
   }
 
   dirty(line: ServiceLine): void {
-    // Most often the line that was told of last.
-    if (this.#dirty.at(-1) !== line && !this.#dirty.includes(line)) this.#dirty.push(line)
+    this.#dirty.push(line)
     if (this.#flushing) return
     this.#flushing = true
     setImmediate(() => {

@@ -5,6 +5,10 @@ import { slotOf } from './shares.ts'
 
 export interface CommandSpec {
   readonly name: CommandName
+  /** In `COMMANDS`. */
+  readonly index: number
+  /** Every second argument from 2 on is the name of a hash's field. */
+  readonly hasFields: boolean
   /** Arguments with the name; negative: at least so many. */
   readonly arity: number
   readonly flags: readonly ('readonly' | 'write' | 'denyoom' | 'fast' | 'loading' | 'stale' | 'admin')[]
@@ -61,8 +65,10 @@ const TABLE = {
 
 export type CommandName = keyof typeof TABLE
 
-export const COMMANDS: readonly CommandSpec[] = Object.entries(TABLE).map(([name, [arity, flags, keys]]) => ({
+export const COMMANDS: readonly CommandSpec[] = Object.entries(TABLE).map(([name, [arity, flags, keys]], index) => ({
   name: name as CommandName,
+  index,
+  hasFields: name === 'hset' || name === 'hmset',
   arity,
   flags,
   keys,
