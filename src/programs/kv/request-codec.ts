@@ -26,7 +26,8 @@ export function encodeRequestInto({ bytes, starts, lengths, count }: Request, in
   writeWord(into, at, count)
   let end = at + WORD_BYTES * (1 + count)
   for (let index = 0; index < count; index++) {
-    const [start, length] = [starts[index] as number, lengths[index] as number]
+    const start = starts[index] as number
+    const length = lengths[index] as number
     writeWord(into, at + WORD_BYTES * (1 + index), length)
     // A call costs more than a few bytes do.
     if (length > SHORT_BYTES) into.set(bytes.subarray(start, start + length), end)
