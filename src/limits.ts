@@ -242,8 +242,10 @@ export const LINE_SILENT_MS = 2000
 export const ELSEWHERE_KEPT = 4
 /** Room of a frame of small requests or answers: the most that a socket takes and gives at once. */
 export const SERVICE_BATCH_BYTES = 64 * 1024
-/** Answers of a vCPU that goes on working before the main thread is told of them: a tenth of a millisecond of work. */
-export const SERVICE_UNTOLD_ANSWERS = 32
+/** Answers of a vCPU that goes on working before the main thread is told of them: a fifth of a millisecond of work. */
+export const SERVICE_UNTOLD_ANSWERS = 128
+/** Requests of one frame that lie in the ring before the vCPU is told of them: it may be asleep, and waking it has its price. */
+export const SERVICE_UNSAID_REQUESTS = 128
 /** The main thread looks for answers this often while requests come, lest a vCPU stopped before it told of them. */
 export const SERVICE_SWEEP_MS = 2
 /** It goes on looking for so many turns after the last request. */

@@ -61,6 +61,8 @@ export class Client implements ReplyTaker {
   #piece: Buffer | null = null
   #length = 0
   #dirty = false
+  /** Bytes that the socket had when it was looked at last: after each write, and before commands are taken. */
+  #unsent = 0
   /** What the front has counted of this client. */
   #countedInput = 0
   #countedOutput = 0
@@ -177,14 +179,13 @@ export class Client implements ReplyTaker {
     if (parser === null || this.#consuming) return
     this.#consuming = true
     this.#idle = false
+    this.#unsent = this.#socket.writableLength
     while (!this.#ending && !this.#isBehind()) {
       if (!this.#again) {
         const parsed = parser.next()
-        if (parsed === 'more') {
-          this.#idle = true
-          break
-        }
-        if (parsed === 'broken') {
+        if (parsed !== 'request') {
+          this.#idle = parsed === 'more'
+          if (parsed === 'more') break
           this.answerError(parser.error)
           this.finish()
           break
@@ -202,7 +203,7 @@ export class Client implements ReplyTaker {
   #isBehind(): boolean {
     const { pending, keptBytes } = this.#order
     if (pending >= GATEWAY_WINDOW_COMMANDS || pending * this.#replyBytes >= GATEWAY_WINDOW_BYTES) return true
-    return this.#socket.writableLength + keptBytes >= GATEWAY_PAUSE_BYTES
+    return this.#unsent + keptBytes >= GATEWAY_PAUSE_BYTES
   }
 
   #stop(): void {
@@ -236,14 +237,19 @@ export class Client implements ReplyTaker {
     this.#length = 0
     if (length > GATEWAY_OUTPUT_PIECE_BYTES / 4) {
       this.#socket.write(piece.subarray(0, length))
+      this.#unsent = this.#socket.writableLength
       return
     }
-    this.#socket.write(Buffer.copyBytesFrom(piece, 0, length))
+    const bytes = Buffer.allocUnsafe(length)
+    piece.copy(bytes, 0, 0, length)
+    this.#socket.write(bytes)
     this.front.givePiece(piece)
+    this.#unsent = this.#socket.writableLength
   }
 
   #countOutput(): void {
-    const bytes = this.#socket.writableLength + this.#order.keptBytes
+    this.#unsent = this.#socket.writableLength
+    const bytes = this.#unsent + this.#order.keptBytes
     const fits = this.front.countOutput(bytes - this.#countedOutput)
     this.#countedOutput = bytes
     if (bytes > GATEWAY_CLOSE_BYTES || (!fits && bytes > GATEWAY_PAUSE_BYTES)) this.destroy()

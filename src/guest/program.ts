@@ -28,7 +28,10 @@ export interface ServiceRequest {
   readonly acknowledged: number
   /** The time of the request by the gateway's clock, ms since 1970 (R31). */
   readonly nowMs: number
+  /** Its bytes are `length` from `from` on, all where nothing is said. */
   readonly bytes: Uint8Array
+  readonly from?: number
+  readonly length?: number
 }
 
 /**
@@ -40,7 +43,10 @@ export interface ServiceAnswer {
   readonly what: 'reply' | 'busy' | 'out-of-order' | 'forgotten' | 'refused'
   readonly gateway: number
   readonly sequence: number
+  /** Its bytes are `length` from `from` on, all where nothing is said. */
   readonly bytes: Uint8Array
+  readonly from?: number
+  readonly length?: number
 }
 
 /** The requests of one vCPU. Nothing here is guest state: it stays behind when the guest moves. */

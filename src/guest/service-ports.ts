@@ -19,6 +19,7 @@ export const newServiceRings = (): ServiceRings => ({
 
 /** What an answer is; the values stand in messages. */
 export const ANSWERS = ['reply', 'busy', 'out-of-order', 'forgotten', 'refused'] as const
+const REPLY = ANSWERS.indexOf('reply')
 
 /**
  * The port of one vCPU; it never blocks. The main thread is told of answers when there is nothing more to do, or when there
@@ -51,15 +52,17 @@ export class VcpuRequests implements RequestPort {
     return room
   }
 
-  answer({ what, gateway, sequence, bytes }: ServiceAnswer): void {
-    const kind = ANSWERS.indexOf(what)
-    const sent = this.#replies.write(gateway, kind, sequence, 0, 0, bytes, 0, bytes.length)
+  answer({ what, gateway, sequence, bytes, from = 0, length = bytes.length }: ServiceAnswer): void {
+    const kind = what === 'reply' ? REPLY : ANSWERS.indexOf(what)
+    const sent = this.#replies.write(gateway, kind, sequence, 0, 0, bytes, from, length)
     assert(sent, 'no room for an answer')
+    // At once: the vCPU may stop at any step boundary, and then somebody takes out what is there.
+    this.#replies.say()
     if (++this.#untold >= SERVICE_UNTOLD_ANSWERS) this.#tell()
   }
 
   awaitRoom(): void {
-    this.#requests.rest()
+    this.#replies.wantRoom()
   }
 
   #tell(): void {

@@ -12,13 +12,14 @@ import { assert } from '../errors.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import { type Message, MessageReader, MessageWriter } from '../guest/message-ring.ts'
 import type { ServiceAnswer, ServiceRequest } from '../guest/program.ts'
-import { vcpuWords, wake } from '../guest/safepoint.ts'
+import { type VcpuWords, vcpuWords, wake } from '../guest/safepoint.ts'
 import { ANSWERS, type ServiceRings } from '../guest/service-ports.ts'
 import {
   SERVICE_DRAIN_MESSAGES,
   SERVICE_REQUEST_BYTES,
   SERVICE_SWEEP_MS,
   SERVICE_SWEEPS,
+  SERVICE_UNSAID_REQUESTS,
   SERVICE_UNTOLD_ANSWERS,
 } from '../limits.ts'
 
@@ -46,14 +47,17 @@ const NOTHING: Uint8Array = new Uint8Array(0)
 interface Line {
   readonly requests: MessageWriter
   readonly replies: MessageReader
-  wake(): void
+  readonly words: VcpuWords
+  /** Requests that the vCPU does not know of yet. */
+  unsaid: number
 }
 
 export class GuestService {
   /** Answers handed on so far. */
   answered = 0
+  readonly #memory: GuestMemory
   readonly #lines: readonly Line[]
-  readonly #listeners = new Set<ServiceListener>()
+  #listeners: readonly ServiceListener[] = []
   readonly #states: ('here' | 'leaving' | 'elsewhere')[]
   #closed = false
   /** Looks for answers that nobody told of; so many times more. */
@@ -67,9 +71,12 @@ export class GuestService {
     assert(rings.length === memory.layout.vcpus, 'as many rings as vCPUs')
     this.#lines = rings.map(({ requests, replies }, vcpu) => ({
       requests: new MessageWriter(requests),
-      replies: new MessageReader(replies),
-      wake: () => wake(memory, vcpuWords(memory, vcpu)),
+      // There is room again for the answer that it waits with.
+      replies: new MessageReader(replies, () => wake(memory, vcpuWords(memory, vcpu))),
+      words: vcpuWords(memory, vcpu),
+      unsaid: 0,
     }))
+    this.#memory = memory
     this.#states = rings.map(() => (here ? 'here' : 'elsewhere'))
     for (const vcpu of this.#lines.keys()) void this.#deliver(vcpu)
   }
@@ -85,10 +92,15 @@ export class GuestService {
 
   /** Hands a request to the vCPU. A gateway's sequences go up by one; sent again, a request keeps its own. */
   submit(vcpu: number, { gateway, sequence, acknowledged, nowMs, bytes }: ServiceRequest): Submitted {
-    return this.submitBytes(vcpu, gateway, sequence, acknowledged, nowMs, bytes, 0, bytes.length)
+    const submitted = this.submitBytes(vcpu, gateway, sequence, acknowledged, nowMs, bytes, 0, bytes.length)
+    this.submitted(vcpu)
+    return submitted
   }
 
-  /** The same without an object: the request's bytes lie at `from` of `bytes`. */
+  /**
+   * The same without an object: the request's bytes lie at `from` of `bytes`. One of several: `submitted` is to be called
+   * behind the last one.
+   */
   submitBytes(
     vcpu: number,
     gateway: number,
@@ -107,10 +119,19 @@ export class GuestService {
     )
     const line = this.#line(vcpu)
     const accepted = line.requests.write(gateway, 0, sequence, acknowledged, nowMs, bytes, from, length)
-    if (line.requests.takeWaiting()) line.wake()
+    if (!accepted || ++line.unsaid >= SERVICE_UNSAID_REQUESTS) this.submitted(vcpu)
+    return accepted ? 'accepted' : 'full'
+  }
+
+  /** The vCPU is to look at what was submitted. */
+  submitted(vcpu: number): void {
+    const line = this.#line(vcpu)
+    if (line.unsaid === 0 || this.#closed) return
+    line.unsaid = 0
+    line.requests.say()
+    if (line.requests.takeWaiting()) wake(this.#memory, line.words)
     this.#sweeps = SERVICE_SWEEPS
     this.#sweeping ??= setInterval(() => this.#sweep(), SERVICE_SWEEP_MS)
-    return accepted ? 'accepted' : 'full'
   }
 
   /**
@@ -123,8 +144,10 @@ export class GuestService {
 
   /** Returns what ends the listening. */
   listen(listener: ServiceListener): () => void {
-    this.#listeners.add(listener)
-    return () => this.#listeners.delete(listener)
+    this.#listeners = [...this.#listeners, listener]
+    return () => {
+      this.#listeners = this.#listeners.filter((each) => each !== listener)
+    }
   }
 
   /** The vCPU, or each of them, runs here from now on. What was accepted before is executed if nobody did elsewhere. */
@@ -189,7 +212,7 @@ export class GuestService {
 
   /** Hands the oldest answer on; false: there is none. */
   #handOn(vcpu: number): boolean {
-    const { replies, requests, wake: wakeVcpu } = this.#line(vcpu)
+    const { replies } = this.#line(vcpu)
     // A listener that ends the service hears nothing more: what is unanswered then is sent again elsewhere.
     const message = this.#telling || this.#closed ? null : replies.peek()
     if (message === null) return false
@@ -197,13 +220,12 @@ export class GuestService {
     try {
       this.#answer.set(message)
       this.answered++
-      for (const listener of this.#listeners) listener.onAnswer(vcpu, this.#answer)
+      const listeners = this.#listeners
+      for (let index = 0; index < listeners.length; index++) listeners[index]?.onAnswer(vcpu, this.#answer)
     } finally {
       this.#telling = false
       replies.take()
     }
-    // There is room for an answer more.
-    if (requests.takeWaiting()) wakeVcpu()
     return true
   }
 
@@ -213,7 +235,7 @@ export class GuestService {
 
   #line(vcpu: number): Line {
     const line = this.#lines[vcpu]
-    assert(line !== undefined, `there is no vCPU ${vcpu}`)
+    assert(line !== undefined, 'there is no such vCPU')
     return line
   }
 }
@@ -224,11 +246,15 @@ class AnswerView implements ServiceAnswer {
   gateway = 0
   sequence = 0
   bytes = NOTHING
+  from = 0
+  length = 0
 
-  set({ kind, gateway, sequence, bytes }: Message): void {
+  set({ kind, gateway, sequence, bytes, from, length }: Message): void {
     const what = ANSWERS[kind]
-    assert(what !== undefined, `an answer of kind ${kind}`)
+    assert(what !== undefined, 'an answer of no known kind')
     this.what = what
+    this.from = from
+    this.length = length
     this.gateway = gateway
     this.sequence = sequence
     this.bytes = bytes

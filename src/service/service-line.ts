@@ -31,6 +31,9 @@ export interface LineHost {
   closed(line: ServiceLine): void
 }
 
+/** Up to so many bytes are copied one by one: a call costs more. */
+const SHORT_BYTES = 64
+const NOBODY = -1
 const KIND = Object.fromEntries(ANSWERS.map((what, kind) => [what, kind])) as Record<ServiceAnswer['what'], number>
 
 export class ServiceLine {
@@ -50,6 +53,8 @@ export class ServiceLine {
   #retry: NodeJS.Timeout | null = null
   #tooLate: NodeJS.Timeout
   #closed = false
+  /** The host was told that something waits for `flush`. */
+  #dirty = false
 
   constructor(socket: Socket, host: LineHost) {
     this.#socket = socket
@@ -71,20 +76,23 @@ export class ServiceLine {
   }
 
   /** Puts an answer of the vCPU among those that wait for `flush`. */
-  answer(vcpu: number, { what, gateway, sequence, bytes }: ServiceAnswer): void {
+  answer(vcpu: number, { what, gateway, sequence, bytes, from = 0, length = bytes.length }: ServiceAnswer): void {
     if (this.#closed || this.numbers[vcpu] !== gateway) return
-    const { length } = bytes
     const batch = this.#answers
     const at = batch.reserve(answerSize(length))
-    writeAnswerHead(batch.view, at, length, vcpu, KIND[what], sequence)
+    writeAnswerHead(batch.view, at, length, vcpu, what === 'reply' ? KIND.reply : KIND[what], sequence)
     const to = at + answerSize(0)
-    if (length <= 64) for (let index = 0; index < length; index++) batch.bytes[to + index] = bytes[index] as number
-    else batch.bytes.set(bytes, to)
+    const target = batch.bytes
+    if (length > SHORT_BYTES) target.set(bytes.subarray(from, from + length), to)
+    else for (let index = 0; index < length; index++) target[to + index] = bytes[from + index] as number
+    if (this.#dirty) return
+    this.#dirty = true
     this.#host.dirty(this)
   }
 
   /** Sends the answers that wait, and tries again what found its ring full. */
   flush(): void {
+    this.#dirty = false
     if (this.#closed) return
     this.#answers.flush()
     if (this.#pending) this.#work()
@@ -134,21 +142,29 @@ export class ServiceLine {
   #handOn(): boolean {
     const cursor = this.#cursor
     const { service } = this.#host
-    do {
-      const { vcpu, sequence } = cursor
-      const gateway = this.numbers[vcpu]
-      if (gateway === undefined) throw new GodwitError('bad-frame', `a request to vCPU ${vcpu}, which is not there`)
-      const { acknowledged, nowMs, payload, at, length } = cursor
-      const submitted = service.submitBytes(vcpu, gateway, sequence, acknowledged, nowMs, payload, at, length)
-      if (submitted === 'full') {
-        this.#block()
-        return false
-      }
-      if (submitted === 'not-here' && !this.#bounced.has(vcpu)) {
-        this.#bounced.add(vcpu)
-        this.say({ type: 'not-here', vcpu })
-      }
-    } while (cursor.next())
+    // The vCPU that is to be told of its requests, when those of another come or there are no more.
+    let untold = NOBODY
+    try {
+      do {
+        const { vcpu, sequence } = cursor
+        const gateway = this.numbers[vcpu]
+        if (gateway === undefined) throw new GodwitError('bad-frame', `a request to vCPU ${vcpu}, which is not there`)
+        if (vcpu !== untold && untold !== NOBODY) service.submitted(untold)
+        untold = vcpu
+        const { acknowledged, nowMs, payload, at, length } = cursor
+        const submitted = service.submitBytes(vcpu, gateway, sequence, acknowledged, nowMs, payload, at, length)
+        if (submitted === 'full') {
+          this.#block()
+          return false
+        }
+        if (submitted === 'not-here' && !this.#bounced.has(vcpu)) {
+          this.#bounced.add(vcpu)
+          this.say({ type: 'not-here', vcpu })
+        }
+      } while (cursor.next())
+    } finally {
+      if (untold !== NOBODY) service.submitted(untold)
+    }
     this.#pending = false
     return true
   }

@@ -32,6 +32,9 @@ export class ServiceLines implements LineHost, ServiceListener {
   readonly #strangers = new Set<ServiceLine>()
   readonly #lines = new Set<ServiceLine>()
   readonly #byGateway = new Map<number, ServiceLine>()
+  /** The gateway of the answer before and its line; 0: to be looked up, as gateways have changed. */
+  #latest = 0
+  #latestLine: ServiceLine | undefined
   readonly #dirty: ServiceLine[] = []
   #flushing = false
   #elsewhere: LineAddress[] = []
@@ -86,7 +89,11 @@ export class ServiceLines implements LineHost, ServiceListener {
   }
 
   onAnswer(vcpu: number, answer: ServiceAnswer): void {
-    this.#byGateway.get(answer.gateway)?.answer(vcpu, answer)
+    if (answer.gateway !== this.#latest) {
+      this.#latest = answer.gateway
+      this.#latestLine = this.#byGateway.get(answer.gateway)
+    }
+    this.#latestLine?.answer(vcpu, answer)
   }
 
   onHere(vcpu: number): void {
@@ -122,11 +129,12 @@ export class ServiceLines implements LineHost, ServiceListener {
       if (owner === line && !line.numbers.includes(number)) this.#byGateway.delete(number)
     }
     this.#byGateway.set(gateway, line)
+    this.#latest = 0
+    this.#latestLine = undefined
   }
 
   dirty(line: ServiceLine): void {
-    // Most often the line that was told of last.
-    if (this.#dirty.at(-1) !== line && !this.#dirty.includes(line)) this.#dirty.push(line)
+    this.#dirty.push(line)
     if (this.#flushing) return
     this.#flushing = true
     setImmediate(() => {
@@ -139,6 +147,8 @@ export class ServiceLines implements LineHost, ServiceListener {
     this.#strangers.delete(line)
     this.#lines.delete(line)
     for (const [number, owner] of this.#byGateway) if (owner === line) this.#byGateway.delete(number)
+    this.#latest = 0
+    this.#latestLine = undefined
   }
 
   #tell(message: LineMessage): void {

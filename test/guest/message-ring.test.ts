@@ -14,25 +14,34 @@ const messageOf = (sequence: number, bytes: Uint8Array): Message => ({
   acknowledged: sequence / 2,
   nowMs: 1e12 + sequence,
   bytes,
+  from: 0,
+  length: bytes.length,
 })
+
+/** The message with bytes of its own. */
+function taken(message: Message | null): Message | null {
+  return message === null ? null : { ...message, bytes: bytesOf(message), from: 0 }
+}
+
+const bytesOf = ({ bytes, from, length }: Message): Uint8Array => bytes.slice(from, from + length)
 
 test('a ring is a queue: full is said and changes nothing, positions wrap', () => {
   const step = fc.oneof(fc.nat(300), fc.constant(-1))
   fc.assert(
     fc.property(fc.constantFrom(64, 256, 1024), fc.array(step, { maxLength: 200 }), (capacity, steps) => {
       const ring = newRing(capacity)
-      const [writer, reader] = [new MessageWriter(ring), new MessageReader(ring)]
       // Close to where positions begin anew.
       new Int32Array(ring).fill(-512, 0, 17)
+      const [writer, reader] = [new MessageWriter(ring), new MessageReader(ring)]
       const expected: Message[] = []
       let used = 0
       const sizeOf = (length: number): number => Math.ceil((40 + length) / 8) * 8
       steps.forEach((length, at) => {
         if (length < 0) {
           const first = expected.shift()
-          expect(reader.peek()).toEqual(first ?? null)
+          expect(taken(reader.peek())).toEqual(first ?? null)
           if (first === undefined) return
-          expect(reader.peek()).toEqual(first)
+          expect(taken(reader.peek())).toEqual(first)
           reader.take()
           used -= sizeOf(first.bytes.length)
           return
@@ -68,7 +77,8 @@ test.each([
       await reader.arrival()
       continue
     }
-    const { gateway, kind, acknowledged, nowMs, bytes } = message
+    const { gateway, kind, acknowledged, nowMs } = message
+    const bytes = bytesOf(message)
     const right = contentOf(data, sequence)
     if (message.sequence !== sequence || Buffer.compare(bytes, right) !== 0) {
       expect([message.sequence, bytes]).toEqual([sequence, right])
@@ -100,4 +110,48 @@ test('who waits for a message can be let go without one', async () => {
   reader.wakeUp()
   await waiting
   expect(reader.peek()).toBeNull()
+})
+
+test('a reader says that there is room when somebody waits for it, and no sooner', () => {
+  const ring = newRing(256)
+  let told = 0
+  const [writer, reader] = [new MessageWriter(ring), new MessageReader(ring, () => told++)]
+  const message = messageOf(1, new Uint8Array(80))
+  expect([writer.push(message), writer.push(message), writer.push(message)]).toEqual([true, true, false])
+  reader.peek()
+  reader.take()
+  expect(told).toBe(0)
+  expect([writer.push(message), writer.fits(80)]).toEqual([true, false])
+  writer.wantRoom()
+  expect([writer.fits(80), told]).toEqual([false, 0])
+  reader.peek()
+  reader.take()
+  expect([told, writer.fits(80)]).toEqual([1, true])
+  reader.peek()
+  reader.take()
+  expect(told).toBe(1)
+})
+
+test('in a large ring a reader says what is free now and then, and always before it rests', () => {
+  const ring = newRing(64 * 1024)
+  const [writer, reader] = [new MessageWriter(ring), new MessageReader(ring)]
+  const message = messageOf(1, new Uint8Array(300))
+  let count = 0
+  while (writer.push(message)) count++
+  for (let taken = 0; taken < count; taken++) {
+    reader.peek()
+    reader.take()
+  }
+  expect(reader.peek()).toBeNull()
+  for (let again = 0; again < count; again++) expect(writer.push(message)).toBe(true)
+})
+
+test('what is written is read when it is said', () => {
+  const ring = newRing(256)
+  const [writer, reader] = [new MessageWriter(ring), new MessageReader(ring)]
+  expect(writer.write(1, 0, 1, 0, 0, new Uint8Array(8), 0, 8)).toBe(true)
+  expect(reader.peek()).toBeNull()
+  writer.say()
+  expect(writer.takeWaiting()).toBe(true)
+  expect(reader.peek()).toMatchObject({ sequence: 1, length: 8 })
 })

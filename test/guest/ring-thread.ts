@@ -21,7 +21,8 @@ if (parentPort !== null) {
   const writer = new MessageWriter(data.ring)
   for (let sequence = 1; sequence <= data.count; ) {
     const [gateway, kind, acknowledged, nowMs] = [sequence, 2 * sequence, 3 * sequence, 4 * sequence]
-    const sent = writer.push({ gateway, kind, sequence, acknowledged, nowMs, bytes: contentOf(data, sequence) })
+    const bytes = contentOf(data, sequence)
+    const sent = writer.push({ gateway, kind, sequence, acknowledged, nowMs, bytes, from: 0, length: bytes.length })
     writer.notify()
     if (sent) sequence++
   }

@@ -26,7 +26,7 @@ function begin(here = true) {
     const port = vcpus[vcpu] as VcpuRequests
     const next = port.peek()
     if (next === null) throw new Error('no request')
-    port.answer({ what, gateway: next.gateway, sequence: next.sequence, bytes: next.bytes })
+    port.answer({ ...next, what })
     port.done()
   }
   return { memory, service, heard, answer }

@@ -37,8 +37,7 @@ async function begin(here = true) {
     const port = ports[vcpu] as VcpuRequests
     let count = 0
     for (let next = port.peek(); next !== null; next = port.peek(), count++) {
-      const { gateway, sequence, bytes } = next
-      if (sequence > 0) port.answer({ what: 'reply', gateway, sequence, bytes })
+      if (next.sequence > 0) port.answer({ ...next, what: 'reply' })
       port.done()
     }
     return count

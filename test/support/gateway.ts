@@ -113,14 +113,14 @@ export class TestGateway {
     }, REST_MS)
   }
 
-  #onAnswer(lane: Lane, { what, gateway, sequence, bytes }: ServiceAnswer): void {
+  #onAnswer(lane: Lane, { what, gateway, sequence, bytes, from = 0, length = bytes.length }: ServiceAnswer): void {
     if (gateway !== this.#number) return
     if (what === 'busy' || what === 'out-of-order') {
       lane.unsent = 0
       this.#rest(lane)
       return
     }
-    const reply = Buffer.from(bytes).toString('latin1')
+    const reply = Buffer.copyBytesFrom(bytes, from, length).toString('latin1')
     const known = lane.answers.get(sequence)
     if (known !== undefined) {
       this.repeats++

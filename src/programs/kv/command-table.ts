@@ -5,6 +5,10 @@ import { slotOf } from './shares.ts'
 
 export interface CommandSpec {
   readonly name: CommandName
+  /** In `COMMANDS`. */
+  readonly index: number
+  /** Every second argument from 2 on is the name of a hash's field. */
+  readonly hasFields: boolean
   /** Arguments with the name; negative: at least so many. */
   readonly arity: number
   readonly flags: readonly ('readonly' | 'write' | 'denyoom' | 'fast' | 'loading' | 'stale' | 'admin')[]
@@ -61,8 +65,10 @@ const TABLE = {
 
 export type CommandName = keyof typeof TABLE
 
-export const COMMANDS: readonly CommandSpec[] = Object.entries(TABLE).map(([name, [arity, flags, keys]]) => ({
+export const COMMANDS: readonly CommandSpec[] = Object.entries(TABLE).map(([name, [arity, flags, keys]], index) => ({
   name: name as CommandName,
+  index,
+  hasFields: name === 'hset' || name === 'hmset',
   arity,
   flags,
   keys,
@@ -72,29 +78,42 @@ export const COMMANDS: readonly CommandSpec[] = Object.entries(TABLE).map(([name
 function digest(bytes: Uint8Array, start: number, length: number): number {
   let sum = length
   for (let at = start; at < start + length; at++) sum = (Math.imul(sum, 31) + ((bytes[at] as number) | 0x20)) | 0
-  return sum
+  return sum >>> 0
 }
 
-const BY_DIGEST = new Map(
-  COMMANDS.map((spec) => {
-    const bytes = Buffer.from(spec.name)
-    return [digest(bytes, 0, bytes.length), { spec, bytes }]
-  }),
-)
-const MAX_NAME_BYTES = Math.max(...COMMANDS.map(({ name }) => name.length))
+const NAMES = COMMANDS.map(({ name }) => Buffer.from(name))
+const MAX_NAME_BYTES = Math.max(...NAMES.map(({ length }) => length))
+/** Places of commands by the digests of their names, one behind the other where two have the same: index and 1, 0 is none. */
+const PLACES = new Uint8Array(256)
+const placeAfter = (place: number): number => (place + 1) % PLACES.length
+for (const [index, bytes] of NAMES.entries()) {
+  let place = digest(bytes, 0, bytes.length) % PLACES.length
+  while (PLACES[place] !== 0) place = placeAfter(place)
+  PLACES[place] = index + 1
+}
 
 /** The command that an argument names, in any case; null: there is none. */
 export function findCommand(request: Request, index = 0): CommandSpec | null {
-  const [start, length] = [startOf(request, index), lengthOf(request, index)]
+  const { bytes } = request
+  const start = startOf(request, index)
+  const length = lengthOf(request, index)
   if (length > MAX_NAME_BYTES) return null
-  const found = BY_DIGEST.get(digest(request.bytes, start, length))
-  if (found === undefined || found.bytes.length !== length) return null
-  for (let at = 0; at < length; at++) {
-    const byte = request.bytes[start + at] as number
-    // Letters alone differ in this bit by their case only.
-    if ((byte | 0x20) !== found.bytes[at] || (byte & 0x40) === 0) return null
+  let place = digest(bytes, start, length) % PLACES.length
+  for (let number = PLACES[place] as number; number !== 0; number = PLACES[place] as number) {
+    if (isName(NAMES[number - 1] as Uint8Array, bytes, start, length)) return COMMANDS[number - 1] as CommandSpec
+    place = placeAfter(place)
   }
-  return found.spec
+  return null
+}
+
+function isName(name: Uint8Array, bytes: Uint8Array, start: number, length: number): boolean {
+  if (name.length !== length) return false
+  for (let at = 0; at < length; at++) {
+    const byte = bytes[start + at] as number
+    // Letters alone differ in this bit by their case only.
+    if ((byte | 0x20) !== name[at] || (byte & 0x40) === 0) return false
+  }
+  return true
 }
 
 /** Whether a request has as many arguments as its command takes. */

@@ -35,7 +35,8 @@ export class Entries {
   /** The entry of a dictionary whose key is an argument, or 0. */
   find(dictionary: number, request: Request, index: number): number {
     const { bytes } = request
-    const [start, length] = [startOf(request, index), lengthOf(request, index)]
+    const start = startOf(request, index)
+    const length = lengthOf(request, index)
     return this.#dictionaries.find(dictionary, this.#hash(bytes, start, length), bytes, start, length)
   }
 
@@ -45,7 +46,8 @@ export class Entries {
 
   /** A new entry, in no dictionary yet, whose key is an argument; it holds an empty string. Null: no memory is left. */
   make(request: Request, index: number): number | null {
-    const [start, length] = [startOf(request, index), lengthOf(request, index)]
+    const start = startOf(request, index)
+    const length = lengthOf(request, index)
     const entry = this.#arena.take(ENTRY.key + length)
     if (entry === null) return null
     const accessors = this.#accessors

@@ -97,12 +97,12 @@ class Server {
     if (!this.#canKeep()) return this.#answer('busy', request, NOTHING)
     this.#execute(request)
     sessions.record(session, this.#reply.bytes, this.#reply.length, this.#shard.nowMs)
-    return this.#answer('reply', request, this.#reply.bytes.subarray(0, this.#reply.length))
+    return this.#answer('reply', request, this.#reply.bytes, this.#reply.length)
   }
 
   #execute(request: ServiceRequest): void {
     this.#reply.rewind(0)
-    if (decodeRequest(request.bytes, this.#request)) {
+    if (decodeRequest(request.bytes, this.#request, request.from, request.length)) {
       execute(this.#shard, this.#request, this.#reply, this.#timeOf(request))
     } else this.#reply.error(MALFORMED)
   }
@@ -112,8 +112,13 @@ class Server {
     return Math.max(this.#shard.nowMs, Number.isSafeInteger(nowMs) ? nowMs : 0)
   }
 
-  #answer(what: ServiceAnswer['what'], { gateway, sequence }: ServiceRequest, bytes: Uint8Array): true {
-    this.#requests.answer({ what, gateway, sequence, bytes })
+  #answer(
+    what: ServiceAnswer['what'],
+    { gateway, sequence }: ServiceRequest,
+    bytes: Uint8Array,
+    length: number = bytes.length,
+  ): true {
+    this.#requests.answer({ what, gateway, sequence, bytes, from: 0, length })
     return true
   }
 

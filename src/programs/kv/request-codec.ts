@@ -26,7 +26,8 @@ export function encodeRequestInto({ bytes, starts, lengths, count }: Request, in
   writeWord(into, at, count)
   let end = at + WORD_BYTES * (1 + count)
   for (let index = 0; index < count; index++) {
-    const [start, length] = [starts[index] as number, lengths[index] as number]
+    const start = starts[index] as number
+    const length = lengths[index] as number
     writeWord(into, at + WORD_BYTES * (1 + index), length)
     // A call costs more than a few bytes do.
     if (length > SHORT_BYTES) into.set(bytes.subarray(start, start + length), end)
@@ -43,24 +44,31 @@ function writeWord(into: Uint8Array, at: number, value: number): void {
   into[at + 3] = value >>> 24
 }
 
-/** Puts what the bytes say into `request`, which refers to them. False: they are no request. */
-export function decodeRequest(bytes: Uint8Array, request: Request): boolean {
-  if (bytes.length < WORD_BYTES) return false
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-  const count = view.getUint32(0, true)
-  if (count === 0 || WORD_BYTES * (1 + count) > bytes.length) return false
+/** Byte by byte: a view of a short request costs more than all of it. */
+const wordAt = (bytes: Uint8Array, at: number): number =>
+  ((bytes[at] as number) |
+    ((bytes[at + 1] as number) << 8) |
+    ((bytes[at + 2] as number) << 16) |
+    ((bytes[at + 3] as number) << 24)) >>>
+  0
+
+/** Puts what `size` bytes from `from` on say into `request`, which refers to them. False: they are no request. */
+export function decodeRequest(bytes: Uint8Array, request: Request, from = 0, size: number = bytes.length): boolean {
+  if (size < WORD_BYTES) return false
+  const count = wordAt(bytes, from)
+  if (count === 0 || WORD_BYTES * (1 + count) > size) return false
   if (count > request.starts.length) {
     request.starts = new Uint32Array(2 * count)
     request.lengths = new Uint32Array(2 * count)
   }
-  let at = WORD_BYTES * (1 + count)
+  let at = from + WORD_BYTES * (1 + count)
   for (let index = 0; index < count; index++) {
-    const length = view.getUint32(WORD_BYTES * (1 + index), true)
+    const length = wordAt(bytes, from + WORD_BYTES * (1 + index))
     request.starts[index] = at
     request.lengths[index] = length
     at += length
   }
   request.bytes = bytes
   request.count = count
-  return at === bytes.length
+  return at === from + size
 }

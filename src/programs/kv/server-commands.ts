@@ -8,7 +8,7 @@ import { infoText, type Sections } from './info.ts'
 import { parseInteger } from './integers.ts'
 import type { Reply } from './reply.ts'
 import { isWord, lengthOf, type Request, startOf, textOf } from './request.ts'
-import type { Shard } from './shard.ts'
+import { COUNTER, type Shard } from './shard.ts'
 
 /** The Redis whose answers these are; clients choose their commands by it. */
 export const REDIS_VERSION = '7.2.0'
@@ -172,10 +172,10 @@ const sectionsOf = (shard: Shard): Sections => ({
   Memory: { used_memory: shard.usedBytes, maxmemory: shard.maxBytes, maxmemory_policy: 'noeviction' },
   Persistence: { loading: 0 },
   Stats: {
-    total_commands_processed: shard.counter('commands'),
-    expired_keys: shard.counter('expired'),
-    keyspace_hits: shard.counter('hits'),
-    keyspace_misses: shard.counter('misses'),
+    total_commands_processed: shard.counter(COUNTER.commands),
+    expired_keys: shard.counter(COUNTER.expired),
+    keyspace_hits: shard.counter(COUNTER.hits),
+    keyspace_misses: shard.counter(COUNTER.misses),
   },
   Replication: { role: 'master', connected_slaves: 0 },
   Keyspace:

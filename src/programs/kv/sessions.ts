@@ -5,7 +5,8 @@
 //   pages    │ header: positions, gateways │ ring: … free … │ oldest record … newest │ … free … │
 //   record   │ gateway u32 │ length u32 │ sequence f64 │ the reply, to 8 bytes │           gateway 0: of nobody any more
 //
-// Positions count up from 0 and begin anew whenever the ring is empty, so that a gateway that keeps up dirties few pages.
+// Positions are below twice the ring's size: when the oldest record lies in the second half both come down by a ring, and
+// they begin anew whenever the ring is empty, so that a gateway that keeps up dirties few pages.
 
 import { assert } from '../../errors.ts'
 import type { Accessors } from '../../guest/accessors.ts'
@@ -13,8 +14,8 @@ import { KV_GATEWAY_QUIET_MS, KV_MAX_GATEWAYS, PAGE_BYTES, SERVICE_REPLY_BYTES }
 import { copyIn, copyOut } from './copying.ts'
 import type { PageRange } from './shares.ts'
 
-/** Byte offsets in the header page: f64 positions of the oldest record and behind the newest; the gateways. */
-const HEADER = { oldest: 0, end: 8, gateways: 64 } as const
+/** Byte offsets in the header page: u32 positions of the oldest record and behind the newest; the gateways. */
+const HEADER = { oldest: 0, end: 4, gateways: 64 } as const
 /** Byte offsets of a gateway: u32, then f64 each; `seen` is the guest's time of its last request. */
 const GATEWAY = { bytes: 32, number: 0, executed: 8, acknowledged: 16, seen: 24 } as const
 const RECORD = { bytes: 16, gateway: 0, length: 4, sequence: 8 } as const
@@ -82,12 +83,12 @@ export class Sessions {
     const all = Math.min(sequence, this.executed(session))
     if (!(all > this.acknowledged(session))) return
     this.#accessors.storeF64(session + GATEWAY.acknowledged, all)
-    this.#release()
+    this.#release(this.gateway(session), all)
   }
 
   /** Whether every reply that may come has room. */
   hasRoom(): boolean {
-    return this.#ringBytes - (this.#end - this.#oldest) >= sizeOf(this.maxReplyBytes)
+    return this.#ringBytes - (this.#endAt() - this.#oldestAt()) >= sizeOf(this.maxReplyBytes)
   }
 
   /**
@@ -96,8 +97,8 @@ export class Sessions {
    */
   compact(): void {
     const accessors = this.#accessors
-    const end = this.#end
-    let kept = this.#oldest
+    const end = this.#endAt()
+    let kept = this.#oldestAt()
     for (let position = kept; position < end; ) {
       const size = this.#sizeAt(position)
       if (this.#mayBeAskedFor(position)) {
@@ -107,20 +108,23 @@ export class Sessions {
       position += size
     }
     this.#next = 0
-    accessors.storeF64(this.#header + HEADER.end, kept)
+    accessors.storeU32(this.#header + HEADER.end, kept)
   }
 
   /** Notes that the session's next request was executed, with its reply. There is room for it. */
   record(session: number, reply: Uint8Array, length: number, nowMs: number): void {
     const accessors = this.#accessors
     const sequence = this.executed(session) + 1
-    const end = this.#end
-    assert(end + sizeOf(length) - this.#oldest <= this.#ringBytes, 'no room for a reply')
+    const end = this.#endAt()
+    const size = sizeOf(length)
+    assert(end + size - this.#oldestAt() <= this.#ringBytes, 'no room for a reply')
     accessors.storeU32(this.#at(end + RECORD.gateway), this.gateway(session))
     accessors.storeU32(this.#at(end + RECORD.length), length)
     accessors.storeF64(this.#at(end + RECORD.sequence), sequence)
-    this.#eachPiece(end + RECORD.bytes, length, (address, at, count) => copyIn(accessors, address, reply, at, count))
-    accessors.storeF64(this.#header + HEADER.end, end + sizeOf(length))
+    const to = this.#at(end + RECORD.bytes)
+    if ((to % PAGE_BYTES) + length <= PAGE_BYTES) copyIn(accessors, to, reply, 0, length)
+    else this.#eachPiece(end + RECORD.bytes, length, (at, done, count) => copyIn(accessors, at, reply, done, count))
+    accessors.storeU32(this.#header + HEADER.end, end + size)
     accessors.storeF64(session + GATEWAY.executed, sequence)
     accessors.storeF64(session + GATEWAY.seen, nowMs)
   }
@@ -129,9 +133,9 @@ export class Sessions {
   recall(session: number, sequence: number): Uint8Array | null {
     if (sequence <= this.acknowledged(session) || sequence > this.executed(session)) return null
     const gateway = this.gateway(session)
-    const begin = this.#next >= this.#oldest && this.#next < this.#end ? this.#next : this.#oldest
-    const found = this.#search(gateway, sequence, begin, this.#end)
-    const position = found >= 0 ? found : this.#search(gateway, sequence, this.#oldest, begin)
+    const begin = this.#next >= this.#oldestAt() && this.#next < this.#endAt() ? this.#next : this.#oldestAt()
+    const found = this.#search(gateway, sequence, begin, this.#endAt())
+    const position = found >= 0 ? found : this.#search(gateway, sequence, this.#oldestAt(), begin)
     assert(position >= 0, `no reply is kept for request ${sequence} of gateway ${gateway}`)
     const length = this.#accessors.loadU32(this.#at(position + RECORD.length))
     const reply = new Uint8Array(length)
@@ -144,14 +148,14 @@ export class Sessions {
 
   /** Forgets whoever did not acknowledge the oldest reply that is kept. */
   forgetOldest(): void {
-    if (this.#oldest < this.#end) this.forget(this.find(this.#accessors.loadU32(this.#at(this.#oldest))))
+    if (this.#oldestAt() < this.#endAt()) this.forget(this.find(this.#accessors.loadU32(this.#at(this.#oldestAt()))))
   }
 
   /** The gateway loses its place; should it come again, it is told so. Takes a while for each reply that is kept. */
   forget(session: number): void {
     const accessors = this.#accessors
     const gateway = this.gateway(session)
-    for (let position = this.#oldest; position < this.#end; position += this.#sizeAt(position)) {
+    for (let position = this.#oldestAt(); position < this.#endAt(); position += this.#sizeAt(position)) {
       const owner = this.#at(position + RECORD.gateway)
       if (accessors.loadU32(owner) === gateway) accessors.storeU32(owner, 0)
     }
@@ -159,12 +163,13 @@ export class Sessions {
     this.#release()
   }
 
-  get #oldest(): number {
-    return this.#accessors.loadF64(this.#header + HEADER.oldest)
+  /** Methods, as V8 calls its runtime for each private getter. */
+  #oldestAt(): number {
+    return this.#accessors.loadU32(this.#header + HEADER.oldest)
   }
 
-  get #end(): number {
-    return this.#accessors.loadF64(this.#header + HEADER.end)
+  #endAt(): number {
+    return this.#accessors.loadU32(this.#header + HEADER.end)
   }
 
   #sessionAt(index: number): number {
@@ -180,23 +185,27 @@ export class Sessions {
     return quietest
   }
 
-  /** Gives back the oldest records as far as nobody may ask for them. */
-  #release(): void {
+  /** Gives back the oldest records as far as nobody may ask for them: not that gateway, which has all up to a sequence. */
+  #release(gateway = 0, acknowledged = 0): void {
     const accessors = this.#accessors
-    const end = this.#end
-    const begin = this.#oldest
+    const end = this.#endAt()
+    const begin = this.#oldestAt()
     let position = begin
     while (position < end) {
-      if (this.#mayBeAskedFor(position)) break
+      const owner = accessors.loadU32(this.#at(position + RECORD.gateway))
+      if (owner !== gateway) {
+        if (this.#mayBeAskedFor(position)) break
+      } else if (owner !== 0 && accessors.loadF64(this.#at(position + RECORD.sequence)) > acknowledged) break
       position += this.#sizeAt(position)
     }
     if (position === begin) return
-    if (position === end) {
-      position = 0
+    const whole = position === end ? end : position >= this.#ringBytes ? this.#ringBytes : 0
+    if (whole > 0) {
+      // The hint is of the old positions.
       this.#next = 0
-      accessors.storeF64(this.#header + HEADER.end, 0)
+      accessors.storeU32(this.#header + HEADER.end, end - whole)
     }
-    accessors.storeF64(this.#header + HEADER.oldest, position)
+    accessors.storeU32(this.#header + HEADER.oldest, position - whole)
   }
 
   #mayBeAskedFor(position: number): boolean {
@@ -231,7 +240,7 @@ export class Sessions {
   }
 
   #at(position: number): number {
-    return this.#ring + (position % this.#ringBytes)
+    return this.#ring + (position < this.#ringBytes ? position : position - this.#ringBytes)
   }
 
   /** R6: an access lies within one page. */

@@ -18,8 +18,14 @@ import type { Request } from './request.ts'
 import type { PageRange } from './shares.ts'
 import { StringValues } from './string-values.ts'
 
-/** f64 counters of the header. */
-type Counter = 'commands' | 'hits' | 'misses' | 'expired'
+/** f64 counters, by where they lie in the header. */
+export const COUNTER = {
+  commands: HEADER.commands,
+  hits: HEADER.hits,
+  misses: HEADER.misses,
+  expired: HEADER.expired,
+} as const
+type Counter = (typeof COUNTER)[keyof typeof COUNTER]
 
 export class Shard {
   readonly entries: Entries
@@ -79,12 +85,12 @@ export class Shard {
     return (this.#arena.range.to - firstDataPage(this.#arena.range)) * PAGE_BYTES
   }
 
-  counter(name: Counter): number {
-    return this.#accessors.loadF64(this.#header + HEADER[name])
+  counter(counter: Counter): number {
+    return this.#accessors.loadF64(this.#header + counter)
   }
 
-  note(name: Counter): void {
-    this.#accessors.storeF64(this.#header + HEADER[name], this.counter(name) + 1)
+  note(counter: Counter): void {
+    this.#accessors.storeF64(this.#header + counter, this.counter(counter) + 1)
   }
 
   /** The entry of a key, or 0; one whose time is over is removed. */
@@ -93,7 +99,7 @@ export class Shard {
     if (entry === 0) return 0
     const deadline = this.deadlines.of(entry)
     if (deadline === null || deadline >= this.nowMs) return entry
-    this.note('expired')
+    this.note(COUNTER.expired)
     this.remove(entry)
     return 0
   }
@@ -101,7 +107,7 @@ export class Shard {
   /** Like `find`, for commands that read: counted as hit or miss. */
   lookUp(request: Request, index: number): number {
     const entry = this.find(request, index)
-    this.note(entry === 0 ? 'misses' : 'hits')
+    this.note(entry === 0 ? COUNTER.misses : COUNTER.hits)
     return entry
   }
 
@@ -168,7 +174,7 @@ export class Shard {
     for (let left = keys; left > 0; left--) {
       const entry = this.deadlines.over(nowMs)
       if (entry === 0) return left < keys
-      this.note('expired')
+      this.note(COUNTER.expired)
       this.remove(entry)
     }
     return true

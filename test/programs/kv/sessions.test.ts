@@ -20,7 +20,7 @@ const [OK, GATEWAY_QUIET_MS] = ['+OK\r\n', 60_000]
 /** A vCPU with its program, one step at a time, and a memory that can be carried elsewhere. */
 class Vcpu implements RequestPort {
   readonly queue: ServiceRequest[] = []
-  readonly answers: (Omit<ServiceAnswer, 'bytes'> & { text: string })[] = []
+  readonly answers: (Pick<ServiceAnswer, 'what' | 'gateway' | 'sequence'> & { text: string })[] = []
   memory: GuestMemory
   /** Room for answers. */
   room = Number.POSITIVE_INFINITY
@@ -65,8 +65,8 @@ class Vcpu implements RequestPort {
     return this.answers.length < this.room
   }
 
-  answer({ what, gateway, sequence, bytes }: ServiceAnswer): void {
-    this.answers.push({ what, gateway, sequence, text: text(bytes) })
+  answer({ what, gateway, sequence, bytes, from = 0, length = bytes.length }: ServiceAnswer): void {
+    this.answers.push({ what, gateway, sequence, text: text(bytes.subarray(from, from + length)) })
   }
 
   awaitRoom(): void {}
