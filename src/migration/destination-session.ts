@@ -96,6 +96,11 @@ export class DestinationSession {
     this.#sharing?.close()
   }
 
+  /** A vCPU has crashed here. */
+  crashed(error: GodwitError): void {
+    if (this.#ownership.state === 'shared') this.#sharing?.crash(error)
+  }
+
   /** Called once, right after the guest has begun to run here. */
   onOwner(listener: () => void): void {
     this.#onOwner = listener
@@ -159,15 +164,10 @@ export class DestinationSession {
 
   async #beginSharing(state: MessageOf<'state'>): Promise<void> {
     const { exchange, vcpus } = this.#world
-    if (exchange === null || state.pull) {
-      throw new GodwitError('unexpected-message', 'a guest that is to be shared, in another movement', {
-        side: 'source',
-      })
-    }
+    const error = 'a guest that is to be shared, in another movement'
+    if (exchange === null || state.pull) throw new GodwitError('unexpected-message', error, { side: 'source' })
     await beginTaking(this.#world, state)
-    this.#exchange = await exchange(async () => {
-      await vcpus.handshake()
-    })
+    this.#exchange = await exchange(async () => void (await vcpus.handshake()))
   }
 
   /** R15: the destination proves equality before the source gives up ownership. */
@@ -242,7 +242,8 @@ export class DestinationSession {
     if (taken === 'lost') this.#onLost()
     if (taken !== 'empty') return { owner: true }
     await this.close()
-    return { owner: false, error: new GodwitError('cancelled', 'the source has the guest back', { side: 'source' }) }
+    const error = new GodwitError('cancelled', 'the source has the guest back', { side: 'source' })
+    return { owner: false, error }
   }
 
   #sharingLinks(): SharingLinks {
@@ -338,7 +339,7 @@ export class DestinationSession {
       this.#ownership.apply('not-released')
       return { owner: false, error }
     }
-    if (verdict === 'released' && this.#puller === null) {
+    if (verdict === 'released' && this.#puller === null && this.#exchange === null) {
       await this.#activate()
       return { owner: true }
     }

@@ -17,6 +17,8 @@ import type { Contents, ExchangeHost, ExchangeLink, ExchangePages, Window } from
 const inBatch = ({ asked, rest }: Batch, page: number): boolean => asked.includes(page) || rest.includes(page)
 const ascending = (a: number, b: number): number => a - b
 const asks = new Uint32Array(MAX_NEEDS)
+/** One GIVE, one generation; the first that comes is the second: a peer cannot use up the numbers. */
+const MOST_AHEAD = 2
 
 export class ExchangeCore {
   readonly #state: CoreState
@@ -50,10 +52,12 @@ export class ExchangeCore {
     return this.#ledger.tell()
   }
 
-  /** The link is gone. Pages and vCPUs stay where they are. */
+  /** The link is gone. Pages and vCPUs stay where they are; who was to cross and has not runs on meanwhile. */
   cut(): void {
-    const { owed, owedMarks, early } = this.#state
+    const { owed, owedMarks, early, departures, revoking } = this.#state
     this.#state.linked = false
+    for (const { vcpu } of departures.splice(0)) this.#stay(vcpu)
+    if (revoking !== null) this.#state.revoking = { ...revoking, departure: null }
     early.length = 0
     for (const page of owed) owedMarks[page] = 0
     owed.length = 0
@@ -62,8 +66,14 @@ export class ExchangeCore {
   /** The vCPU stands still and is to cross. Throws `internal` unless it is here. */
   cross(vcpu: number, state: VcpuState): void {
     if (this.#state.places[vcpu] !== PLACE.here) throw new GodwitError('internal', `vCPU ${vcpu} is not here to cross`)
+    if (!this.#state.linked) return this.#stay(vcpu)
     this.#state.places[vcpu] = PLACE.leaving
     this.#state.departures.push({ vcpu, state })
+  }
+
+  #stay(vcpu: number): void {
+    this.#state.places[vcpu] = PLACE.here
+    this.#host.cancelled(vcpu)
   }
 
   push(what: PushWhat): void {
@@ -209,7 +219,8 @@ export class ExchangeCore {
     this.#requireLink()
     this.#ledger.requireNext(number)
     const { places, vcpuGenerations } = this.#state
-    if (places[vcpu] !== PLACE.there || generation <= (vcpuGenerations[vcpu] as number)) {
+    const known = vcpuGenerations[vcpu] as number
+    if (places[vcpu] !== PLACE.there || generation <= known || generation > known + MOST_AHEAD) {
       throw new GodwitError('not-owner', `vCPU ${vcpu} came, generation ${generation}, but it is not the peer's`)
     }
     places[vcpu] = PLACE.here
@@ -232,11 +243,8 @@ export class ExchangeCore {
       throw new GodwitError('not-owner', `page ${page} was given, which is not the peer's`)
     }
     const known = this.#pages.generationOf(page)
-    if (generation > known) return
-    throw new GodwitError(
-      'not-owner',
-      `page ${page} was given in generation ${generation}, which is not above ${known}`,
-    )
+    if (generation > known && generation <= known + MOST_AHEAD) return
+    throw new GodwitError('not-owner', `page ${page} was given in generation ${generation}, known is ${known}`)
   }
 
   #arrive(page: number, generation: number, home: number): void {
@@ -312,7 +320,7 @@ export class ExchangeCore {
     this.#host.revoke(Uint32Array.from([...batch.asked, ...batch.rest]))
   }
 
-  /** Nothing was sent: the pages have never been away. A vCPU that was to cross waits for the next link. */
+  /** Nothing was sent: the pages have never been away. */
   #keep({ asked, rest }: Batch): void {
     this.#state.push.disturbed = true
     this.#state.early.length = 0
@@ -348,12 +356,10 @@ export class ExchangeCore {
 
   /** R25, R26: it never happened. */
   #undone(frame: Unconfirmed): void {
-    const { leaving, places, vcpuGenerations } = this.#state
+    const { leaving, vcpuGenerations } = this.#state
     if (frame.kind === 'vcpu') {
-      places[frame.vcpu] = PLACE.here
       vcpuGenerations[frame.vcpu] = (vcpuGenerations[frame.vcpu] as number) - 1
-      this.#host.cancelled(frame.vcpu)
-      return
+      return this.#stay(frame.vcpu)
     }
     // A pass that is under way may be past them.
     this.#state.push.disturbed = true

@@ -21,6 +21,8 @@ export class Narrowing {
   /** Pages under way, one bit each, and when they are placed; null: no round is. */
   #underWay: { readonly pages: Uint8Array; readonly placed: Promise<unknown> } | null = null
   #over = false
+  /** Pages of a round that was cut off: bytes of it may still be on their way, and overtake what is given on the same link. */
+  #adrift: Uint8Array | null = null
   /** The free map as the destination has it (R17); null: no page is free. */
   toldFree: Uint8Array | null = null
   /** Rejects when there are to be no more rounds; a round whose channels are gone neither ends nor fails. */
@@ -39,18 +41,27 @@ export class Narrowing {
     this.#ended.reject(new GodwitError('cancelled', 'no more rounds'))
   }
 
-  /** Resolves when none of these pages is under way. */
+  /** Resolves when none of these pages is under way. Rejects when some are and nobody can say for how long: until `renewed`. */
   async settled(pages: Uint32Array): Promise<void> {
     const underWay = this.#underWay
-    if (underWay === null || !pages.some((page) => hasBit(underWay.pages, page))) return
-    await underWay.placed
+    if (underWay !== null && pages.some((page) => hasBit(underWay.pages, page))) await underWay.placed
+    const adrift = this.#adrift
+    if (adrift === null || !pages.some((page) => hasBit(adrift, page))) return
+    throw new GodwitError('link-lost', 'a round with pages that are to be given was cut off')
+  }
+
+  /** A later link is up: the destination has closed the channels of the one before it, and reads nothing more of that. */
+  renewed(): void {
+    this.#adrift = null
   }
 
   /** Sends ahead what the vCPU would miss. */
   async narrow(vcpu: number): Promise<void> {
     let before = Number.POSITIVE_INFINITY
     for (let turn = 0; turn < MAX_ROUNDS && !this.#over; turn++) {
-      await harvest(this.#context)
+      // Who cannot be harvested now is given with data later.
+      const harvested = await harvest(this.#context).catch(() => null)
+      if (harvested === null || this.#over) return
       const pages = this.#select(vcpu)
       if (pages <= ENOUGH_PAGES || pages > WORTH * before) return this.#putBack()
       before = pages
@@ -92,7 +103,10 @@ export class Narrowing {
     // Also when nobody waits for the round any more, it is under way until it is placed or its channels are gone.
     const done = placed.then(
       () => {},
-      () => this.#lost(selected),
+      () => {
+        this.#adrift = selected
+        this.#lost(selected)
+      },
     )
     this.#underWay = { pages: selected, placed: done }
     done.then(() => {
@@ -109,7 +123,8 @@ export class Narrowing {
       const bytesPerSecond = (sent.bytes / ms) * 1000
       report.round({ ...row, dirtyPagesPerSecond: 0, bytesPerSecond, decision: 'narrow' }, sent)
     } catch {
-      // The link is gone; what comes instead is the exchange's business.
+      // The link is gone, or so it must be now: only the next one ends what was under way. What comes instead is the exchange's business.
+      if (!this.#over) context.control.close()
       this.#over = true
       this.#lost(selected)
     }
