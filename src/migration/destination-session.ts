@@ -21,6 +21,7 @@ export type { DestinationWorld } from './destination-context.ts'
 
 /** How long the destination's step rate is sampled for the report once the guest runs here. */
 const SAMPLE_MS = 100
+const NOT_SOFT = 'a guest that is to be shared, in another movement'
 
 /** How an incoming migration ended: the guest runs here, or this attempt is forgotten. */
 export type Arrival = { readonly owner: true } | { readonly owner: false; readonly error: GodwitError }
@@ -96,7 +97,6 @@ export class DestinationSession {
     this.#sharing?.close()
   }
 
-  /** A vCPU has crashed here. */
   crashed(error: GodwitError): void {
     if (this.#ownership.state === 'shared') this.#sharing?.crash(error)
   }
@@ -164,8 +164,7 @@ export class DestinationSession {
 
   async #beginSharing(state: MessageOf<'state'>): Promise<void> {
     const { exchange, vcpus } = this.#world
-    const error = 'a guest that is to be shared, in another movement'
-    if (exchange === null || state.pull) throw new GodwitError('unexpected-message', error, { side: 'source' })
+    if (exchange === null || state.pull) throw new GodwitError('unexpected-message', NOT_SOFT, { side: 'source' })
     await beginTaking(this.#world, state)
     this.#exchange = await exchange(async () => void (await vcpus.handshake()))
   }
@@ -231,6 +230,8 @@ export class DestinationSession {
   /** Soft: from the first page or vCPU that may come until everything is here. Null: it is, and the source is to hear it. */
   async #share(exchange: PageExchange): Promise<Arrival | null> {
     this.#ownership.apply('commit-sharing')
+    // The round that is under way is never placed then: only a new link ends it.
+    this.#pages?.failed.catch(() => this.#ownership.state === 'shared' && this.#control?.close())
     this.#sharing = new DestinationSharing(this.#world, this.#sharingLinks(), this.#ownership, exchange)
     this.#onShared()
     const taken = await this.#sharing.run()
@@ -242,8 +243,7 @@ export class DestinationSession {
     if (taken === 'lost') this.#onLost()
     if (taken !== 'empty') return { owner: true }
     await this.close()
-    const error = new GodwitError('cancelled', 'the source has the guest back', { side: 'source' })
-    return { owner: false, error }
+    return { owner: false, error: new GodwitError('cancelled', 'the source has the guest back') }
   }
 
   #sharingLinks(): SharingLinks {

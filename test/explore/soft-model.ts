@@ -27,7 +27,6 @@ export interface SoftVariant {
   /** Cuts, crashes of a process or of the guest, losses of a host; together. */
   readonly faults: number
   readonly decisions: number
-  /** The source's record does not say that the destination will never have all of it before the end. */
   readonly recordsForgetSharing?: boolean
   /** A prepared destination takes "released" for leave to run. */
   readonly runsOnReleased?: boolean
@@ -47,8 +46,7 @@ export interface SoftWorld {
   toDestination: string[]
   /** `gone`: with a process that died, or with bytes that nobody reads any more. */
   token: Side | 'to-destination' | 'to-source' | 'gone'
-  /** Whoever gave the token knows that it has arrived. */
-  confirmed: boolean
+  confirmed: boolean // by whoever gave it
   /** The source gives no more; it has said so; the destination has heard it, and has nothing any more. */
   cancelled: boolean
   homeSaid: boolean
@@ -75,18 +73,9 @@ const INITIAL: SoftWorld = {
   toDestination: [],
   token: 'source',
   confirmed: true,
-  cancelled: false,
-  homeSaid: false,
-  homeHeard: false,
-  emptyThere: false,
-  emptyHeard: false,
-  goneHeard: false,
-  linked: true,
-  sourceKnowsCut: false,
-  destinationKnowsCut: false,
-  faults: 0,
-  decisions: 0,
-  crashed: false,
+  ...{ cancelled: false, homeSaid: false, homeHeard: false, emptyThere: false, emptyHeard: false, goneHeard: false },
+  ...{ linked: true, sourceKnowsCut: false, destinationKnowsCut: false },
+  ...{ faults: 0, decisions: 0, crashed: false },
 }
 
 const copy = (world: SoftWorld, change: Partial<SoftWorld> = {}): SoftWorld => ({
@@ -95,9 +84,8 @@ const copy = (world: SoftWorld, change: Partial<SoftWorld> = {}): SoftWorld => (
 })
 
 /** As if whole. */
-const runsAtSource = ({ source }: SoftWorld): boolean => source !== 'dead' && sourceMayRun(source)
-const runsAtDestination = ({ destination }: SoftWorld): boolean =>
-  destination !== 'dead' && destinationMayRun(destination)
+const runsAtSource = ({ source: s }: SoftWorld): boolean => s !== 'dead' && sourceMayRun(s)
+const runsAtDestination = ({ destination: d }: SoftWorld): boolean => d !== 'dead' && destinationMayRun(d)
 
 export function softModel(variant: SoftVariant): Model<SoftWorld> {
   function source(world: SoftWorld, event: SourceEvent): SoftWorld {
@@ -188,9 +176,8 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
     if (up && token === 'destination' && !confirmed && !world.homeHeard) {
       add('source knows that it has arrived', copy(world, { confirmed: true }))
     }
-    const given = token === 'destination' && confirmed && !world.homeSaid
-    const early = variant.goneUnconfirmed && token === 'to-destination'
-    if ((given || early) && !cancelled) add('source has given everything', source(world, 'gone'))
+    const given = (token === 'destination' && confirmed) || (variant.goneUnconfirmed && token === 'to-destination')
+    if (given && !cancelled) add('source has given everything', source(world, 'gone'))
     const decided = token === 'source' || (token === 'destination' && confirmed)
     if (cancelled && decided && !world.homeSaid) {
       const next = copy(world, { homeSaid: true })

@@ -28,6 +28,8 @@ export class ExchangeCore {
   readonly #host: ExchangeHost
   readonly #giver: Giver
   #window: Window
+  /** The other side found that it has not what it was thought to have. */
+  #distrusted = false
 
   constructor(state: CoreState, pages: ExchangePages, link: ExchangeLink, host: ExchangeHost) {
     this.#state = state
@@ -61,6 +63,11 @@ export class ExchangeCore {
     early.length = 0
     for (const page of owed) owedMarks[page] = 0
     owed.length = 0
+  }
+
+  /** The link ended because of what was given: what is taken back of it goes with its data next time. */
+  distrust(): void {
+    this.#distrusted = true
   }
 
   /** The vCPU stands still and is to cross. Throws `internal` unless it is here. */
@@ -166,6 +173,7 @@ export class ExchangeCore {
       (frame) => this.#confirmed(frame, false),
       (frame) => this.#undone(frame),
     )
+    this.#distrusted = false
     this.#pages.forgetAsks()
     this.#state.linked = true
   }
@@ -366,7 +374,7 @@ export class ExchangeCore {
     eachPage(frame, (page, withData) => {
       leaving[page] = 0
       this.#pages.setGeneration(page, this.#pages.generationOf(page) - 1)
-      this.#pages.bringBack(page, withData)
+      this.#pages.bringBack(page, withData || this.#distrusted)
     })
   }
 }

@@ -6,6 +6,7 @@
 import { GodwitError } from '../../errors.ts'
 import { addPage, countBits } from '../../guest/page-set.ts'
 import { generationsOf, homesOf, isOurs, presenceOf } from '../../guest/sharing.ts'
+import { PEER_SILENT_MS } from '../../limits.ts'
 import { harvest } from '../precopy.ts'
 import type { SourceContext } from '../source-context.ts'
 
@@ -117,7 +118,7 @@ export class Narrowing {
       const sending = context.pages.sendRound(order)
       sending.catch(() => {})
       const sent = await Promise.race([sending, context.pages.failed, this.#ended.promise])
-      await Promise.race([placed, this.#ended.promise])
+      await Promise.race([placed, this.#ended.promise, this.#tooLong()])
       const ms = Math.max(clock.now() - startedAt, 0.001)
       const row = { index: round, dirty: pages, sent: sent.sent, skipped: sent.skipped, bytes: sent.bytes, ms }
       const bytesPerSecond = (sent.bytes / ms) * 1000
@@ -128,6 +129,12 @@ export class Narrowing {
       this.#over = true
       this.#lost(selected)
     }
+  }
+
+  /** Rejects when a round that has left here ought to be placed by now: whoever reads it waits for what never comes. */
+  async #tooLong(): Promise<never> {
+    await this.#context.clock.sleep(2 * PEER_SILENT_MS)
+    throw new GodwitError('peer-silent', 'a round is not placed', { side: 'destination' })
   }
 
   #lost(selected: Uint8Array): void {

@@ -55,6 +55,8 @@ export class SoftSource {
     this.#narrowing = new Narrowing(this.#context, round)
     this.#exchange = this.#context.exchange((pages) => this.#quiet(pages))
     if (this.#exchange === null) throw new GodwitError('internal', 'soft without an exchange')
+    // No round has set it.
+    if (round === 0) this.#exchange.setBandwidth(this.#context.settings.bandwidth)
     const { digest, free } = await nameStale(this.#context, round)
     this.#narrowing.toldFree = free
     report.enter('commit')
