@@ -93,6 +93,7 @@ export class GuestHost implements GuestHostPort {
       this.#crash = error
       if (this.#state !== 'handed-over') this.#state = 'crashed'
       this.service?.close()
+      if (this.#current?.role === 'destination') this.#current.session.crashed(error)
       throw error
     })
     this.#crashed.catch(() => {})

@@ -169,6 +169,7 @@ export function sourceTransition(state: SourceState, event: SourceEvent): Transi
       if (event === 'cut') return to('retired', 'await-redial')
       if (event === 'give-up') return to('retired') // R24: too late
       if (event === 'complete') return to('done', 'record-done', 'send-done')
+      if (event === 'abandon') return to('abandoned', 'record-lost', 'stop')
       if (event === 'peer-dropped' || event === 'peer-lost') return to('lost', 'record-lost', 'stop')
       break
     case 'released':

@@ -98,6 +98,10 @@ export class DestinationSession {
     this.#sharing?.close()
   }
 
+  crashed(error: GodwitError): void {
+    if (this.#ownership.state === 'shared') this.#sharing?.crash(error)
+  }
+
   /** Called once, right after the guest has begun to run here. */
   onOwner(listener: () => void): void {
     this.#onOwner = listener
@@ -224,6 +228,8 @@ export class DestinationSession {
   /** Soft: from the first page or vCPU that may come until everything is here. Null: it is, and the source is to hear it. */
   async #share(exchange: PageExchange): Promise<Arrival | null> {
     this.#ownership.apply('commit-sharing')
+    // The round that is under way is never placed then: only a new link ends it.
+    this.#pages?.failed.catch(() => this.#ownership.state === 'shared' && this.#control?.close())
     this.#sharing = new DestinationSharing(this.#world, this.#sharingLinks(), this.#ownership, exchange)
     this.#onShared()
     const taken = await this.#sharing.run()
@@ -235,7 +241,7 @@ export class DestinationSession {
     if (taken === 'lost') this.#onLost()
     if (taken !== 'empty') return { owner: true }
     await this.close()
-    return { owner: false, error: new GodwitError('cancelled', 'the source has the guest back', { side: 'source' }) }
+    return { owner: false, error: new GodwitError('cancelled', 'the source has the guest back') }
   }
 
   #sharingLinks(): SharingLinks {
@@ -331,7 +337,7 @@ export class DestinationSession {
       this.#ownership.apply('not-released')
       return { owner: false, error }
     }
-    if (verdict === 'released' && this.#puller === null) {
+    if (verdict === 'released' && this.#puller === null && this.#exchange === null) {
       await this.#activate()
       return { owner: true }
     }

@@ -21,7 +21,7 @@ export const recordSchema = z.strictObject({
   /** Which side of that migration this host is. */
   role: z.enum(['source', 'destination']).nullable(),
   peer: z.string().nullable(),
-  /** The guest runs, or is to run, before all its memory is there (R22): a dead process takes pages along. */
+  /** The guest runs, or is to run, before all its memory is there (R22), or in parts (R29): a dead process takes pages along. */
   pull: z.boolean().optional(),
 })
 export type OwnershipRecord = z.output<typeof recordSchema>

@@ -155,8 +155,8 @@ export interface PageExchange {
   /** Called when the link in force has failed; pages and vCPUs stay as they are until the next one. */
   onCut(listener: (error: GodwitError) => void): void
   /**
-   * The vCPU is held at a step boundary: its clean pages and the vCPU go in one write. Resolves when the peer has it. A cut
-   * before that write makes it wait for the next link; `cancelled`: after one it turned out that the vCPU is ours again.
+   * The vCPU is held at a step boundary: its clean pages and the vCPU go in one write. Resolves when the peer has it.
+   * `cancelled`: there is no link, or it was cut before that write, or after a cut it turned out that the vCPU is ours.
    */
   cross(vcpu: number, state: VcpuState): Promise<void>
   /** A vCPU came: it is held, and may run from this state on. */

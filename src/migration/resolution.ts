@@ -18,8 +18,9 @@ type State = SourceState | DestinationState
 /**
  * Null when this side, whose session is in `state`, may do `what`; else why not. `answer` is the peer's to "what of this
  * migration?", `peerIsDead` the operator's word, which counts only while the peer is unreachable. `pull`: a movement in
- * which the guest runs before its memory is there; `soft`: one in which both hosts run parts of it (R29). Codes: `guest-not-running` (nothing to decide in this state), `lost`
- * (no whole guest here), `unreachable` (say that the peer is dead), `owner-elsewhere` (the peer answers).
+ * which the guest runs before its memory is there; `soft`: one in which both hosts run parts of it (R29). Codes:
+ * `guest-not-running` (nothing to decide in this state), `lost` (no whole guest here), `unreachable` (say that the peer is
+ * dead), `owner-elsewhere` (the peer answers).
  */
 export function mayResolve(
   role: Role,
@@ -30,12 +31,13 @@ export function mayResolve(
   pull = false,
   soft = false,
 ): GodwitError | null {
+  if (state === 'offered' && what !== 'status') return nothingHasLeft()
   switch (what) {
     case 'status':
       return null
     case 'take':
       if (isShared(state) || (soft && state === 'lost')) return spread()
-      return wholeGuestHere(role, state, pull) ?? peerLetsTake(role, answer, peerIsDead, pull)
+      return wholeGuestHere(role, state, pull || soft) ?? peerLetsTake(role, answer, peerIsDead, pull)
     case 'abandon':
       if (state === 'lost') return null
       if (isShared(state)) return peerIsGone(what, answer, peerIsDead)
@@ -51,7 +53,13 @@ export function mayResolve(
   }
 }
 
-const isShared = (state: State): boolean => state === 'offered' || state === 'shared' || state === 'retired'
+const isShared = (state: State): boolean => state === 'shared' || state === 'retired'
+
+/** The source still has all of it, runs it, and is free to say so. */
+const nothingHasLeft = (): GodwitError =>
+  new GodwitError('guest-not-running', 'nothing of the guest has left its source, where it runs', {
+    hint: 'to call the migration off: godwit cancel',
+  })
 
 /** R29: neither host has a whole guest, of any moment. */
 const spread = (): GodwitError =>

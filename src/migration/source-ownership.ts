@@ -4,7 +4,7 @@ import { assert } from '../errors.ts'
 import { type SourceAction, type SourceEvent, type SourceState, sourceTransition } from './commit-machine.ts'
 import { type OwnershipRecord, writeIfPossible } from './ownership-record.ts'
 import type { ControlLink } from './ports.ts'
-import { pulls } from './settings.ts'
+import { pulls, shares } from './settings.ts'
 import type { SourceWorld } from './source-context.ts'
 
 export class SourceOwnership {
@@ -83,8 +83,9 @@ export class SourceOwnership {
 
   #record(state: OwnershipRecord['state']): OwnershipRecord {
     const { guest, epoch, id, names } = this.#world
-    // From the first record on: who dies with pages that nobody else has takes the guest along (R22).
-    const pull = this.#pulls ? { pull: true } : {}
+    // From the first record on: who dies with pages that nobody else has takes the guest along (R22). So it does in soft, in which
+    // a destination is prepared without the stale pages and without any vCPU.
+    const pull = this.#pulls || shares(this.#world.settings.movement) ? { pull: true } : {}
     const peer = names.destination
     return { version: 1, guest: guest.id, epoch, state, migration: id, role: 'source', peer, ...pull }
   }

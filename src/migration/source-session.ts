@@ -76,13 +76,13 @@ export class SourceSession {
 
   /** R24: works until *released* is written; later it throws `too-late`. The guest runs on at full speed. */
   cancel(): void {
-    if (this.#soft?.cancel() === true) return
+    const why = new GodwitError('cancelled', 'the migration was cancelled')
+    if (this.#soft?.cancel(why) === true) return
     if (!this.#ownership.mayGiveUp) {
-      throw new GodwitError('too-late', 'the guest already belongs to the destination', {
-        hint: 'migrate it back instead',
-      })
+      const hint = 'migrate it back instead'
+      throw new GodwitError('too-late', 'the guest already belongs to the destination', { hint })
     }
-    this.#stop(new GodwitError('cancelled', 'the migration was cancelled'))
+    this.#stop(why)
   }
 
   /** Why the pull is paused; null while there is none or its link is up. */
@@ -94,6 +94,7 @@ export class SourceSession {
   decide(what: 'abandon' | 'take-stale'): void {
     this.#ownership.apply(what)
     this.#server?.end()
+    this.#soft?.end(new GodwitError('lost', 'the operator gave up a guest that both hosts ran'))
   }
 
   /** Ends a pull phase: the process is about to go, and the pages that were still to come with it. */
@@ -112,10 +113,8 @@ export class SourceSession {
     const { settings, clock } = this.#world
     if (settings.timeout !== null) {
       const late = new GodwitError('timeout', `the migration took longer than ${settings.timeout} ms`)
-      clock.sleep(settings.timeout, this.#interrupt.signal).then(
-        () => this.#stop(late),
-        () => {},
-      )
+      const over = clock.sleep(settings.timeout, this.#interrupt.signal)
+      over.then(this.#stop.bind(this, late)).catch(() => {})
     }
     try {
       const context = await this.#connect()
@@ -301,11 +300,9 @@ export class SourceSession {
     if (switchoverTimeout === null && movement === 'stop-and-copy') return
     const limit = switchoverTimeout ?? Math.max(1000, 10 * downtimeTarget)
     const hint = 'raise --switchover-timeout or --downtime-target, or lower the load of the guest'
-    this.#world.clock.sleep(limit, this.#interrupt.signal).then(
-      () =>
-        this.#giveUp(new GodwitError('switchover-timeout', `the switchover took longer than ${limit} ms`, { hint })),
-      () => {},
-    )
+    const late = new GodwitError('switchover-timeout', `the switchover took longer than ${limit} ms`, { hint })
+    const over = this.#world.clock.sleep(limit, this.#interrupt.signal)
+    over.then(this.#giveUp.bind(this, late)).catch(() => {})
   }
 
   /**
@@ -372,6 +369,8 @@ export class SourceSession {
   }
 
   #stop(error: GodwitError): void {
+    // R24: behind its switch soft comes home.
+    if (error.code !== 'guest-crashed' && this.#soft?.cancel(error) === true) return
     if (!this.#interrupt.signal.aborted) this.#interrupt.abort(error)
   }
 

@@ -20,6 +20,8 @@ const ascending = (a: number, b: number): number => a - b
 const asks = new Uint32Array(MAX_NEEDS)
 /** Half a window with one handshake, which costs more than a batch does. */
 const BATCHES_AT_ONCE = 2
+/** One GIVE, one generation; the first that comes is the second: a peer cannot use up the numbers. */
+const MOST_AHEAD = 2
 
 export class ExchangeCore {
   readonly #state: CoreState
@@ -29,6 +31,8 @@ export class ExchangeCore {
   readonly #host: ExchangeHost
   readonly #giver: Giver
   #window: Window
+  /** The other side found that it has not what it was thought to have. */
+  #distrusted = false
 
   constructor(state: CoreState, pages: ExchangePages, link: ExchangeLink, host: ExchangeHost) {
     this.#state = state
@@ -53,20 +57,33 @@ export class ExchangeCore {
     return this.#ledger.tell()
   }
 
-  /** The link is gone. Pages and vCPUs stay where they are. */
+  /** The link is gone. Pages and vCPUs stay where they are; who was to cross and has not runs on meanwhile. */
   cut(): void {
-    const { owed, owedMarks, early } = this.#state
+    const { owed, owedMarks, early, departures, revoking } = this.#state
     this.#state.linked = false
+    for (const { vcpu } of departures.splice(0)) this.#stay(vcpu)
+    if (revoking !== null) this.#state.revoking = { ...revoking, departure: null }
     early.length = 0
     for (const page of owed) owedMarks[page] = 0
     owed.length = 0
   }
 
+  /** The link ended because of what was given: what is taken back of it goes with its data next time. */
+  distrust(): void {
+    this.#distrusted = true
+  }
+
   /** The vCPU stands still and is to cross. Throws `internal` unless it is here. */
   cross(vcpu: number, state: VcpuState): void {
     if (this.#state.places[vcpu] !== PLACE.here) throw new GodwitError('internal', `vCPU ${vcpu} is not here to cross`)
+    if (!this.#state.linked) return this.#stay(vcpu)
     this.#state.places[vcpu] = PLACE.leaving
     this.#state.departures.push({ vcpu, state })
+  }
+
+  #stay(vcpu: number): void {
+    this.#state.places[vcpu] = PLACE.here
+    this.#host.cancelled(vcpu)
   }
 
   push(what: PushWhat): void {
@@ -156,6 +173,7 @@ export class ExchangeCore {
       (frame) => this.#confirmed(frame, false),
       (frame) => this.#undone(frame),
     )
+    this.#distrusted = false
     this.#pages.forgetAsks()
     this.#state.linked = true
   }
@@ -208,7 +226,8 @@ export class ExchangeCore {
     this.#requireLink()
     this.#ledger.requireNext(number)
     const { places, vcpuGenerations } = this.#state
-    if (places[vcpu] !== PLACE.there || generation <= (vcpuGenerations[vcpu] as number)) {
+    const known = vcpuGenerations[vcpu] as number
+    if (places[vcpu] !== PLACE.there || generation <= known || generation > known + MOST_AHEAD) {
       throw new GodwitError('not-owner', `vCPU ${vcpu} came, generation ${generation}, but it is not the peer's`)
     }
     places[vcpu] = PLACE.here
@@ -238,11 +257,8 @@ export class ExchangeCore {
       throw new GodwitError('not-owner', `page ${page} was given, which is not the peer's`)
     }
     const known = this.#pages.generationOf(page)
-    if (generation > known) return
-    throw new GodwitError(
-      'not-owner',
-      `page ${page} was given in generation ${generation}, which is not above ${known}`,
-    )
+    if (generation > known && generation <= known + MOST_AHEAD) return
+    throw new GodwitError('not-owner', `page ${page} was given in generation ${generation}, known is ${known}`)
   }
 
   #arrive(page: number, generation: number, home: number): void {
@@ -313,7 +329,7 @@ export class ExchangeCore {
     this.#host.revoke()
   }
 
-  /** Nothing was sent: the pages have never been away. A vCPU that was to cross waits for the next link. */
+  /** Nothing was sent: the pages have never been away. */
   #keep({ asked, pushed, home }: Batch): void {
     this.#state.push.disturbed = true
     this.#state.early.length = 0
@@ -356,19 +372,17 @@ export class ExchangeCore {
 
   /** R25, R26: it never happened. */
   #undone(frame: Unconfirmed): void {
-    const { leaving, places, vcpuGenerations } = this.#state
+    const { leaving, vcpuGenerations } = this.#state
     if (frame.kind === 'vcpu') {
-      places[frame.vcpu] = PLACE.here
       vcpuGenerations[frame.vcpu] = (vcpuGenerations[frame.vcpu] as number) - 1
-      this.#host.cancelled(frame.vcpu)
-      return
+      return this.#stay(frame.vcpu)
     }
     // A pass that is under way may be past them.
     this.#state.push.disturbed = true
     eachPage(frame, (page, withData) => {
       leaving[page] = 0
       this.#pages.setGeneration(page, this.#pages.generationOf(page) - 1)
-      this.#pages.bringBack(page, withData)
+      this.#pages.bringBack(page, withData || this.#distrusted)
     })
   }
 }

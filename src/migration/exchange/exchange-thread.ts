@@ -9,7 +9,7 @@ import { asksSeen } from '../../guest/asks.ts'
 import { HEADER } from '../../guest/layout.ts'
 import { GuestMemory } from '../../guest/memory.ts'
 import { loadKernels } from '../../kernels/kernels.ts'
-import { EXCHANGE_CHANNEL, EXCHANGE_TICK_MS, HELLO_TIMEOUT_MS } from '../../limits.ts'
+import { EXCHANGE_CHANNEL, EXCHANGE_TICK_MS, HELLO_TIMEOUT_MS, PEER_SILENT_MS } from '../../limits.ts'
 import { encodeControl } from '../../wire/control-codec.ts'
 import { ExchangeReader, type ExchangeSink } from '../../wire/exchange-reader.ts'
 import type { ControlMessage } from '../../wire/messages.ts'
@@ -65,7 +65,8 @@ const host: ExchangeHost = {
   drained: () => tell({ type: 'drained', push: pushes }),
   count: (what, more) => count(memory, EXCHANGE_CHANNEL, COUNTER[what], more),
 }
-const core = new ExchangeCore(freshCore(pages, where.role === 'listens'), pages, out, host)
+const state = freshCore(pages, where.role === 'listens')
+const core = new ExchangeCore(state, pages, out, host)
 /** Orders to push so far. */
 let pushes = 0
 let link: Link | null = null
@@ -111,6 +112,7 @@ function fail(of: Link, thrown: unknown): void {
   out.use(null)
   core.cut()
   const error = GodwitError.from(thrown)
+  if (error.code === 'bad-page') core.distrust()
   if (of.socket !== null) part(of.socket, error)
   tell({ type: 'failed', generation: of.generation, up: of.up, error: { ...error.toJSON(), side: error.side ?? side } })
   goOn()
@@ -218,8 +220,23 @@ async function askForever(): Promise<void> {
   }
 }
 
+/** What was given is confirmed at once by a peer that reads; one that waits for bytes that never come does not. */
+let seen: { link: Link | null; confirmed: number } = { link: null, confirmed: 0 }
+const watch = setInterval(() => {
+  const { frames, sent } = state.ledger
+  const before = seen
+  seen = { link, confirmed: sent - frames.length }
+  if (link === null || !link.up || frames.length === 0) {
+    seen = { link: null, confirmed: 0 }
+    return
+  }
+  if (before.link !== link || before.confirmed !== seen.confirmed) return
+  fail(link, new GodwitError('link-lost', 'the peer does not confirm what it was given'))
+}, PEER_SILENT_MS)
+
 function close(): void {
   closing = true
+  clearInterval(watch)
   if (tick !== null) clearTimeout(tick)
   if (link !== null) clearTimeout(link.tooLate)
   listener?.close()

@@ -262,7 +262,8 @@ export class SharedPages implements ExchangePages {
   }
 
   handshakeBegins(): void {
-    this.#publishing = this.#fresh
+    // A handshake that failed has published nothing.
+    this.#publishing.push(...this.#fresh)
     this.#fresh = []
     this.#publishingRuns = this.#freshRuns
     this.#freshRuns = []

@@ -90,6 +90,7 @@ export class ThreadedExchange implements PageExchange {
   }
 
   cross(vcpu: number, state: VcpuState): Promise<void> {
+    if (this.#closed !== null) return Promise.reject(new GodwitError('cancelled', `vCPU ${vcpu} stays: it is over`))
     const crossing = Promise.withResolvers<void>()
     this.#crossings.set(vcpu, crossing)
     this.#say({ type: 'cross', vcpu, state })
@@ -147,7 +148,8 @@ export class ThreadedExchange implements PageExchange {
   async #end(): Promise<void> {
     await endThreads([this.#worker], { type: 'close' } satisfies ToExchangeThread, CLOSE_MS)
     this.#last = this.counts
-    const over = new GodwitError('cancelled', 'the exchange was closed')
+    // Not `cancelled`: whether the vCPUs under way have crossed is not known.
+    const over = new GodwitError('guest-not-running', 'the exchange was closed')
     this.#link?.up.reject(over)
     for (const crossing of this.#crossings.values()) crossing.reject(over)
     this.#crossings.clear()

@@ -37,11 +37,13 @@ export class Arrivals {
 
   /** Resolves when every vCPU and every page is here: the other side gives what it still gets. */
   async all(): Promise<void> {
-    const { memory, clock } = this.#options
-    const presence = presenceOf(memory)
-    while (this.here.size < memory.layout.vcpus || !allOurs(presence)) {
-      await clock.sleep(LOOK_MS, this.#over.signal)
-    }
+    while (!this.whole) await this.#options.clock.sleep(LOOK_MS, this.#over.signal)
+  }
+
+  /** Every vCPU and every page is here, and none is on its way. */
+  get whole(): boolean {
+    const { memory } = this.#options
+    return this.here.size === memory.layout.vcpus && allOurs(presenceOf(memory))
   }
 
   end(): void {

@@ -9,8 +9,10 @@ export interface GiverOptions {
   readonly vcpus: Vcpus
   readonly exchange: PageExchange
   readonly clock: Clock
-  /** Those that are here; `onCrossed` takes out who has crossed. */
-  readonly here: ReadonlySet<number>
+  /** Those that are here; who may have left is not. */
+  readonly here: Set<number>
+  /** Resolves when the link is up: nobody stands still for one that is not. */
+  readonly linked: () => Promise<void>
   /** Before a vCPU is stopped: sends ahead what it would miss, while everybody runs. */
   readonly narrow?: (vcpu: number) => Promise<void>
   /** The other side has it; it was told to stand still at `heldAt`, hrtime ns. */
@@ -54,18 +56,23 @@ async function drainedOrLate(exchange: PageExchange, clock: Clock): Promise<void
 }
 
 async function giveVcpu(options: GiverOptions, vcpu: number): Promise<boolean> {
-  const { vcpus, exchange, clock, onCrossed, goOn } = options
+  const { vcpus, exchange, clock, here, linked, onCrossed, goOn } = options
   while (goOn()) {
+    await linked()
+    if (!goOn()) break
     const heldAt = clock.nowNs()
     if (!(await hold(vcpus, vcpu))) continue
+    here.delete(vcpu)
     try {
       await exchange.cross(vcpu, vcpus.saveOne(vcpu))
       onCrossed(vcpu, heldAt)
       return true
     } catch (thrown) {
-      // The link was cut, and the other side never had it: it is ours, and runs on until the next attempt.
-      vcpus.release(vcpu)
+      // Nobody knows who has it (R26): it runs nowhere.
       if (GodwitError.from(thrown).code !== 'cancelled') throw thrown
+      // The link was cut, and the other side never had it: it is ours, and runs on until the next attempt.
+      here.add(vcpu)
+      vcpus.release(vcpu)
     }
   }
   return false

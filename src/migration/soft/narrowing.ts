@@ -6,6 +6,7 @@
 import { GodwitError } from '../../errors.ts'
 import { addPage, countBits } from '../../guest/page-set.ts'
 import { generationsOf, homesOf, isOurs, presenceOf } from '../../guest/sharing.ts'
+import { PEER_SILENT_MS } from '../../limits.ts'
 import { harvest } from '../precopy.ts'
 import type { SourceContext } from '../source-context.ts'
 
@@ -21,6 +22,8 @@ export class Narrowing {
   /** Pages under way, one bit each, and when they are placed; null: no round is. */
   #underWay: { readonly pages: Uint8Array; readonly placed: Promise<unknown> } | null = null
   #over = false
+  /** Pages of a round that was cut off: bytes of it may still be on their way, and overtake what is given on the same link. */
+  #adrift: Uint8Array | null = null
   /** The free map as the destination has it (R17); null: no page is free. */
   toldFree: Uint8Array | null = null
   /** Rejects when there are to be no more rounds; a round whose channels are gone neither ends nor fails. */
@@ -39,21 +42,35 @@ export class Narrowing {
     this.#ended.reject(new GodwitError('cancelled', 'no more rounds'))
   }
 
-  /** Resolves when no page that was taken away is under way. When the round began, all its pages were here. */
+  /**
+   * Resolves when no page that was taken away is under way: when a round begins, all its pages are here. Rejects when some are and
+   * nobody can say for how long: until `renewed`.
+   */
   async settled(): Promise<void> {
     const underWay = this.#underWay
-    if (underWay === null) return
+    if (underWay !== null && this.#someTaken(underWay.pages)) await underWay.placed
+    if (this.#adrift === null || !this.#someTaken(this.#adrift)) return
+    throw new GodwitError('link-lost', 'a round with pages that are to be given was cut off')
+  }
+
+  #someTaken(pages: Uint8Array): boolean {
     const presence = presenceOf(this.#context.memory)
-    for (const page of pagesIn(underWay.pages)) {
-      if (!isOurs(presence[page] as number)) return void (await underWay.placed)
-    }
+    for (const page of pagesIn(pages)) if (!isOurs(presence[page] as number)) return true
+    return false
+  }
+
+  /** A later link is up: the destination has closed the channels of the one before it, and reads nothing more of that. */
+  renewed(): void {
+    this.#adrift = null
   }
 
   /** Sends ahead what the vCPU would miss. */
   async narrow(vcpu: number): Promise<void> {
     let before = Number.POSITIVE_INFINITY
     for (let turn = 0; turn < MAX_ROUNDS && !this.#over; turn++) {
-      await harvest(this.#context)
+      // Who cannot be harvested now is given with data later.
+      const harvested = await harvest(this.#context).catch(() => null)
+      if (harvested === null || this.#over) return
       const pages = this.#select(vcpu)
       if (pages <= ENOUGH_PAGES || pages > WORTH * before) return this.#putBack()
       before = pages
@@ -95,29 +112,40 @@ export class Narrowing {
     // Also when nobody waits for the round any more, it is under way until it is placed or its channels are gone.
     const done = placed.then(
       () => {},
-      () => this.#lost(selected),
+      () => {
+        this.#adrift = selected
+        this.#lost(selected)
+      },
     )
     this.#underWay = { pages: selected, placed: done }
     done.then(() => {
       this.#underWay = null
     })
+    const over = new AbortController()
     try {
       const order = { round, skip: false, hash, refer: false, copy: false, final: false }
       const sending = context.pages.sendRound(order)
       sending.catch(() => {})
       const sent = await Promise.race([sending, context.pages.failed, this.#ended.promise])
-      await Promise.race([placed, this.#ended.promise])
+      await Promise.race([placed, this.#ended.promise, this.#tooLong(over.signal)])
       const ms = Math.max(clock.now() - startedAt, 0.001)
       const row = { index: round, dirty: pages, sent: sent.sent, skipped: sent.skipped, bytes: sent.bytes, ms }
       const bytesPerSecond = (sent.bytes / ms) * 1000
       report.round({ ...row, dirtyPagesPerSecond: 0, bytesPerSecond, decision: 'narrow' }, sent)
     } catch {
-      // The channels are gone, or nobody wants more rounds. In the first case the control link goes, too: only with the next
-      // link is it known that nothing of the round is placed any more, and until then its pages must not be given.
+      // The link is gone, or so it must be now: only the next one ends what was under way. What comes instead is the exchange's business.
       if (!this.#over) context.control.close()
       this.#over = true
       this.#lost(selected)
+    } finally {
+      over.abort(new GodwitError('cancelled', 'over'))
     }
+  }
+
+  /** Rejects when a round that has left here ought to be placed by now: whoever reads it waits for what never comes. */
+  async #tooLong(signal: AbortSignal): Promise<never> {
+    await this.#context.clock.sleep(2 * PEER_SILENT_MS, signal)
+    throw new GodwitError('peer-silent', 'a round is not placed', { side: 'destination' })
   }
 
   #lost(selected: Uint8Array): void {

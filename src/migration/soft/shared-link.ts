@@ -37,6 +37,8 @@ export class SharedLink {
   readonly #over = new AbortController()
   readonly #failed = Promise.withResolvers<never>()
   #cut: (error: GodwitError) => void = () => {}
+  #up = Promise.withResolvers<void>()
+  #isUp = false
 
   constructor(options: SharedLinkOptions) {
     this.#options = options
@@ -50,7 +52,14 @@ export class SharedLink {
   }
 
   close(): void {
-    this.#over.abort(new GodwitError('cancelled', 'over'))
+    const over = new GodwitError('cancelled', 'over')
+    this.#over.abort(over)
+    this.#cut(over)
+  }
+
+  /** Resolves as soon as the link is up. */
+  up(): Promise<void> {
+    return this.#up.promise
   }
 
   /** Keeps the link up from here on: `inbox` is that of the control link in force. */
@@ -69,13 +78,18 @@ export class SharedLink {
       try {
         const link: Link = next ?? (await this.#dial())
         next = null
-        await this.#up(link)
+        await this.#bringUp(link)
         wait = REDIAL_FIRST_MS
         await Promise.race([cut, link.inbox.ended.then((error) => Promise.reject(error))])
       } catch (thrown) {
         this.#over.signal.throwIfAborted()
         next = null
-        this.paused = GodwitError.from(thrown, 'link-lost').message
+        if (this.#isUp) this.#up = Promise.withResolvers()
+        this.#isUp = false
+        const error = GodwitError.from(thrown, 'link-lost')
+        // The other side's part can run no more.
+        if (error.code === 'guest-crashed') throw error
+        this.paused = error.message
         await this.#options.drop()
         await this.#options.ask()
         await this.#options.clock.sleep(wait, this.#over.signal)
@@ -90,13 +104,15 @@ export class SharedLink {
     return dialled
   }
 
-  async #up({ inbox, generation }: Link): Promise<void> {
+  async #bringUp({ inbox, generation }: Link): Promise<void> {
     const { exchange, host, onUp } = this.#options
     const gone = new AbortController()
     inbox.ended.then((error) => gone.abort(error))
     await exchange.link(generation, host(), AbortSignal.any([this.#over.signal, gone.signal]))
     this.paused = null
     onUp(inbox)
+    this.#isUp = true
+    this.#up.resolve()
   }
 
   #nextCut(): Promise<never> {
@@ -104,7 +120,6 @@ export class SharedLink {
     promise.catch(() => {})
     this.#cut = reject
     if (this.#over.signal.aborted) reject(this.#over.signal.reason)
-    this.#over.signal.addEventListener('abort', () => reject(this.#over.signal.reason), { once: true })
     return promise
   }
 }

@@ -6,7 +6,7 @@
 //                           └──cancel──► homecoming ──retired──► home
 
 import { GodwitError } from '../../errors.ts'
-import type { MessageOf } from '../../wire/messages.ts'
+import { abortOf, type MessageOf } from '../../wire/messages.ts'
 import type { Inbox } from '../inbox.ts'
 import type { PageExchange } from '../ports.ts'
 import type { SourceContext } from '../source-context.ts'
@@ -48,7 +48,8 @@ export class SourceSharing {
   readonly #complete = Promise.withResolvers<MessageOf<'complete'> | null>()
   readonly #lost = Promise.withResolvers<never>()
   readonly #cancelled = Promise.withResolvers<void>()
-  #cancelling = false
+  /** Why everything comes home; null: it does not. */
+  #cancelling: GodwitError | null = null
   /** Every crossing is decided, and the destination is to give back what it has. */
   #returning = false
   #generation = 0
@@ -89,9 +90,9 @@ export class SourceSharing {
   }
 
   /** R24: brings everything home; false: it is too late for that. */
-  cancel(): boolean {
+  cancel(why: GodwitError): boolean {
     if (this.#ownership.state !== 'offered' && this.#ownership.state !== 'shared') return false
-    this.#cancelling = true
+    this.#cancelling ??= why
     this.#narrowing.end()
     this.#exchange.push(null)
     this.#cancelled.resolve()
@@ -117,15 +118,13 @@ export class SourceSharing {
       if (this.#ownership.state === 'offered') return this.#keepAll()
       report.enter('activate')
       const given = await this.#orLost(this.#give())
-      if (!given) return await this.#orLost(this.#comeHome())
+      if (!given || this.#cancelling !== null) return await this.#orLost(this.#comeHome())
       this.#ownership.apply('gone')
       const complete = await this.#orLost(this.#complete.promise)
       this.#ownership.apply('complete')
       return { where: 'destination', complete }
     } catch (thrown) {
-      const error = GodwitError.from(thrown)
-      if (this.#ownership.state === 'aborted') return { where: 'here', error }
-      return { where: 'nowhere', error }
+      return this.#endFor(GodwitError.from(thrown))
     } finally {
       over.abort(new GodwitError('cancelled', 'over'))
       this.#link.close()
@@ -133,14 +132,23 @@ export class SourceSharing {
     }
   }
 
+  /** It cannot go on. What is on record is what the destination will hear when it asks. */
+  #endFor(error: GodwitError): SharingEnd {
+    if (this.#ownership.state === 'offered') this.#ownership.apply('give-up')
+    if (this.#ownership.state === 'aborted') return { where: 'here', error }
+    if (this.#ownership.state === 'shared' || this.#ownership.state === 'retired') this.#ownership.apply('peer-lost')
+    if (error.code === 'guest-crashed') this.#links.control?.send(abortOf(error, 'source'))
+    return { where: 'nowhere', error }
+  }
+
   #view(): SharingView {
-    return { crossed: this.heldAt.size, paused: this.paused, returning: this.#cancelling }
+    return { crossed: this.heldAt.size, paused: this.paused, returning: this.#cancelling !== null }
   }
 
   /** Nothing has left yet, and nothing will. */
   #keepAll(): SharingEnd {
     this.#ownership.apply('give-up')
-    return { where: 'here', error: CANCELLED() }
+    return { where: 'here', error: this.#cancelling as GodwitError }
   }
 
   async #give(): Promise<boolean> {
@@ -152,9 +160,9 @@ export class SourceSharing {
       clock,
       here: this.#arrivals.here,
       narrow: (vcpu) => this.#narrowing.narrow(vcpu),
-      goOn: () => !this.#cancelling,
+      goOn: () => this.#cancelling === null,
+      linked: () => this.#link.up(),
       onCrossed: (vcpu, heldAt) => {
-        this.#arrivals.here.delete(vcpu)
         this.heldAt.set(vcpu, heldAt)
         if (this.dualFrom === null) this.#servedBefore = this.#context.served()
         this.dualFrom ??= clock.now()
@@ -174,7 +182,7 @@ export class SourceSharing {
     await this.#retired.promise
     await this.#arrivals.all()
     this.#ownership.apply('home')
-    return { where: 'here', error: CANCELLED() }
+    return { where: 'here', error: this.#cancelling as GodwitError }
   }
 
   #orLost<T>(promise: Promise<T>): Promise<T> {
@@ -192,8 +200,9 @@ export class SourceSharing {
     })
     on('retired', () => this.#retired.resolve())
     on('complete', (message) => this.#complete.resolve(message as MessageOf<'complete'>))
+    const committed = (): boolean => this.#ownership.state === 'offered' || this.#ownership.state === 'shared'
     inbox.next('ask').then(
-      () => this.#ownership.apply('ask'),
+      () => committed() && this.#ownership.apply('ask'),
       () => {},
     )
   }
@@ -202,6 +211,7 @@ export class SourceSharing {
   #sayAgain(): void {
     const { control } = this.#links
     const { epoch } = this.#context
+    this.#narrowing.renewed()
     if (this.#ownership.state === 'retired') control?.send({ type: 'retired', epoch })
     else if (this.#returning && this.#ownership.state === 'shared') control?.send({ type: 'home', epoch })
   }
@@ -238,9 +248,11 @@ export class SourceSharing {
     const { state } = this.#ownership
     if (verdict === 'owner' && state === 'retired') return this.#complete.resolve(null)
     if (verdict !== 'lost' && verdict !== 'dropped') return
-    this.#ownership.apply(verdict === 'lost' ? 'peer-lost' : 'peer-dropped')
+    // It died with nothing: every page and every vCPU is here, and none is on its way.
+    if (state === 'shared' && this.#arrivals.whole) this.#ownership.apply('home')
+    else this.#ownership.apply(verdict === 'lost' ? 'peer-lost' : 'peer-dropped')
     if (this.#ownership.state === 'aborted') {
-      throw new GodwitError('peer-dead', 'the destination process died before anything had moved', {
+      throw new GodwitError('peer-dead', 'the destination process died while it had nothing of the guest', {
         side: 'destination',
         hint: 'the guest runs at the source; migrate once more',
       })
@@ -251,8 +263,6 @@ export class SourceSharing {
     })
   }
 }
-
-const CANCELLED = (): GodwitError => new GodwitError('cancelled', 'the migration was cancelled')
 
 function* everyVcpu({ memory }: SourceContext): Iterable<number> {
   for (let vcpu = 0; vcpu < memory.layout.vcpus; vcpu++) yield vcpu

@@ -1,0 +1,400 @@
+// Who has what in a soft migration, as a model for the explorer: two processes, their agents, one link, an operator, and one
+// token that stands for all vCPUs and pages, which one side has or which is on its way. Out of the same pure functions as the
+// sessions use; what they add is written down as steps here. Variants break one rule each. Explored by soft-commit.test.ts.
+
+import {
+  type DestinationEvent,
+  type DestinationState,
+  destinationMayRun,
+  destinationTransition,
+  type SourceEvent,
+  type SourceState,
+  sourceMayRun,
+  sourceTransition,
+} from '../../src/migration/commit-machine.ts'
+import {
+  type OwnershipRecord,
+  type Verdict,
+  verdictForDead,
+  verdictOfState,
+} from '../../src/migration/ownership-record.ts'
+import { mayResolve } from '../../src/migration/resolution.ts'
+import type { Model, Step } from './explorer.ts'
+
+type Side = 'source' | 'destination'
+
+export interface SoftVariant {
+  /** Cuts, crashes of a process or of the guest, losses of a host; together. */
+  readonly faults: number
+  readonly decisions: number
+  readonly recordsForgetSharing?: boolean
+  /** A prepared destination takes "released" for leave to run. */
+  readonly runsOnReleased?: boolean
+  /** What is on its way is taken for given. */
+  readonly goneUnconfirmed?: boolean
+  /** A source whose peer is dead takes what it has for everything. */
+  readonly keepsWhatItHas?: boolean
+}
+
+export interface SoftWorld {
+  source: SourceState | 'dead'
+  destination: DestinationState | 'dead'
+  sourceRecord: OwnershipRecord['state']
+  destinationRecord: OwnershipRecord['state'] | null
+  hostGone: Side | null
+  toSource: string[]
+  toDestination: string[]
+  /** `gone`: with a process that died, or with bytes that nobody reads any more. */
+  token: Side | 'to-destination' | 'to-source' | 'gone'
+  confirmed: boolean // by whoever gave it
+  /** The source gives no more; it has said so; the destination has heard it, and has nothing any more. */
+  cancelled: boolean
+  homeSaid: boolean
+  homeHeard: boolean
+  emptyThere: boolean
+  /** The source has heard that the destination has nothing; the destination, that the source has nothing. */
+  emptyHeard: boolean
+  goneHeard: boolean
+  linked: boolean
+  sourceKnowsCut: boolean
+  destinationKnowsCut: boolean
+  faults: number
+  decisions: number
+  crashed: boolean
+}
+
+const INITIAL: SoftWorld = {
+  source: 'running',
+  destination: 'receiving',
+  sourceRecord: 'owner',
+  destinationRecord: null,
+  hostGone: null,
+  toSource: [],
+  toDestination: [],
+  token: 'source',
+  confirmed: true,
+  ...{ cancelled: false, homeSaid: false, homeHeard: false, emptyThere: false, emptyHeard: false, goneHeard: false },
+  ...{ linked: true, sourceKnowsCut: false, destinationKnowsCut: false },
+  ...{ faults: 0, decisions: 0, crashed: false },
+}
+
+const copy = (world: SoftWorld, change: Partial<SoftWorld> = {}): SoftWorld => ({
+  ...structuredClone(world),
+  ...change,
+})
+
+/** As if whole. */
+const runsAtSource = ({ source: s }: SoftWorld): boolean => s !== 'dead' && sourceMayRun(s)
+const runsAtDestination = ({ destination: d }: SoftWorld): boolean => d !== 'dead' && destinationMayRun(d)
+
+export function softModel(variant: SoftVariant): Model<SoftWorld> {
+  function source(world: SoftWorld, event: SourceEvent): SoftWorld {
+    const next = copy(world)
+    if (next.source === 'dead') return next
+    const { state, actions } = sourceTransition(next.source, event)
+    next.source = state
+    for (const action of actions) {
+      if (action.startsWith('record-')) {
+        next.sourceRecord = action.slice('record-'.length) as OwnershipRecord['state']
+      }
+      if (action.startsWith('send-') && next.linked) next.toDestination.push(action.slice('send-'.length))
+    }
+    return next
+  }
+
+  function destination(world: SoftWorld, event: DestinationEvent): SoftWorld {
+    const next = copy(world)
+    if (next.destination === 'dead') return next
+    const { state, actions } = destinationTransition(next.destination, event)
+    next.destination = state
+    for (const action of actions) {
+      if (action.startsWith('record-')) {
+        next.destinationRecord = action.slice('record-'.length) as OwnershipRecord['state']
+      }
+      if (action.startsWith('send-') && next.linked) next.toSource.push(action.slice('send-'.length))
+    }
+    return next
+  }
+
+  /** What the agent of `side` answers, with what it writes first. */
+  function ask(world: SoftWorld, side: Side): { verdict: Verdict | 'unreachable'; next: SoftWorld } {
+    const next = copy(world)
+    if (world.hostGone === side) return { verdict: 'unreachable', next }
+    const state = world[side]
+    if (state !== 'dead') return { verdict: verdictOfState(side, state), next }
+    const held = side === 'source' ? world.sourceRecord : world.destinationRecord
+    if (held === null) return { verdict: 'unknown', next }
+    const pull = side === 'source' && !variant.recordsForgetSharing ? { pull: true } : {}
+    const record = {
+      version: 1 as const,
+      guest: 'g',
+      epoch: 2,
+      state: held,
+      migration: 'm',
+      role: side,
+      peer: 'p',
+      ...pull,
+    }
+    const { verdict, write } = verdictForDead(record, 'm')
+    if (write !== null && side === 'source') next.sourceRecord = write.state
+    if (write !== null && side === 'destination') next.destinationRecord = write.state
+    return { verdict, next }
+  }
+
+  type Add = (label: string, state: SoftWorld) => void
+
+  /** source-session.ts, soft-source.ts and source-sharing.ts. */
+  function addSource(world: SoftWorld, add: Add): void {
+    const { source: s, token, confirmed, cancelled } = world
+    const [heard] = world.toSource
+    if (heard !== undefined && s !== 'dead') {
+      const next = copy(world)
+      next.toSource.shift()
+      add(`source hears: ${heard}`, hearAtSource(next, heard))
+    }
+    if (
+      s === 'running' &&
+      world.linked &&
+      !cancelled &&
+      world.destination === 'receiving' &&
+      world.toDestination.length === 0
+    ) {
+      add('source names what is stale', copy(world, { toDestination: ['state'] }))
+    }
+    if (['running', 'offered', 'shared'].includes(s) && !cancelled) {
+      const next = s === 'shared' ? copy(world) : source(world, 'give-up')
+      if (s === 'running' && next.linked) next.toDestination.push('abort')
+      add('the migration is called off', { ...next, cancelled: true })
+    }
+    if (s === 'retired' && !cancelled)
+      add('it is called off too late', { ...source(world, 'give-up'), cancelled: true })
+    if (s !== 'shared') return
+    const up = world.linked && !world.sourceKnowsCut
+    if (up && token === 'source' && !cancelled) {
+      add('source gives the token', copy(world, { token: 'to-destination', confirmed: false }))
+    }
+    if (up && token === 'destination' && !confirmed && !world.homeHeard) {
+      add('source knows that it has arrived', copy(world, { confirmed: true }))
+    }
+    const given = (token === 'destination' && confirmed) || (variant.goneUnconfirmed && token === 'to-destination')
+    if (given && !cancelled) add('source has given everything', source(world, 'gone'))
+    const decided = token === 'source' || (token === 'destination' && confirmed)
+    if (cancelled && decided && !world.homeSaid) {
+      const next = copy(world, { homeSaid: true })
+      if (next.linked) next.toDestination.push('home')
+      add('source calls everything home', next)
+    }
+    if (world.homeSaid && world.emptyHeard && token === 'source') add('everything is home', source(world, 'home'))
+  }
+
+  function hearAtSource(world: SoftWorld, heard: string): SoftWorld {
+    const s = world.source
+    if (heard === 'prepared') return s === 'running' && !world.cancelled ? source(world, 'share') : world
+    if (heard === 'sharing') return s === 'offered' ? source(world, 'sharing') : world
+    if (heard === 'ask') return s === 'offered' || s === 'shared' ? source(world, 'ask') : world
+    if (heard === 'retired') return copy(world, { emptyHeard: true })
+    if (heard === 'crashed') return s === 'shared' || s === 'retired' ? source(world, 'peer-lost') : world
+    if (heard === 'complete') return s === 'retired' ? source(world, 'complete') : world
+    throw new Error(`the source cannot hear '${heard}'`)
+  }
+
+  /** destination-session.ts and destination-sharing.ts. */
+  function addDestination(world: SoftWorld, add: Add): void {
+    const { destination: d, token, confirmed } = world
+    const [heard] = world.toDestination
+    if (heard !== undefined && d !== 'dead') {
+      const next = copy(world)
+      next.toDestination.shift()
+      add(`destination hears: ${heard}`, hearAtDestination(next, heard))
+    }
+    if (d !== 'shared') return
+    if (world.goneHeard && token === 'destination') add('destination has everything', destination(world, 'retired'))
+    if (!world.homeHeard) return
+    const up = world.linked && !world.destinationKnowsCut
+    if (up && token === 'destination') {
+      add('destination gives the token back', copy(world, { token: 'to-source', confirmed: false }))
+    }
+    if (up && token === 'source' && !confirmed)
+      add('destination knows that it is home', copy(world, { confirmed: true }))
+    if (!world.emptyThere && confirmed && token === 'source') {
+      const next = copy(world, { emptyThere: true })
+      if (next.linked) next.toSource.push('retired')
+      add('destination has nothing any more', next)
+    }
+  }
+
+  function hearAtDestination(world: SoftWorld, heard: string): SoftWorld {
+    const d = world.destination
+    switch (heard) {
+      case 'state':
+        return d === 'receiving' ? destination(world, 'proven') : world
+      case 'abort':
+        return d === 'receiving' || d === 'incoming' ? destination(world, 'abort') : world
+      case 'commit':
+        return d === 'incoming' || d === 'shared' ? destination(world, 'commit-sharing') : world
+      case 'retired':
+        return d === 'shared' ? copy(world, { goneHeard: true }) : world
+      case 'home':
+        return d === 'shared' ? copy(world, { homeHeard: true }) : world
+      case 'crashed':
+        return d === 'shared' ? destination(world, 'peer-lost') : world
+      case 'not-released':
+        return notReleased(world)
+      case 'done':
+        return d === 'owner' ? destination(world, 'done') : world
+    }
+    throw new Error(`the destination cannot hear '${heard}'`)
+  }
+
+  /** Whoever has something of a guest that its source says to have kept has lost the rest. */
+  function notReleased(world: SoftWorld): SoftWorld {
+    if (world.destination === 'shared' && world.token === 'destination') return destination(world, 'peer-lost')
+    if (!['receiving', 'incoming', 'shared', 'owner'].includes(world.destination)) return world
+    return destination(world, 'not-released')
+  }
+
+  /** What is on its way may be read as long as nobody knows of the cut. */
+  function addToken(world: SoftWorld, add: Add): void {
+    const { token, destination: d, source: s } = world
+    if (token === 'to-destination' && d === 'shared' && !world.destinationKnowsCut)
+      add('the token arrives', copy(world, { token: 'destination' }))
+    if (token === 'to-source' && (s === 'shared' || s === 'retired') && !world.sourceKnowsCut)
+      add('the token comes back', copy(world, { token: 'source' }))
+  }
+
+  function addFaults(world: SoftWorld, add: Add): void {
+    if (world.faults >= variant.faults) return
+    const faults = world.faults + 1
+    if (world.linked) add('cut', copy(world, { linked: false, faults }))
+    for (const side of ['source', 'destination'] as const) {
+      if (world[side] === 'dead') continue
+      const next = copy(world, { [side]: 'dead', linked: false, crashed: true, faults })
+      next[side === 'source' ? 'toSource' : 'toDestination'] = []
+      if (next.token === side) next.token = 'gone'
+      add(`${side} process dies`, next)
+      if (world.hostGone === null) add(`${side} host dies`, copy(next, { hostGone: side }))
+    }
+    // A program throws where the token is.
+    if (world.token === 'source' && world.source === 'shared') {
+      const next = source(copy(world, { crashed: true, faults }), 'peer-lost')
+      if (next.linked) next.toDestination.push('crashed')
+      add('the guest crashes at the source', next)
+    }
+    if (world.token === 'destination' && world.destination === 'shared') {
+      const next = destination(copy(world, { crashed: true, faults }), 'peer-lost')
+      if (next.linked) next.toSource.push('crashed')
+      add('the guest crashes at the destination', next)
+    }
+  }
+
+  function addRecovery(world: SoftWorld, add: Add): void {
+    const { source: s, destination: d, token } = world
+    const over = s === 'done' || s === 'aborted' || s === 'lost' || s === 'abandoned'
+    if (world.linked && over && world.toDestination.length === 0 && world.toSource.length === 0) {
+      // Its session has ended, and its connections with it.
+      if (!['settled', 'dropped', 'lost', 'abandoned'].includes(d))
+        add('source hangs up', copy(world, { linked: false }))
+      return
+    }
+    if (world.linked) return
+    if (s !== 'dead' && !world.sourceKnowsCut) {
+      const next = ['running', 'offered', 'shared', 'retired'].includes(s) ? source(world, 'cut') : copy(world)
+      add('source sees the cut', { ...next, sourceKnowsCut: true, toSource: [] })
+    }
+    if (d !== 'dead' && !world.destinationKnowsCut) {
+      const next = ['receiving', 'incoming', 'shared', 'owner'].includes(d) ? destination(world, 'cut') : copy(world)
+      add('destination sees the cut', { ...next, destinationKnowsCut: true, toDestination: [] })
+    }
+    if (world.sourceKnowsCut && (s === 'offered' || s === 'shared' || s === 'retired')) {
+      const { verdict, next } = ask(world, 'destination')
+      if (verdict === 'owner' && s === 'retired') add('source hears: owner', source(next, 'complete'))
+      if (verdict === 'lost' || verdict === 'dropped') {
+        const whole = s === 'shared' && (token === 'source' || variant.keepsWhatItHas)
+        const event = whole ? 'home' : verdict === 'lost' ? 'peer-lost' : 'peer-dropped'
+        add(`source hears of its peer: ${verdict}`, source(next, event))
+      }
+    }
+    if (world.destinationKnowsCut && (d === 'incoming' || d === 'shared' || d === 'owner')) {
+      const { verdict, next } = ask(world, 'source')
+      if (verdict === 'released' && d === 'incoming' && variant.runsOnReleased)
+        add('destination runs it', destination(next, 'commit'))
+      if (verdict === 'released' && d === 'owner') add('destination is told no more', destination(next, 'done'))
+      if (verdict === 'not-released') add('destination hears of its peer: kept', notReleased(next))
+      if (verdict === 'lost') {
+        const whole = d === 'shared' && token === 'destination'
+        add('destination hears of its peer: lost', destination(next, whole ? 'retired' : 'peer-lost'))
+      }
+    }
+    if (world.sourceKnowsCut && world.destinationKnowsCut) addRedial(world, add)
+  }
+
+  function addRedial(world: SoftWorld, add: Add): void {
+    const { source: s, destination: d, token } = world
+    if (s !== 'offered' && s !== 'shared' && s !== 'retired') return
+    if (d !== 'incoming' && d !== 'shared' && d !== 'owner') return
+    const toSource = [{ incoming: 'ask', shared: 'sharing', owner: 'complete' }[d]]
+    if (d === 'shared' && world.emptyThere) toSource.push('retired')
+    const toDestination = s === 'retired' ? ['retired'] : world.homeSaid ? ['home'] : []
+    // R25: what has not arrived has never left.
+    const home = { 'to-destination': 'source', 'to-source': 'destination' } as const
+    const undone = token === 'to-destination' || token === 'to-source'
+    add('redialled', {
+      ...copy(world, { toSource, toDestination, linked: true, sourceKnowsCut: false, destinationKnowsCut: false }),
+      ...(undone ? { token: home[token], confirmed: true } : {}),
+    })
+  }
+
+  function addOperator(world: SoftWorld, add: Add): void {
+    for (const side of ['source', 'destination'] as const) {
+      const state = world[side]
+      const other = side === 'source' ? 'destination' : 'source'
+      if (state === 'dead') continue
+      const { verdict, next } = ask(world, other)
+      const peerIsDead = world[other] === 'dead'
+      for (const what of ['take', 'take-stale', 'abandon'] as const) {
+        const may = (answer: Verdict | 'unreachable'): boolean =>
+          mayResolve(side, state, what, answer, peerIsDead, false, true) === null
+        if (!may(verdict) && (world.linked || !may('unreachable'))) continue
+        // R29: none of them has all of it. The model ends here, so that it shows.
+        if (what !== 'abandon') {
+          add(`operator: ${what} at the ${side}`, { ...next, [side]: side === 'source' ? 'reclaimed' : 'owner' })
+          continue
+        }
+        if (world.decisions >= variant.decisions) continue
+        const closed = { linked: false, decisions: world.decisions + 1 }
+        const decided = side === 'source' ? source(next, 'abandon') : destination(next, 'abandon')
+        add(`operator: abandon at the ${side}`, { ...decided, ...closed })
+      }
+    }
+  }
+
+  return {
+    initial: INITIAL,
+    successors: (world) => {
+      const steps: Step<SoftWorld>[] = []
+      const add: Add = (label, state) => void steps.push({ label, state })
+      for (const part of [addSource, addDestination, addToken, addFaults, addRecovery, addOperator]) part(world, add)
+      return steps
+    },
+    violation: (world) => {
+      const { source: s, destination: d, token } = world
+      if (runsAtSource(world) && runsAtDestination(world)) return 'the guest runs on two hosts'
+      if (runsAtSource(world) && token !== 'source') return 'the source runs as if whole'
+      if (runsAtDestination(world) && token !== 'destination') return 'the destination runs as if whole'
+      if (s === 'retired' && (token === 'source' || token.startsWith('to-'))) return 'retired with the token'
+      if (s === 'done' && token !== 'destination' && world.destination !== 'dead')
+        return 'done before it was whole there'
+      if ((s === 'lost' || d === 'lost') && !world.crashed && world.decisions === 0) return 'lost without a cause'
+      return null
+    },
+    mayEnd: (world) => {
+      const { source: s, destination: d } = world
+      if (!world.crashed && world.decisions === 0)
+        return (s === 'done' && d === 'settled') || (s === 'aborted' && d === 'dropped')
+      const undecided = (side: Side): boolean =>
+        ['running', 'offered', 'shared', 'retired', 'receiving', 'incoming'].includes(world[side])
+      if (undecided('source') && s !== 'running') return world.hostGone === 'destination'
+      return !undecided('destination') || world.hostGone === 'source'
+    },
+  }
+}
