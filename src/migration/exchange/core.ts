@@ -147,6 +147,9 @@ export class ExchangeCore {
     this.#giver.give(batch.asked, 'asked')
     if (batch.departure !== null) this.#depart(batch.departure, batch.home)
     else {
+      // A cut came between: who was to take them along stays, and they may lie behind a pass that is under way.
+      if (batch.home !== null) this.#state.push.disturbed = true
+      this.#keepHome(batch.home)
       const bytes = this.#giver.push(batch.pushed)
       if (bytes > 0) this.#window.sent(bytes, this.#host.now())
     }
@@ -333,14 +336,19 @@ export class ExchangeCore {
   #keep({ asked, pushed, home }: Batch): void {
     this.#state.push.disturbed = true
     this.#state.early.length = 0
-    const keep = (page: number): void => {
-      this.#state.leaving[page] = 0
-      this.#pages.bringBack(page, false)
-    }
-    asked.forEach(keep)
-    pushed.forEach(keep)
+    for (const page of asked) this.#keepPage(page)
+    for (const page of pushed) this.#keepPage(page)
+    this.#keepHome(home)
+  }
+
+  #keepPage(page: number): void {
+    this.#state.leaving[page] = 0
+    this.#pages.bringBack(page, false)
+  }
+
+  #keepHome(home: Batch['home']): void {
     for (let at = 0; home !== null && at < home.length; at += 2) {
-      for (let left = home[at + 1] as number, page = home[at] as number; left > 0; left--) keep(page++)
+      for (let left = home[at + 1] as number, page = home[at] as number; left > 0; left--) this.#keepPage(page++)
     }
   }
 
