@@ -93,7 +93,7 @@ export class GuestService {
   /** Hands a request to the vCPU. A gateway's sequences go up by one; sent again, a request keeps its own. */
   submit(vcpu: number, { gateway, sequence, acknowledged, nowMs, bytes }: ServiceRequest): Submitted {
     const submitted = this.submitBytes(vcpu, gateway, sequence, acknowledged, nowMs, bytes, 0, bytes.length)
-    this.submitted(vcpu)
+    if (submitted === 'accepted') this.submitted(vcpu)
     return submitted
   }
 
