@@ -112,6 +112,8 @@ export class VcpuSafepoint {
     // What has changed since they were looked at is looked at again: `wake` was loaded before.
     if (loadWord(this.#memory) !== word || this.#isHeld() !== this.#held) return
     if (!this.#inPause) {
+      // The word may have been obeyed inside the step that is over now: what it did is to be in the block.
+      this.flush()
       this.#inPause = true
       Atomics.store(controlLongs, words.parkedAt, process.hrtime.bigint())
     }

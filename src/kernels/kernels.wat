@@ -359,9 +359,10 @@
           (i8x16.bitmask (i8x16.ne (v128.load $control (local.get $cards)) (v128.const i64x2 0 0))))
         (if (local.get $bits)
           (then
-            (v128.store $control (local.get $cards) (v128.const i64x2 0 0))
+            ;; In this order: whoever looks at both meanwhile, as an exchange does, finds the page in one of them.
             (i32.store16 $control (local.get $bitmap)
               (i32.or (i32.load16_u $control (local.get $bitmap)) (local.get $bits)))
+            (v128.store $control (local.get $cards) (v128.const i64x2 0 0))
             (local.set $marked (i32.add (local.get $marked) (i32.popcnt (local.get $bits))))))
         (local.set $cards (i32.add (local.get $cards) (i32.const 16)))
         (local.set $bitmap (i32.add (local.get $bitmap) (i32.const 2)))
