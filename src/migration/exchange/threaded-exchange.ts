@@ -90,7 +90,8 @@ export class ThreadedExchange implements PageExchange {
   }
 
   cross(vcpu: number, state: VcpuState): Promise<void> {
-    if (this.#closed !== null) return Promise.reject(new GodwitError('cancelled', `vCPU ${vcpu} stays: it is over`))
+    // Not `cancelled`, after which it would be tried again, for ever.
+    if (this.#closed !== null) return Promise.reject(new GodwitError('guest-not-running', 'the exchange was closed'))
     const crossing = Promise.withResolvers<void>()
     this.#crossings.set(vcpu, crossing)
     this.#say({ type: 'cross', vcpu, state })

@@ -58,6 +58,8 @@ export class DestinationSharing {
   readonly #over = Promise.withResolvers<Taken>()
   /** The migration was cancelled: everything goes back. */
   #returning = false
+  /** Whatever is still under way comes to nothing any more. */
+  #ended = false
   /** Requests answered here while the source served, too. */
   #served = 0
   #retired = false
@@ -120,6 +122,7 @@ export class DestinationSharing {
     } catch {
       return 'lost'
     } finally {
+      this.#ended = true
       this.#link.close()
       this.#arrivals.end()
     }
@@ -170,7 +173,15 @@ export class DestinationSharing {
     const { vcpus, clock } = this.#world
     const { here } = this.#arrivals
     const linked = (): Promise<void> => this.#link.up()
-    giveAll({ vcpus, exchange: this.#exchange, clock, here, linked, goOn: () => true, onCrossed: () => {} }).then(
+    giveAll({
+      vcpus,
+      exchange: this.#exchange,
+      clock,
+      here,
+      linked,
+      goOn: () => !this.#ended,
+      onCrossed: () => {},
+    }).then(
       () => {
         this.#retired = true
         this.#sayAgain()

@@ -50,6 +50,8 @@ export class SourceSharing {
   readonly #cancelled = Promise.withResolvers<void>()
   /** Why everything comes home; null: it does not. */
   #cancelling: GodwitError | null = null
+  /** Whatever is still under way comes to nothing any more. */
+  #ended = false
   /** Every crossing is decided, and the destination is to give back what it has. */
   #returning = false
   #generation = 0
@@ -126,6 +128,7 @@ export class SourceSharing {
     } catch (thrown) {
       return this.#endFor(GodwitError.from(thrown))
     } finally {
+      this.#ended = true
       over.abort(new GodwitError('cancelled', 'over'))
       this.#link.close()
       this.#arrivals.end()
@@ -160,7 +163,7 @@ export class SourceSharing {
       clock,
       here: this.#arrivals.here,
       narrow: (vcpu) => this.#narrowing.narrow(vcpu),
-      goOn: () => this.#cancelling === null,
+      goOn: () => this.#cancelling === null && !this.#ended,
       linked: () => this.#link.up(),
       onCrossed: (vcpu, heldAt) => {
         this.heldAt.set(vcpu, heldAt)
