@@ -182,7 +182,8 @@ export class DestinationSharing {
       goOn: () => !this.#ended,
       onCrossed: () => {},
     }).then(
-      () => {
+      (all) => {
+        if (!all) return
         this.#retired = true
         this.#sayAgain()
       },
