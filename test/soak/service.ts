@@ -7,24 +7,25 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseAddress } from '../../src/cli/agent-client.ts'
 import { DemoAgent } from '../../src/cli/demo-agents.ts'
-import { watchService } from '../../src/cli/service-watch.ts'
+import { startLoad } from '../../src/load/load.ts'
 import { MOVEMENTS, type Movement } from '../../src/migration/settings.ts'
 import { Random } from '../simulation/random.ts'
 
 const wanted = Number(process.argv[2] ?? 20)
 const first = Number(process.argv[3] ?? 1)
-const HOPS = 4
+const HOPS = 2
+const RUN_LIMIT_MS = 120_000
 const failed: string[] = []
 let requests = 0
 let longest = 0
 
-/** One guest, four hops, one load. */
+/** One guest, there and back, one load. */
 async function voyage(movement: Movement, seed: number, agents: readonly DemoAgent[]): Promise<string> {
   const random = new Random(seed)
   const draw = <T>(from: readonly T[]): T => from[random.below(from.length)] as T
   const name = `${movement}-${seed}`
   const [alpha, beta] = agents as [DemoAgent, DemoAgent]
-  const memoryBytes = draw([16, 32, 64]) * 1024 ** 2
+  const memoryBytes = draw([8, 16, 32]) * 1024 ** 2
   const vcpus = draw([1, 2, 4])
   const guest = await alpha.client.startGuest({ name, program: 'kv', vcpus, memoryBytes, options: {} })
   const load = {
@@ -36,6 +37,7 @@ async function voyage(movement: Movement, seed: number, agents: readonly DemoAge
     connections: draw([1, 4, 16]),
     seed,
   }
+  const signal = AbortSignal.timeout(RUN_LIMIT_MS)
   const hops = async (): Promise<void> => {
     for (let hop = 0; hop < HOPS; hop++) {
       const [from, to] = hop % 2 === 0 ? [alpha, beta] : [beta, alpha]
@@ -54,20 +56,25 @@ async function voyage(movement: Movement, seed: number, agents: readonly DemoAge
             throw new Error(JSON.stringify(report?.error))
           break
         }
-        await sleep(10)
+        await sleep(10, undefined, { signal })
       }
-      while ((await to.client.guest(name)).state !== 'running') await sleep(10)
+      while ((await to.client.guest(name)).state !== 'running') await sleep(10, undefined, { signal })
     }
   }
+  const running = startLoad(load)
   try {
-    const signal = AbortSignal.timeout(120_000)
-    const { service } = await watchService({ load, beforeMs: 200, afterMs: 200, signal }, hops)
-    requests += service.requests
-    longest = Math.max(longest, service.longestGapMs)
-    if (service.failed > 0 || service.disconnects > 0 || service.exact !== true)
-      throw new Error(JSON.stringify(service))
-    return `${vcpus} vCPUs, ${load.rate}/s, ${service.requests} requests, longest gap ${service.longestGapMs.toFixed(0)} ms`
+    await running.ready
+    await sleep(200)
+    await hops()
+    await sleep(200)
+    const result = await running.stop()
+    const gap = Math.max(...result.windows.map(({ longestGapMs }) => longestGapMs))
+    requests += result.requests
+    longest = Math.max(longest, gap)
+    if (result.failed > 0 || result.disconnects > 0 || result.exact !== true) throw new Error(JSON.stringify(result))
+    return `${vcpus} vCPUs, ${load.rate}/s, ${result.requests} requests, longest gap ${gap.toFixed(0)} ms`
   } finally {
+    await running.kill()
     for (const { client } of agents) await client.stopGuest(name, true).catch(() => {})
   }
 }
