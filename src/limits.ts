@@ -129,6 +129,8 @@ export const VIRTUAL_LINK_BYTES_PER_SECOND = 40_000_000
 /** Redialling after the commit is in doubt: first wait and the longest one. */
 export const REDIAL_FIRST_MS = 50
 export const REDIAL_MAX_MS = 2000
+/** After a cut behind the commit point the source waits so long for a redial before it asks the destination's agent (again). */
+export const REDIAL_WAIT_MS = 1000
 /**
  * After a cut in the pull phase both sides have so long to bring all lanes up again, ms; longer after each failure, for a
  * host that is too busy for the first limit would otherwise miss it for ever.

@@ -9,6 +9,7 @@ import { GodwitError } from '../../errors.ts'
 import { abortOf, type MessageOf } from '../../wire/messages.ts'
 import type { Inbox } from '../inbox.ts'
 import type { PageExchange } from '../ports.ts'
+import { redialledInTime } from '../redial.ts'
 import type { SourceContext } from '../source-context.ts'
 import type { SourceLinks } from '../source-links.ts'
 import type { SourceOwnership } from '../source-ownership.ts'
@@ -17,9 +18,6 @@ import { giveAll } from './crossing.ts'
 import type { Narrowing } from './narrowing.ts'
 import { type Link, SharedLink } from './shared-link.ts'
 import { type SharingView, watchSharing } from './watch.ts'
-
-/** How long a redial is awaited before the destination's agent is asked. */
-const REDIAL_WAIT_MS = 1000
 
 /** How it ended: at the destination, with its last word (null: its agent's word was all); here; or in part nowhere. */
 export type SharingEnd =
@@ -226,23 +224,13 @@ export class SourceSharing {
   }
 
   async #redial(signal: AbortSignal): Promise<Link> {
-    const late = new AbortController()
-    const over = this.#context.clock.sleep(REDIAL_WAIT_MS, late.signal).then(
-      () => late.abort(new GodwitError('timeout', 'no redial yet')),
-      () => {},
-    )
-    try {
-      const control = await this.#context.redialled(AbortSignal.any([signal, late.signal]))
-      const inbox = this.#links.use(control)
-      this.#ownership.control = control
-      this.#hear(inbox)
-      const generation = ++this.#generation
-      control.send({ type: 'lanes', generation })
-      return { inbox, generation }
-    } finally {
-      late.abort(new GodwitError('cancelled', 'over'))
-      await over
-    }
+    const control = await redialledInTime(this.#context, signal)
+    const inbox = this.#links.use(control)
+    this.#ownership.control = control
+    this.#hear(inbox)
+    const generation = ++this.#generation
+    control.send({ type: 'lanes', generation })
+    return { inbox, generation }
   }
 
   /** R20: whoever died took along what it had. */
