@@ -1,9 +1,9 @@
 // The end of a pull at the source: what the destination says it cost, and the proof that what arrived is what was frozen.
 
 import { latenciesOf } from '../guest/fault-histogram.ts'
-import { digestTotal } from '../kernels/kernels.ts'
 import type { MessageOf } from '../wire/messages.ts'
 import { forgetNamed } from './freeze.ts'
+import { pagesDigest } from './proof.ts'
 import type { ReportFacts } from './report-builder.ts'
 import type { SourceContext } from './source-context.ts'
 
@@ -32,7 +32,7 @@ export function recordFaults(facts: ReportFacts, { faults, dropped }: Complete):
  * as a whole before they came are in neither: there nothing of the source's is left.
  */
 export function isPulledWhole({ memory, kernels }: SourceContext, { digest, written }: Complete): boolean {
-  // What a peer writes behind the last page means nothing.
+  // What a peer says of pages behind the last one means nothing.
   forgetNamed(memory, kernels, written?.subarray(0, memory.layout.pageCount / 8) ?? null)
-  return digest === digestTotal(memory).toString(16).padStart(16, '0')
+  return digest === pagesDigest(memory)
 }

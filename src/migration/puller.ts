@@ -10,13 +10,13 @@ import type { Progress } from '../events.ts'
 import { faultsOf, resetAsks } from '../guest/asks.ts'
 import { beginAbsent, missingPages, resetAfterCut, writtenPages } from '../guest/installing.ts'
 import { HEADER } from '../guest/layout.ts'
-import { digestTotal } from '../kernels/kernels.ts'
 import { PUBLISH_INTERVAL_MS, REDIAL_FIRST_MS, REDIAL_MAX_MS, relinkMs } from '../limits.ts'
 import type { MessageOf } from '../wire/messages.ts'
 import type { DestinationWorld } from './destination-session.ts'
 import { forgetNamed } from './freeze.ts'
 import { Inbox } from './inbox.ts'
 import type { ControlLink, PageDestination } from './ports.ts'
+import { pagesDigest } from './proof.ts'
 import { Publisher } from './publisher.ts'
 
 /** Before PREPARED: the pages that are not there, or stale, are absent, and take no part in the digest (R22). */
@@ -219,7 +219,7 @@ export class Puller {
    */
   async #finish(): Promise<Pulled> {
     const { memory } = this.#world
-    const digest = digestTotal(memory).toString(16).padStart(16, '0')
+    const digest = pagesDigest(memory)
     this.#completion = { digest, written: writtenPages(memory) }
     await this.#publisher.finish()
     return 'whole'
