@@ -85,6 +85,11 @@ export const STAGING_BYTES = 2 * (1024 * 1024 + 64 * 1024)
 export const GROUP_PAGES = 16
 /** A peer that sent nothing for this long is dead. */
 export const PEER_SILENT_MS = 5000
+/**
+ * Soft: a round that has left the source is placed by then, or its link is given up. A dead link shows twice in this time; on one
+ * that lives, a destination that has not placed the round waits for bytes that never come.
+ */
+export const ROUND_PLACED_MS = 2 * PEER_SILENT_MS
 /** An idle control channel sends a ping this often. */
 export const PING_INTERVAL_MS = 1000
 /** A vCPU that is not at a safepoint after this long fails the migration (R7). */

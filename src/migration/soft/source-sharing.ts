@@ -165,8 +165,10 @@ export class SourceSharing {
       linked: () => this.#link.up(),
       onCrossed: (vcpu, heldAt) => {
         this.heldAt.set(vcpu, heldAt)
-        if (this.dualFrom === null) this.#servedBefore = this.#context.served()
-        this.dualFrom ??= clock.now()
+        if (this.dualFrom === null) {
+          this.dualFrom = clock.now()
+          this.#servedBefore = this.#context.served()
+        }
         if (this.heldAt.size < all) return
         this.dualTo = clock.now()
         this.served = this.#context.served() - this.#servedBefore
