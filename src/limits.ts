@@ -141,6 +141,8 @@ export const REDIAL_WAIT_MS = 1000
  * host that is too busy for the first limit would otherwise miss it for ever.
  */
 export const relinkMs = (failures: number): number => 10_000 * 2 ** Math.min(failures, 3)
+/** Of a guest that has left, migrations before its last whose end an agent keeps for a peer that missed it. */
+export const PAST_RECORDS_KEPT = 8
 /** Reports an agent keeps. */
 export const REPORTS_KEPT = 100
 /** Migrations an agent runs at once unless told otherwise. */
