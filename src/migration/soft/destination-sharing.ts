@@ -66,6 +66,7 @@ export class DestinationSharing {
     this.#links = links
     this.#ownership = ownership
     this.#exchange = exchange
+    exchange.broken.then((error) => this.#ended || this.crash(error))
     const { memory, vcpus, clock } = world
     this.#arrivals = new Arrivals({ memory, vcpus, clock, exchange, onArrived: (here) => this.#arrived(here) }, [])
     this.#link = new SharedLink({
@@ -83,7 +84,7 @@ export class DestinationSharing {
     return this.#link.paused
   }
 
-  /** A vCPU has crashed here: the guest runs nowhere any more. */
+  /** A vCPU has crashed here, or the exchange has: the guest runs nowhere any more. */
   crash(error: GodwitError): void {
     this.#links.control.send(abortOf(error, 'destination'))
     this.#over.resolve('lost')

@@ -68,6 +68,8 @@ export class SourceSharing {
     this.#exchange = exchange
     this.#narrowing = narrowing
     this.#lost.promise.catch(() => {})
+    // Who has given everything needs no exchange any more.
+    exchange.broken.then((error) => this.#ownership.state !== 'retired' && this.end(error))
     const { memory, vcpus, clock } = context
     this.#arrivals = new Arrivals({ memory, vcpus, clock, exchange }, everyVcpu(context))
     this.#link = new SharedLink({
@@ -135,10 +137,13 @@ export class SourceSharing {
 
   /** It cannot go on. What is on record is what the destination will hear when it asks. */
   #endFor(error: GodwitError): SharingEnd {
+    const broken = error.code === 'exchange-broken'
     if (this.#ownership.state === 'offered') this.#ownership.apply('give-up')
+    // All of it is here, and nothing leaves any more.
+    if (this.#ownership.state === 'shared' && broken && this.#arrivals.whole) this.#ownership.apply('home')
     if (this.#ownership.state === 'aborted') return { where: 'here', error }
     if (this.#ownership.state === 'shared' || this.#ownership.state === 'retired') this.#ownership.apply('peer-lost')
-    if (error.code === 'guest-crashed') this.#links.control?.send(abortOf(error, 'source'))
+    if (broken || error.code === 'guest-crashed') this.#links.control?.send(abortOf(error, 'source'))
     return { where: 'nowhere', error }
   }
 
