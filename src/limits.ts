@@ -178,8 +178,6 @@ export const KV_MAX_ARGUMENTS = 1024 * 1024
 export const KV_MAX_REQUEST_BYTES = 64 * 1024 * 1024
 /** A request line, and the line that says a length, as in Redis. */
 export const KV_MAX_LINE_BYTES = 64 * 1024
-/** One reply: a hash as large as the memory must not take the host's. */
-export const KV_MAX_REPLY_BYTES = 64 * 1024 * 1024
 /** Keys whose time is over that a command removes beside its own work. */
 export const KV_SWEEP_KEYS = 16
 /** Entries of removed hashes that a command gives back beside its own work. */

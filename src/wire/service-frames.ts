@@ -9,7 +9,7 @@ import { ANSWERS } from '../guest/service-ports.ts'
 import { MAX_VCPUS, SERVICE_REPLY_BYTES, SERVICE_REQUEST_BYTES } from '../limits.ts'
 
 export const REQUEST_HEAD_BYTES = 32
-export const ANSWER_HEAD_BYTES = 16
+const ANSWER_HEAD_BYTES = 16
 /** Byte offsets. */
 export const REQUEST = { length: 0, vcpu: 4, sequence: 8, acknowledged: 16, nowMs: 24 } as const
 const ANSWER = { length: 0, vcpu: 4, what: 6, zero: 7, sequence: 8 } as const
