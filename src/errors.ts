@@ -43,6 +43,7 @@ export const ERROR_CODES = {
   'peer-silent': 'the peer sent nothing for too long',
   'bad-page': 'a page does not have the content that its hash promises',
   'duplicate-page': 'a page arrived that is here already',
+  'exchange-broken': 'what exchanges pages and vCPUs between two hosts has failed at one of them',
   'not-owner': 'the peer gave or took what is not its own',
   'digest-mismatch': 'the memory digests differ',
   'audit-failed': 'a page changed without being tracked',

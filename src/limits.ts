@@ -85,6 +85,11 @@ export const STAGING_BYTES = 2 * (1024 * 1024 + 64 * 1024)
 export const GROUP_PAGES = 16
 /** A peer that sent nothing for this long is dead. */
 export const PEER_SILENT_MS = 5000
+/**
+ * Soft: a round that has left the source is placed by then, or its link is given up. A dead link shows twice in this time; on one
+ * that lives, a destination that has not placed the round waits for bytes that never come.
+ */
+export const ROUND_PLACED_MS = 2 * PEER_SILENT_MS
 /** An idle control channel sends a ping this often. */
 export const PING_INTERVAL_MS = 1000
 /** A vCPU that is not at a safepoint after this long fails the migration (R7). */
@@ -129,11 +134,15 @@ export const VIRTUAL_LINK_BYTES_PER_SECOND = 40_000_000
 /** Redialling after the commit is in doubt: first wait and the longest one. */
 export const REDIAL_FIRST_MS = 50
 export const REDIAL_MAX_MS = 2000
+/** After a cut behind the commit point the source waits so long for a redial before it asks the destination's agent (again). */
+export const REDIAL_WAIT_MS = 1000
 /**
  * After a cut in the pull phase both sides have so long to bring all lanes up again, ms; longer after each failure, for a
  * host that is too busy for the first limit would otherwise miss it for ever.
  */
 export const relinkMs = (failures: number): number => 10_000 * 2 ** Math.min(failures, 3)
+/** Of a guest that has left, migrations before its last whose end an agent keeps for a peer that missed it. */
+export const PAST_RECORDS_KEPT = 8
 /** Reports an agent keeps. */
 export const REPORTS_KEPT = 100
 /** Migrations an agent runs at once unless told otherwise. */
@@ -169,8 +178,6 @@ export const KV_MAX_ARGUMENTS = 1024 * 1024
 export const KV_MAX_REQUEST_BYTES = 64 * 1024 * 1024
 /** A request line, and the line that says a length, as in Redis. */
 export const KV_MAX_LINE_BYTES = 64 * 1024
-/** One reply: a hash as large as the memory must not take the host's. */
-export const KV_MAX_REPLY_BYTES = 64 * 1024 * 1024
 /** Keys whose time is over that a command removes beside its own work. */
 export const KV_SWEEP_KEYS = 16
 /** Entries of removed hashes that a command gives back beside its own work. */

@@ -4,15 +4,27 @@
 import { GodwitError } from '../errors.ts'
 import { readGuestFile } from '../guest-process/guest-file.ts'
 import type { GuestStatus } from '../guest-process/host-port.ts'
-import { type OwnershipRecord, readRecord } from '../migration/ownership-record.ts'
+import { PAST_RECORDS_KEPT } from '../limits.ts'
+import { type OwnershipRecord, pastRecords, readRecord } from '../migration/ownership-record.ts'
 import type { GuestEntry } from './guest-table.ts'
 
-/** The guest's record; null when there is none that can be read. */
-export function safeRecord(entry: GuestEntry): OwnershipRecord | null {
+/** The guest's record, or what holds of that migration of it; null when there is none that can be read. */
+export function safeRecord(entry: GuestEntry, migration?: string): OwnershipRecord | null {
   try {
-    return readRecord(entry.process.directory)
+    return readRecord(entry.process.directory, migration)
   } catch {
     return null
+  }
+}
+
+/** What is to be known of a guest that leaves: the last word on its latest migrations. */
+export function lastWords(entry: GuestEntry): OwnershipRecord[] {
+  try {
+    const past = pastRecords(entry.process.directory).slice(-PAST_RECORDS_KEPT)
+    const last = safeRecord(entry)
+    return last === null ? past : [...past, last]
+  } catch {
+    return []
   }
 }
 

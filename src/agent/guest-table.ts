@@ -9,7 +9,7 @@ import type { GuestStatus, Reservation, Resolution } from '../guest-process/host
 import { GuestProcess, type Offer } from '../guest-process/supervise.ts'
 import { type Verdict, verdictForDead, writeRecord } from '../migration/ownership-record.ts'
 import type { DataDirectory } from './data-directory.ts'
-import { deadStatus, isLost, safeRecord, silentStatus } from './dead-guest.ts'
+import { deadStatus, isLost, lastWords, safeRecord, silentStatus } from './dead-guest.ts'
 import { KeptCopies } from './kept-copies.ts'
 import { offerOf, pageSocketOf } from './neighbours.ts'
 
@@ -146,8 +146,7 @@ export class GuestTable {
   /** The guest has left, and its memory stays: it is a copy from now on, and no guest. */
   keep(entry: GuestEntry): void {
     if (this.#entries.get(entry.config.id) !== entry) return
-    const record = safeRecord(entry)
-    if (record !== null) this.#options.data.keepRecord(record)
+    for (const record of lastWords(entry)) this.#options.data.keepRecord(record)
     this.#entries.delete(entry.config.id)
     this.copies.add(entry)
   }
@@ -321,11 +320,10 @@ export class GuestTable {
   async verdict(migration: string, epoch: number): Promise<Verdict> {
     const { data } = this.#options
     for (const entry of this.list()) {
-      const record = safeRecord(entry)
       const concerns =
         entry.status?.migration?.id === migration ||
         entry.process.file.reservation?.migration === migration ||
-        record?.migration === migration
+        safeRecord(entry, migration) !== null
       if (!concerns) continue
       if (entry.process.alive) {
         const answer = await entry.process.call<Verdict>('verdict', { migration, epoch }).catch(() => null)
@@ -335,9 +333,10 @@ export class GuestTable {
           return kept === null ? 'unknown' : verdictForDead(kept, migration).verdict
         }
       }
-      const { verdict, write } = verdictForDead(safeRecord(entry), migration)
+      const { verdict, write } = verdictForDead(safeRecord(entry, migration), migration)
       if (write !== null) writeRecord(entry.process.directory, write)
-      if (verdict === 'released' || verdict === 'dropped') this.#forget(entry)
+      const last = safeRecord(entry)?.migration === migration
+      if (last && (verdict === 'released' || verdict === 'dropped')) this.#forget(entry)
       return verdict
     }
     const kept = data.keptRecord(migration)
@@ -376,8 +375,7 @@ export class GuestTable {
 
   #forget(entry: GuestEntry): void {
     const { data } = this.#options
-    const record = safeRecord(entry)
-    if (record !== null) data.keepRecord(record)
+    for (const record of lastWords(entry)) data.keepRecord(record)
     if (this.#entries.get(entry.config.id) === entry) this.#entries.delete(entry.config.id)
     data.removeGuest(entry.config.id)
   }

@@ -17,7 +17,7 @@ export interface SlotRange {
 }
 
 /** All slots in their order; neighbours of one node are one range. */
-export function slotRanges(view: ClusterView, vcpus: number): SlotRange[] {
+function slotRanges(view: ClusterView, vcpus: number): SlotRange[] {
   const ranges: SlotRange[] = []
   for (let vcpu = 0; vcpu < vcpus; vcpu++) {
     const { first, last } = slotsOf(vcpu, vcpus)

@@ -8,16 +8,13 @@ const TEXTS: Readonly<Record<BackendError, string>> = {
   unknown: 'UNKNOWN the connection to the guest was lost; the command may or may not have been executed',
 }
 
-/** The error reply for a command that failed. */
-export const failureText = (error: BackendError): string => TEXTS[error]
-
 const encoded = (error: BackendError): Uint8Array => Buffer.from(`-${TEXTS[error]}\r\n`, 'latin1')
 const FAILURES: Readonly<Record<BackendError, Uint8Array>> = {
   unreachable: encoded('unreachable'),
   unknown: encoded('unknown'),
 }
 
-/** The same as RESP. */
+/** The error reply for a command that failed. */
 export const failureReply = (error: BackendError): Uint8Array => FAILURES[error]
 
 export const NOT_CARRIED =

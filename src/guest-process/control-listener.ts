@@ -2,10 +2,10 @@
 // show the migration's token first is closed before it costs memory (R14). Used by source-world.ts.
 
 import { createServer, type Server, type Socket } from 'node:net'
-import { MAX_STRANGERS } from '../limits.ts'
 import { SocketControlLink } from '../wire/control-link.ts'
 import { greet } from '../wire/greeting.ts'
 import { listenInRange } from '../wire/listen.ts'
+import { admitStranger } from '../wire/strangers.ts'
 
 export interface ControlListenerOptions {
   readonly host: string
@@ -67,10 +67,7 @@ export class ControlListener {
   }
 
   async #greet(socket: Socket): Promise<void> {
-    // The oldest has had its chance: whoever fills the places must not keep the destination out.
-    const [oldest] = this.#strangers
-    if (this.#strangers.size >= MAX_STRANGERS) oldest?.destroy()
-    this.#strangers.add(socket)
+    admitStranger(this.#strangers, socket)
     try {
       socket.write(await greet(socket, { ...this.#options, channel: 'control' }))
       this.#hand(new SocketControlLink(socket, { side: 'source' }))

@@ -130,6 +130,6 @@ export function takenRecord(
 /** What the other side is told of one migration: by the live session, or by the record once it is over. */
 export function verdictOf(current: Current | null, store: OwnershipStore, migration: string, epoch: number): Verdict {
   if (current?.id === migration && current.epoch === epoch) return verdictOfState(current.role, current.session.state)
-  const { verdict } = verdictForDead(store.read(), migration)
+  const { verdict } = verdictForDead(store.read(migration), migration)
   return verdict === 'dropped' ? 'unknown' : verdict
 }

@@ -56,6 +56,7 @@ export function beginAbsent(memory: GuestMemory, bitmap: Uint8Array | null, anyF
   const presence = controlBytes.subarray(layout.presence, layout.presence + pageCount)
   presence.fill(bitmap === null ? absent : present)
   let missing = bitmap === null ? pageCount : 0
+  // Not by `pageFrom`: this is inside the pause, and a call for each page takes 1.6 ms a GiB more.
   for (let byte = 0; bitmap !== null && byte < bitmap.length; byte++) {
     for (let bits = bitmap[byte] as number; bits !== 0; bits &= bits - 1) {
       presence[byte * 8 + (31 - Math.clz32(bits & -bits))] = absent

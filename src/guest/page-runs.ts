@@ -30,7 +30,3 @@ export function ownerByPresence(presence: Presence): PageOwner {
   if (presence === PRESENCE.installing) return 'in-flight'
   return isMissing(presence) ? 'there' : 'here'
 }
-
-/** What this side says after the other side said `owner`. */
-export const otherSide = (owner: PageOwner): PageOwner =>
-  owner === 'here' ? 'there' : owner === 'there' ? 'here' : owner

@@ -69,6 +69,19 @@ export function bitmapOf(pages: readonly number[], pageCount: number): Uint8Arra
   return bitmap
 }
 
+/** The first page of such a set that is not below `page`; -1: there is none. Behind the last page no bit is set. */
+export function pageFrom(bitmap: Uint8Array, page: number): number {
+  let byte = page >>> 3
+  for (let bits = (bitmap[byte] ?? 0) & (0xff << (page & 7)); byte < bitmap.length; bits = bitmap[++byte] ?? 0) {
+    if (bits !== 0) return byte * 8 + (31 - Math.clz32(bits & -bits))
+  }
+  return -1
+}
+
+/** Whether the page is in such a set. */
+export const isNamed = (bitmap: Uint8Array, page: number): boolean =>
+  ((bitmap[page >>> 3] as number) & (1 << (page & 7))) !== 0
+
 /** Puts the pages of a set that came from the peer, `side`, into another. Throws `bad-message` unless it fits the guest. */
 export function addBitmap(
   { layout, controlBytes }: GuestMemory,

@@ -14,6 +14,7 @@ import type { ProgramSource } from './program.ts'
 import { arrive, loadWord, publishWord, type VcpuWords, vcpuWords, wake } from './safepoint.ts'
 import { acknowledged, type HandshakeKind, isPause, nextWord, reached, tableOf, VCPU } from './safepoint-machine.ts'
 import type { ServiceRings } from './service-ports.ts'
+import { earlier, later } from './stamps.ts'
 import type { VcpuThreadData, VcpuThreadMessage } from './vcpu-thread.ts'
 import type { HandshakeTime, VcpuState, Vcpus } from './vcpus-port.ts'
 
@@ -391,6 +392,3 @@ export class GuestVcpus implements Vcpus {
     if (waiting.async) await waiting.value
   }
 }
-
-const earlier = (a: bigint, b: bigint): bigint => (a < b ? a : b)
-const later = (a: bigint, b: bigint): bigint => (a > b ? a : b)

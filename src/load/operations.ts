@@ -8,7 +8,6 @@ export const OPERATION = { get: 0, set: 1, increment: 2, readCounter: 3, remove:
 export type Operation = (typeof OPERATION)[keyof typeof OPERATION]
 
 export const DISTRIBUTIONS = ['uniform', 'zipf'] as const
-export type Distribution = (typeof DISTRIBUTIONS)[number]
 
 /** YCSB's constant: the hottest of 10,000 keys gets a tenth of the operations. */
 const ZIPF_EXPONENT = 0.99

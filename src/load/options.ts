@@ -15,7 +15,7 @@ import {
 import { ARRIVALS } from './arrivals.ts'
 import { DISTRIBUTIONS } from './operations.ts'
 
-export const targetSchema = z.strictObject({ host: z.string().min(1), port: z.int().min(1).max(65_535) })
+const targetSchema = z.strictObject({ host: z.string().min(1), port: z.int().min(1).max(65_535) })
 export type Target = z.output<typeof targetSchema>
 
 const share = z.number().min(0).max(1)

@@ -9,7 +9,7 @@ const FIRST_BYTES = 16 * 1024
 /** What stands around the arguments: heads, lengths and line ends. */
 const OVERHEAD_BYTES = 96
 /** Digits of a key's number and what ends them. */
-export const STAMP_BYTES = 11
+const STAMP_BYTES = 11
 const STAMP_END = 0x3a
 /** Values are cut out of so many random bytes, at changing places. */
 const POOL_BYTES = 64 * 1024
@@ -30,7 +30,7 @@ export function valuePool(random: Random, valueBytes: number): Uint8Array {
 }
 
 /** The keys of a run: values first, then counters. */
-export const keyPrefixes = (run: string): { values: string; counters: string } => ({
+const keyPrefixes = (run: string): { values: string; counters: string } => ({
   values: `${run}:v:`,
   counters: `${run}:c:`,
 })

@@ -6,7 +6,7 @@ import { LOAD_ERROR_TEXTS, LOAD_MAX_WINDOWS } from '../limits.ts'
 import { LatencyHistogram } from './histogram.ts'
 
 /** Counts like any window, and no time of the whole is taken from it. */
-export const WARM_UP = 'warm-up'
+const WARM_UP = 'warm-up'
 
 export class Window {
   readonly name: string

@@ -3,6 +3,7 @@
 
 import { GodwitError } from '../errors.ts'
 import type { SourceState } from './commit-machine.ts'
+import { redialledInTime } from './redial.ts'
 import type { ReportBuilder } from './report-builder.ts'
 import { pulls } from './settings.ts'
 import type { SourceWorld } from './source-context.ts'
@@ -11,8 +12,6 @@ import type { SourceOwnership } from './source-ownership.ts'
 
 /** How long a released guest may be in doubt before the report says `unreconciled`; reconciling goes on after it. */
 const DOUBT_MS = 10_000
-/** A lost link: how long a redial is awaited before the destination's agent is asked again. */
-const REDIAL_WAIT_MS = 1000
 
 /** What the destination says of the switch; without stamps when its agent said it. */
 export interface Active {
@@ -83,7 +82,7 @@ export class CommitWait {
       reportLoss(this.#report, 'lost')
       return null
     }
-    await this.#awaitRedial(REDIAL_WAIT_MS)
+    await this.#awaitRedial(signal)
     return null
   }
 
@@ -98,23 +97,12 @@ export class CommitWait {
     return active
   }
 
-  async #awaitRedial(ms: number): Promise<void> {
-    const { clock } = this.#world
-    const enough = new AbortController()
-    const timer = clock.sleep(ms, enough.signal).then(
-      () => enough.abort(new Error('no redial yet')),
-      () => {},
-    )
-    try {
-      const control = await this.#world.redialled(enough.signal)
-      this.#links.use(control)
-      this.#ownership.control = control
-    } catch {
-      // Nobody dialled in time; the caller asks the agent again.
-    } finally {
-      enough.abort(new Error('over'))
-      await timer
-    }
+  async #awaitRedial(signal: AbortSignal): Promise<void> {
+    // Null: nobody dialled in time; the caller asks the agent again.
+    const control = await redialledInTime(this.#world, signal).catch(() => null)
+    if (control === null) return
+    this.#links.use(control)
+    this.#ownership.control = control
   }
 
   /** R20: the destination's process died before it owned the guest, and its agent has written *dropped*. */

@@ -6,7 +6,7 @@ import { GodwitError } from '../errors.ts'
 import { saveFree } from '../guest/free-map.ts'
 import { THREAD_BLOCK } from '../guest/layout.ts'
 import type { GuestMemory } from '../guest/memory.ts'
-import { mergeInto } from '../guest/page-set.ts'
+import { clearAll, mergeInto } from '../guest/page-set.ts'
 import { MAX_LANES } from '../limits.ts'
 import type { MessageOf } from '../wire/messages.ts'
 import { harvestPaused } from './precopy.ts'
@@ -98,10 +98,20 @@ export function absentPages({ memory, kernels }: SourceContext): Uint8Array {
 }
 
 /** Takes the pages of a bitmap out of hash table and digest. */
-export function forgetPages(memory: GuestMemory, kernels: SourceContext['kernels'], bitmapOffset: number): void {
+function forgetPages(memory: GuestMemory, kernels: SourceContext['kernels'], bitmapOffset: number): void {
   const { hashes, pageCount, threadBlocks } = memory.layout
   const mainThread = threadBlocks + MAX_LANES * THREAD_BLOCK.bytes
   kernels.forget(bitmapOffset, Math.ceil(pageCount / 32), hashes, mainThread + THREAD_BLOCK.digest)
+}
+
+/** The same for pages that the other side has named. Needs `toSend`, which is empty afterwards. */
+export function forgetNamed(memory: GuestMemory, kernels: SourceContext['kernels'], named: Uint8Array | null): void {
+  const { toSend } = memory.layout
+  clearAll(memory, toSend)
+  if (named === null) return
+  memory.controlBytes.set(named, toSend)
+  forgetPages(memory, kernels, toSend)
+  clearAll(memory, toSend)
 }
 
 /** R17: free pages are zero at a fresh destination; they are not sent. */

@@ -28,31 +28,80 @@ export type OwnershipRecord = z.output<typeof recordSchema>
 
 /** What a migration asks of the place where records are kept. */
 export interface OwnershipStore {
-  read(): OwnershipRecord | null
+  /** The last record, or what holds of that migration. */
+  read(migration?: string): OwnershipRecord | null
   write(record: OwnershipRecord): void
 }
 
 const FILE_NAME = 'ownership.jsonl'
 
-/** Reads a guest directory's record; null when there is none. Throws `data-dir-bad` when it is unreadable. */
-export function readRecord(directory: string): OwnershipRecord | null {
-  let text: string
-  try {
-    text = readFileSync(join(directory, FILE_NAME), 'utf8')
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return null
-    throw new GodwitError('data-dir-bad', `cannot read the ownership record in ${directory}`, { cause })
-  }
-  const whole = text.split('\n').slice(0, -1)
-  const last = whole.findLast((line) => line !== '')
+/**
+ * Reads a guest directory's record; null when there is none. With a migration: what holds of that one, also when others have
+ * begun here since (`pastRecords`). Throws `data-dir-bad` when it is unreadable.
+ */
+export function readRecord(directory: string, migration?: string): OwnershipRecord | null {
+  const lines = readLines(directory)
+  const last = lines.at(-1)
   if (last === undefined) return null
-  try {
-    return recordSchema.parse(JSON.parse(last))
-  } catch (cause) {
+  const record = parsed(last)
+  if (record === null) {
     throw new GodwitError('data-dir-bad', `the ownership record in ${directory} is damaged`, {
-      cause,
       hint: 'decide by hand which host owns the guest, then use: godwit resolve GUEST --take',
     })
+  }
+  if (migration === undefined || record.migration === migration) return record
+  return past(lines, record).find((each) => each.migration === migration) ?? null
+}
+
+/**
+ * The last word on every migration that others have followed here, the latest last, as far as it holds for good: a destination
+ * that missed it asks for it later.
+ */
+export function pastRecords(directory: string): OwnershipRecord[] {
+  const lines = readLines(directory)
+  const last = parsed(lines.at(-1) ?? '')
+  return last === null ? [] : past(lines, last)
+}
+
+function past(lines: readonly string[], last: OwnershipRecord): OwnershipRecord[] {
+  const found = new Map<string | null, OwnershipRecord>()
+  for (const line of lines) {
+    const record = parsed(line)
+    if (record === null) continue
+    found.delete(record.migration)
+    found.set(record.migration, record)
+  }
+  found.delete(null)
+  found.delete(last.migration)
+  return [...found.values()].map(lasting).filter((record) => record !== null)
+}
+
+/** What a record says once another migration has begun behind it; null: that depends on more than is written here. */
+function lasting(record: OwnershipRecord): OwnershipRecord | null {
+  const { state, role, pull } = record
+  // It was never let go, for letting go is recorded first: the guest went on here.
+  if (state === 'owner' && role === 'source') return { ...record, state: 'aborted' }
+  if (state === 'owner') return pull === true ? null : record
+  return state === 'aborted' || state === 'done' || state === 'lost' ? record : null
+}
+
+/** Every whole line. */
+function readLines(directory: string): string[] {
+  try {
+    const whole = readFileSync(join(directory, FILE_NAME), 'utf8').split('\n').slice(0, -1)
+    return whole.filter((line) => line !== '')
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw new GodwitError('data-dir-bad', `cannot read the ownership record in ${directory}`, { cause })
+  }
+}
+
+/** Null: a line that its writer did not finish, or not a record. */
+function parsed(line: string): OwnershipRecord | null {
+  try {
+    return recordSchema.parse(JSON.parse(line))
+  } catch {
+    return null
   }
 }
 
@@ -79,7 +128,7 @@ export function writeIfPossible(store: OwnershipStore, record: OwnershipRecord):
 
 /** The store of a guest directory. */
 export function directoryStore(directory: string): OwnershipStore {
-  return { read: () => readRecord(directory), write: (record) => writeRecord(directory, record) }
+  return { read: (migration) => readRecord(directory, migration), write: (record) => writeRecord(directory, record) }
 }
 
 export const VERDICTS = ['released', 'not-released', 'owner', 'dropped', 'lost', 'unknown'] as const

@@ -11,12 +11,11 @@ import { PAGE_BYTES, relinkMs } from '../limits.ts'
 import type { MessageOf } from '../wire/messages.ts'
 import type { Inbox } from './inbox.ts'
 import type { ControlLink, PullCounts } from './ports.ts'
+import { redialledInTime } from './redial.ts'
 import type { SourceContext } from './source-context.ts'
 import type { SourceLinks } from './source-links.ts'
 import type { SourceOwnership } from './source-ownership.ts'
 
-/** How long a redial is awaited before the destination's agent is asked. */
-const REDIAL_WAIT_MS = 1000
 const PROGRESS_MS = 200
 
 /** What the destination said at the end; null: its agent's word was all. */
@@ -155,7 +154,8 @@ export class PageServer {
     let failures = 0
     for (;;) {
       if (this.#decided.signal.aborted) throw this.#decided.signal.reason
-      const control = kept ?? this.#waiting ?? (await this.#redial())
+      const control =
+        kept ?? this.#waiting ?? (await redialledInTime(this.#context, this.#decided.signal).catch(() => null))
       if (control !== kept) this.#waiting = null
       if (control === null) {
         await this.#askAgent()
@@ -220,23 +220,6 @@ export class PageServer {
     })
     this.#opening = lanes.catch(() => {})
     return await lanes
-  }
-
-  async #redial(): Promise<ControlLink | null> {
-    const { clock } = this.#context
-    const late = new AbortController()
-    const timer = clock.sleep(REDIAL_WAIT_MS, late.signal).then(
-      () => late.abort(new GodwitError('timeout', 'no redial yet')),
-      () => {},
-    )
-    try {
-      return await this.#context.redialled(AbortSignal.any([late.signal, this.#decided.signal]))
-    } catch {
-      return null
-    } finally {
-      late.abort(new GodwitError('cancelled', 'over'))
-      await timer
-    }
   }
 
   /** The agent's word on a destination that cannot be reached. */

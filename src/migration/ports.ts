@@ -155,6 +155,11 @@ export interface PageExchange {
   /** Called when the link in force has failed; pages and vCPUs stay as they are until the next one. */
   onCut(listener: (error: GodwitError) => void): void
   /**
+   * Resolves, with `exchange-broken`, when the exchange has failed by itself: no link comes up any more, and what is in flight
+   * has no owner that anybody knows of.
+   */
+  readonly broken: Promise<GodwitError>
+  /**
    * The vCPU is held at a step boundary: its clean pages and the vCPU go in one write. Resolves when the peer has it.
    * `cancelled`: there is no link, or it was cut before that write, or after a cut it turned out that the vCPU is ours.
    */

@@ -42,7 +42,10 @@ function bitmapDigest(bitmap: Uint8Array): bigint {
   return (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0)
 }
 
-/** The digest of what was sent or placed so far, with the vCPU state and the free map in memory: 16 hex digits. */
+/** The digest of the pages that were sent or placed so far: 16 hex digits. */
+export const pagesDigest = (memory: GuestMemory): string => toHex(digestTotal(memory))
+
+/** The same with the vCPU state and the free map in memory: 16 hex digits. */
 export function runningDigest(memory: GuestMemory, kernels: Kernels, states: readonly VcpuState[]): string {
   return digestWith(memory, states, saveFree(memory, kernels))
 }
@@ -115,13 +118,22 @@ export async function auditPages(
 }
 
 /**
- * Throws `digest-mismatch` unless both sides have the same digest. `secret`: the error travels to a source that must not
- * learn ours, which is made of pages of other guests, too.
+ * At the destination: throws `digest-mismatch` unless both sides have the same digest. `secret`: the error travels to a
+ * source that must not learn ours, which is made of pages of other guests, too.
  */
 export function requireEqualDigests(ours: string | null, theirs: string | null, secret = false): void {
   if (ours === theirs) return
   const which = secret ? '' : `: digest ${ours}, source ${theirs}`
   throw new GodwitError('digest-mismatch', `the destination's memory differs${which}`, {
     hint: 'the guest stays at the source; check the network path, then migrate again',
+  })
+}
+
+/** At the source: throws unless the destination has proven the same. `ours` null: nothing is verified. */
+export function requireProven(theirs: string | null, ours: string | null): void {
+  if (ours === null || theirs === ours) return
+  throw new GodwitError('digest-mismatch', `digest ${theirs} at the destination, ${ours} here`, {
+    side: 'source',
+    hint: 'the guest stays at the source',
   })
 }

@@ -1,10 +1,9 @@
 // The end of a pull at the source: what the destination says it cost, and the proof that what arrived is what was frozen.
 
 import { latenciesOf } from '../guest/fault-histogram.ts'
-import { clearAll } from '../guest/page-set.ts'
-import { digestTotal } from '../kernels/kernels.ts'
 import type { MessageOf } from '../wire/messages.ts'
-import { forgetPages } from './freeze.ts'
+import { forgetNamed } from './freeze.ts'
+import { pagesDigest } from './proof.ts'
 import type { ReportFacts } from './report-builder.ts'
 import type { SourceContext } from './source-context.ts'
 
@@ -33,12 +32,7 @@ export function recordFaults(facts: ReportFacts, { faults, dropped }: Complete):
  * as a whole before they came are in neither: there nothing of the source's is left.
  */
 export function isPulledWhole({ memory, kernels }: SourceContext, { digest, written }: Complete): boolean {
-  const { toSend } = memory.layout
-  clearAll(memory, toSend)
-  if (written !== null) {
-    memory.controlBytes.set(written.subarray(0, memory.layout.pageCount / 8), toSend)
-    forgetPages(memory, kernels, toSend)
-    clearAll(memory, toSend)
-  }
-  return digest === digestTotal(memory).toString(16).padStart(16, '0')
+  // What a peer says of pages behind the last one means nothing.
+  forgetNamed(memory, kernels, written?.subarray(0, memory.layout.pageCount / 8) ?? null)
+  return digest === pagesDigest(memory)
 }

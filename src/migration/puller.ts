@@ -10,31 +10,25 @@ import type { Progress } from '../events.ts'
 import { faultsOf, resetAsks } from '../guest/asks.ts'
 import { beginAbsent, missingPages, resetAfterCut, writtenPages } from '../guest/installing.ts'
 import { HEADER } from '../guest/layout.ts'
-import { clearAll } from '../guest/page-set.ts'
-import { digestTotal } from '../kernels/kernels.ts'
 import { PUBLISH_INTERVAL_MS, REDIAL_FIRST_MS, REDIAL_MAX_MS, relinkMs } from '../limits.ts'
 import type { MessageOf } from '../wire/messages.ts'
 import type { DestinationWorld } from './destination-session.ts'
-import { forgetPages } from './freeze.ts'
+import { forgetNamed } from './freeze.ts'
 import { Inbox } from './inbox.ts'
 import type { ControlLink, PageDestination } from './ports.ts'
+import { pagesDigest } from './proof.ts'
 import { Publisher } from './publisher.ts'
 
 /** Before PREPARED: the pages that are not there, or stale, are absent, and take no part in the digest (R22). */
 export function beginPulling({ memory, kernels, vcpus, copy }: DestinationWorld, state: MessageOf<'state'>): void {
   // R22: of a stale copy nothing but what the source has compared with is known to be right.
   if (copy !== null) throw new GodwitError('unexpected-message', 'a pull into a stale copy', { side: 'source' })
-  const { toSend, pageCount } = memory.layout
+  const { pageCount } = memory.layout
   const { absent } = state
   if (absent !== null && absent.length !== pageCount / 8) {
     throw new GodwitError('bad-message', `a bitmap of ${absent.length * 8} pages for a guest of ${pageCount}`)
   }
-  clearAll(memory, toSend)
-  if (absent !== null) {
-    memory.controlBytes.set(absent, toSend)
-    forgetPages(memory, kernels, toSend)
-    clearAll(memory, toSend)
-  }
+  forgetNamed(memory, kernels, absent)
   beginAbsent(memory, absent, state.free !== null)
   resetAsks(memory)
   vcpus.setPulling(true)
@@ -49,8 +43,7 @@ export function warmPulling(world: DestinationWorld): void {
   const { memory, kernels, vcpus } = world
   beginAbsent(memory, null)
   resetAsks(memory)
-  clearAll(memory, memory.layout.toSend)
-  forgetPages(memory, kernels, memory.layout.toSend)
+  forgetNamed(memory, kernels, new Uint8Array(memory.layout.pageCount / 8))
   vcpus.setPulling(false)
   Atomics.store(memory.controlWords, HEADER.pulling, 0)
 }
@@ -226,7 +219,7 @@ export class Puller {
    */
   async #finish(): Promise<Pulled> {
     const { memory } = this.#world
-    const digest = digestTotal(memory).toString(16).padStart(16, '0')
+    const digest = pagesDigest(memory)
     this.#completion = { digest, written: writtenPages(memory) }
     await this.#publisher.finish()
     return 'whole'

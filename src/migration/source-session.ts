@@ -16,7 +16,7 @@ import { NeighbourLearner } from './neighbours.ts'
 import { PageServer } from './page-server.ts'
 import type { ControlLink, PageSource } from './ports.ts'
 import { precopy, selectEverything } from './precopy.ts'
-import { auditPages, warmProof } from './proof.ts'
+import { auditPages, requireProven, warmProof } from './proof.ts'
 import { isPulledWhole, recordFaults } from './pulled.ts'
 import type { MigrationReport, StopReason } from './report.ts'
 import { ReportBuilder } from './report-builder.ts'
@@ -242,12 +242,7 @@ export class SourceSession {
     const proven = prepared.digest === frozen.digest
     // What is still to be pulled is in neither: only the end of the pull is a proof over all memory.
     if (frozen.digest !== null && !(proven && this.#server !== null)) this.#report.facts.checks.digest = proven
-    if (frozen.digest !== null && !proven) {
-      throw new GodwitError('digest-mismatch', `digest ${prepared.digest} at the destination, ${frozen.digest} here`, {
-        side: 'source',
-        hint: 'the guest stays at the source',
-      })
-    }
+    requireProven(prepared.digest, frozen.digest)
     this.#ownership.apply('prepared')
     this.#report.facts.owner = 'nobody'
     // R22: from here on the source is a page server, whether it has heard that the guest runs or not.

@@ -116,7 +116,8 @@ export class ServiceLine {
     setTimeout(() => this.#socket.destroy(), HELLO_TIMEOUT_MS).unref()
   }
 
-  close(): void {
+  /** Ends it without a word. */
+  destroy(): void {
     this.#close()
     this.#socket.destroy()
   }
@@ -182,7 +183,7 @@ export class ServiceLine {
       if (message.type !== 'hello') throw new GodwitError('unexpected-message', `'${message.type}' before hello`)
       return this.#greet(message)
     }
-    if (message.type === 'end') return this.close()
+    if (message.type === 'end') return this.destroy()
     if (message.type !== 'number') throw new GodwitError('unexpected-message', `'${message.type}' from a gateway`)
     const { vcpu, gateway } = message
     if (vcpu >= this.numbers.length) throw new GodwitError('bad-frame', `a number for vCPU ${vcpu}, which is not there`)

@@ -5,9 +5,10 @@
 import { createServer, type Server } from 'node:net'
 import { GodwitError } from '../errors.ts'
 import type { ServiceAnswer } from '../guest/program.ts'
-import { ELSEWHERE_KEPT, LINE_ALIVE_MS, MAX_SERVICE_LINES, MAX_STRANGERS } from '../limits.ts'
+import { ELSEWHERE_KEPT, LINE_ALIVE_MS, MAX_SERVICE_LINES } from '../limits.ts'
 import type { GuestFacts, LineMessage, LineMessageOf } from '../wire/line-messages.ts'
 import { listenInRange } from '../wire/listen.ts'
+import { admitStranger } from '../wire/strangers.ts'
 import type { GuestService, ServiceListener } from './guest-service.ts'
 import { type LineHost, ServiceLine } from './service-line.ts'
 
@@ -49,10 +50,7 @@ export class ServiceLines implements LineHost, ServiceListener {
     this.service = service
     this.#unlisten = service.listen(this)
     server.on('connection', (socket) => {
-      // The oldest has had its chance: whoever fills the places must not keep gateways out.
-      const [oldest] = this.#strangers
-      if (this.#strangers.size >= MAX_STRANGERS) oldest?.close()
-      this.#strangers.add(new ServiceLine(socket, this))
+      admitStranger(this.#strangers, new ServiceLine(socket, this))
     })
     this.#alive = setInterval(() => this.#sayAlive(), LINE_ALIVE_MS)
     this.#alive.unref()
@@ -84,7 +82,7 @@ export class ServiceLines implements LineHost, ServiceListener {
     this.#unlisten()
     clearInterval(this.#alive)
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
-    for (const line of [...this.#lines, ...this.#strangers]) line.close()
+    for (const line of [...this.#lines, ...this.#strangers]) line.destroy()
     await closed
   }
 

@@ -15,10 +15,10 @@ import type { VcpuState } from '../guest/vcpus-port.ts'
 import { BATCH_PAGES, MAX_NEEDS, MAX_RUNS, PAGE_BYTES } from '../limits.ts'
 import { encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameType } from './frame.ts'
 
-export const GIVE_HEAD_BYTES = 8
+const GIVE_HEAD_BYTES = 8
 export const GIVE_ENTRY_BYTES = 16
-export const RUNS_HEAD_BYTES = 16
-export const RUN_ENTRY_BYTES = 16
+const RUNS_HEAD_BYTES = 16
+const RUN_ENTRY_BYTES = 16
 const CROSS_HEAD_BYTES = 24
 const REGISTER_BYTES = 1024
 /** A page changes its owner some thousand times a second at most: not in the life of a guest. */

@@ -62,7 +62,7 @@ export const lineSchemas = {
   }),
 } as const
 
-export const lineMessageSchema = z.discriminatedUnion('type', Object.values(lineSchemas) as never)
+const lineMessageSchema = z.discriminatedUnion('type', Object.values(lineSchemas) as never)
 
 export type LineMessage = {
   [Name in keyof typeof lineSchemas]: z.output<(typeof lineSchemas)[Name]>

@@ -10,6 +10,7 @@ import { isLoopback, serveAgent } from '../../src/agent/http.ts'
 import type { GuestView, MigrationView } from '../../src/agent/schemas.ts'
 import { isAlive } from '../../src/guest-process/supervise.ts'
 import { MAX_BODY_BYTES } from '../../src/limits.ts'
+import { writeRecord } from '../../src/migration/ownership-record.ts'
 import { reportSchema } from '../../src/migration/report.ts'
 import { guestConfig, MIB } from '../support/config.ts'
 import { Agents, elsewhere, guest, start, until } from './agents.ts'
@@ -121,6 +122,23 @@ describe('migrations', () => {
     client.call('POST', `/v1/guests/${name}/migrate`, { to: elsewhere, settings })
   const report = (client: AgentClient, id: string) =>
     until(async () => (await client.call<MigrationView>('GET', `/v1/migrations/${id}`)).report)
+
+  it('answers for those that came to nothing before the last one, also when the guest is gone', async () => {
+    const { client } = await startAgent()
+    const { config } = await start(client, 'a')
+    const [first, second] = ['1'.repeat(32), '2'.repeat(32)]
+    const directory = join(root, 'one', 'guests', config.id)
+    const record = { version: 1, guest: config.id, epoch: 1, role: 'source', peer: 'beta' } as const
+    // What a source that kept its guest leaves, and, as no report is here, no other trace of it.
+    writeRecord(directory, { ...record, state: 'aborted', migration: first })
+    writeRecord(directory, { ...record, state: 'owner', migration: second })
+    const { id } = await move(client, 'a')
+    await until(async () => (await client.call<GuestView[]>('GET', '/v1/guests')).length === 0)
+    const verdict = (migration: string) => client.call('GET', `/v1/migrations/${migration}/verdict?epoch=1`)
+    expect(await verdict(id)).toEqual({ verdict: 'released' })
+    expect(await verdict(first)).toEqual({ verdict: 'not-released' })
+    expect(await verdict(second)).toEqual({ verdict: 'not-released' })
+  })
 
   it('streams its events and ends with the report; the guest is gone afterwards', async () => {
     const { client } = await startAgent()

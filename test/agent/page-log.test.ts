@@ -4,9 +4,12 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { pageLog } from '../../src/agent/page-log.ts'
 import type { PagesView } from '../../src/agent/service-view.ts'
-import { otherSide, ownerByPresence, type PageOwner, pageRuns } from '../../src/guest/page-runs.ts'
+import { ownerByPresence, type PageOwner, pageRuns } from '../../src/guest/page-runs.ts'
 import { PRESENCE } from '../../src/guest/presence.ts'
 import { seeded } from '../kernels/memory-fixture.ts'
+
+/** What the other side says of it. */
+const otherSide = (owner: PageOwner): PageOwner => (owner === 'here' ? 'there' : owner === 'there' ? 'here' : owner)
 
 const anyOwners = fc.array(fc.constantFrom<PageOwner>('here', 'there', 'in-flight'), { minLength: 1, maxLength: 60 })
 

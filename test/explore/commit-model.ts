@@ -4,24 +4,25 @@
 
 import {
   type DestinationEvent,
-  type DestinationState,
   destinationMayRun,
   destinationTransition,
   type SourceEvent,
-  type SourceState,
-  sourceMayRun,
   sourceTransition,
 } from '../../src/migration/commit-machine.ts'
-import {
-  type OwnershipRecord,
-  type Verdict,
-  verdictForDead,
-  verdictOfState,
-} from '../../src/migration/ownership-record.ts'
+import type { Verdict } from '../../src/migration/ownership-record.ts'
 import { mayResolve } from '../../src/migration/resolution.ts'
 import type { Model, Step } from './explorer.ts'
-
-type Side = 'source' | 'destination'
+import {
+  askAgent,
+  carryOut,
+  FIRST,
+  type Hosts,
+  otherSide,
+  queueTo,
+  runsAtDestination,
+  runsAtSource,
+  type Side,
+} from './hosts.ts'
 
 export interface Variant {
   readonly pull: boolean
@@ -39,28 +40,13 @@ export interface Variant {
   readonly activeIsComplete?: boolean
 }
 
-export interface World {
-  source: SourceState | 'dead'
-  destination: DestinationState | 'dead'
-  /** Records as the agents would read them. */
-  sourceRecord: OwnershipRecord['state']
-  destinationRecord: OwnershipRecord['state'] | null
+export interface World extends Hosts {
   destinationRecordPulls: boolean
-  /** A host that is gone, its agent with it. */
-  hostGone: Side | null
-  toSource: string[]
-  toDestination: string[]
   /** Pages that the destination lacks, and pages on their way to it. */
   missing: number
   pagesUnderWay: number
-  linked: boolean
-  sourceKnowsCut: boolean
-  destinationKnowsCut: boolean
-  faults: number
-  decisions: number
   cancelled: boolean
   /** What has happened. */
-  crashed: boolean
   tookStale: boolean
   ranThere: boolean
   wholeThere: boolean
@@ -69,32 +55,17 @@ export interface World {
 }
 
 const INITIAL: World = {
-  source: 'running',
-  destination: 'receiving',
-  sourceRecord: 'owner',
-  destinationRecord: null,
+  ...FIRST,
   destinationRecordPulls: false,
-  hostGone: null,
-  toSource: [],
-  toDestination: [],
   missing: 0,
   pagesUnderWay: 0,
-  linked: true,
-  sourceKnowsCut: false,
-  destinationKnowsCut: false,
-  faults: 0,
-  decisions: 0,
   cancelled: false,
-  crashed: false,
   tookStale: false,
   ranThere: false,
   wholeThere: false,
   diedWhilePulling: false,
 }
 
-const runsAtSource = (world: World): boolean => world.source !== 'dead' && sourceMayRun(world.source)
-const runsAtDestination = (world: World): boolean =>
-  world.destination !== 'dead' && destinationMayRun(world.destination)
 export const runsSomewhere = (world: World): boolean => runsAtSource(world) || runsAtDestination(world)
 
 type Add = (label: string, state: World) => void
@@ -108,14 +79,7 @@ export function commitModel(variant: Variant): Model<World> {
     if (next.source === 'dead') return next
     const { state, actions } = sourceTransition(next.source, event)
     next.source = state
-    for (const action of actions) {
-      if (action === 'record-released') next.sourceRecord = 'released'
-      // The guest is here again, under a new epoch; to the old destination that is the same as never let go.
-      if (action === 'record-aborted' || action === 'record-reclaimed') next.sourceRecord = 'aborted'
-      if (action === 'record-done') next.sourceRecord = 'done'
-      if (action === 'record-lost') next.sourceRecord = 'lost'
-      if (action.startsWith('send-') && next.linked) next.toDestination.push(action.slice('send-'.length))
-    }
+    carryOut(next, 'source', actions)
     return next
   }
 
@@ -124,37 +88,19 @@ export function commitModel(variant: Variant): Model<World> {
     if (next.destination === 'dead') return next
     const { state, actions } = destinationTransition(next.destination, event)
     next.destination = state
-    for (const action of actions) {
-      if (action === 'record-incoming') next.destinationRecord = 'incoming'
-      if (action === 'record-dropped') next.destinationRecord = 'dropped'
-      if (action === 'record-lost') next.destinationRecord = 'lost'
-      if (action === 'record-pulling' && !variant.runsUnrecorded) next.destinationRecord = 'owner'
-      if (action === 'record-owner') next.destinationRecord = 'owner'
-      if (action === 'record-pulling' || action === 'record-owner')
-        next.destinationRecordPulls = action === 'record-pulling'
-      if (action === 'send-active' && next.linked) next.toSource.push(pull ? 'active-pulling' : 'active')
-      else if (action.startsWith('send-') && next.linked) next.toSource.push(action.slice('send-'.length))
-    }
+    const messages = actions.map((action) => (pull && action === 'send-active' ? 'send-active-pulling' : action))
+    carryOut(next, 'destination', messages, variant.runsUnrecorded ? ['record-pulling'] : [])
+    if (actions.includes('record-owner')) next.destinationRecordPulls = false
+    if (actions.includes('record-pulling')) next.destinationRecordPulls = true
     next.ranThere ||= destinationMayRun(state)
     next.wholeThere ||= state === 'owner'
     return next
   }
 
-  /** What the agent of `side` answers, with what it writes first. */
   function ask(world: World, side: Side): { verdict: Verdict | 'unreachable'; next: World } {
     const next = structuredClone(world)
-    if (world.hostGone === side) return { verdict: 'unreachable', next }
-    const state = world[side]
-    if (state !== 'dead') return { verdict: verdictOfState(side, state), next }
-    const held = side === 'source' ? world.sourceRecord : world.destinationRecord
-    if (held === null) return { verdict: 'unknown', next }
     const pulls = side === 'source' ? pull && !variant.recordsForgetPull : world.destinationRecordPulls
-    const [version, guest, epoch, migration, peer] = [1 as const, 'g', 2, 'm', 'p']
-    const record = { version, guest, epoch, state: held, migration, role: side, peer, ...(pulls ? { pull: true } : {}) }
-    const { verdict, write } = verdictForDead(record, migration)
-    if (write !== null && side === 'source') next.sourceRecord = write.state
-    if (write !== null && side === 'destination') next.destinationRecord = write.state
-    return { verdict, next }
+    return { verdict: askAgent(next, side, pulls), next }
   }
 
   function addMessages(world: World, add: Add): void {
@@ -207,7 +153,7 @@ export function commitModel(variant: Variant): Model<World> {
       if (world[side] === 'dead') continue
       const next = { ...structuredClone(world), [side]: 'dead' as const, linked: false, crashed: true, faults }
       next.diedWhilePulling ||= world.destination === 'pulling'
-      next[side === 'source' ? 'toSource' : 'toDestination'] = []
+      next[queueTo(side)] = []
       if (side === 'destination') next.pagesUnderWay = 0
       add(`${side} process dies`, next)
       if (world.hostGone === null) add(`${side} host dies`, { ...structuredClone(next), hostGone: side })
@@ -256,7 +202,7 @@ export function commitModel(variant: Variant): Model<World> {
     if (world.decisions >= variant.decisions) return
     for (const side of ['source', 'destination'] as const) {
       const state = world[side]
-      const other = side === 'source' ? 'destination' : 'source'
+      const other = otherSide(side)
       if (state === 'dead') continue
       const { verdict, next } = ask(world, other)
       const peerIsDead = world[other] === 'dead' || variant.operatorErrs === true

@@ -4,24 +4,24 @@
 
 import {
   type DestinationEvent,
-  type DestinationState,
-  destinationMayRun,
   destinationTransition,
   type SourceEvent,
-  type SourceState,
-  sourceMayRun,
   sourceTransition,
 } from '../../src/migration/commit-machine.ts'
-import {
-  type OwnershipRecord,
-  type Verdict,
-  verdictForDead,
-  verdictOfState,
-} from '../../src/migration/ownership-record.ts'
+import type { Verdict } from '../../src/migration/ownership-record.ts'
 import { mayResolve } from '../../src/migration/resolution.ts'
 import type { Model, Step } from './explorer.ts'
-
-type Side = 'source' | 'destination'
+import {
+  askAgent,
+  carryOut,
+  FIRST,
+  type Hosts,
+  otherSide,
+  queueTo,
+  runsAtDestination,
+  runsAtSource,
+  type Side,
+} from './hosts.ts'
 
 export interface SoftVariant {
   /** Cuts, crashes of a process or of the guest, losses of a host; together. */
@@ -36,14 +36,7 @@ export interface SoftVariant {
   readonly keepsWhatItHas?: boolean
 }
 
-export interface SoftWorld {
-  source: SourceState | 'dead'
-  destination: DestinationState | 'dead'
-  sourceRecord: OwnershipRecord['state']
-  destinationRecord: OwnershipRecord['state'] | null
-  hostGone: Side | null
-  toSource: string[]
-  toDestination: string[]
+export interface SoftWorld extends Hosts {
   /** `gone`: with a process that died, or with bytes that nobody reads any more. */
   token: Side | 'to-destination' | 'to-source' | 'gone'
   confirmed: boolean // by whoever gave it
@@ -55,27 +48,13 @@ export interface SoftWorld {
   /** The source has heard that the destination has nothing; the destination, that the source has nothing. */
   emptyHeard: boolean
   goneHeard: boolean
-  linked: boolean
-  sourceKnowsCut: boolean
-  destinationKnowsCut: boolean
-  faults: number
-  decisions: number
-  crashed: boolean
 }
 
 const INITIAL: SoftWorld = {
-  source: 'running',
-  destination: 'receiving',
-  sourceRecord: 'owner',
-  destinationRecord: null,
-  hostGone: null,
-  toSource: [],
-  toDestination: [],
+  ...FIRST,
   token: 'source',
   confirmed: true,
   ...{ cancelled: false, homeSaid: false, homeHeard: false, emptyThere: false, emptyHeard: false, goneHeard: false },
-  ...{ linked: true, sourceKnowsCut: false, destinationKnowsCut: false },
-  ...{ faults: 0, decisions: 0, crashed: false },
 }
 
 const copy = (world: SoftWorld, change: Partial<SoftWorld> = {}): SoftWorld => ({
@@ -83,22 +62,13 @@ const copy = (world: SoftWorld, change: Partial<SoftWorld> = {}): SoftWorld => (
   ...change,
 })
 
-/** As if whole. */
-const runsAtSource = ({ source: s }: SoftWorld): boolean => s !== 'dead' && sourceMayRun(s)
-const runsAtDestination = ({ destination: d }: SoftWorld): boolean => d !== 'dead' && destinationMayRun(d)
-
 export function softModel(variant: SoftVariant): Model<SoftWorld> {
   function source(world: SoftWorld, event: SourceEvent): SoftWorld {
     const next = copy(world)
     if (next.source === 'dead') return next
     const { state, actions } = sourceTransition(next.source, event)
     next.source = state
-    for (const action of actions) {
-      if (action.startsWith('record-')) {
-        next.sourceRecord = action.slice('record-'.length) as OwnershipRecord['state']
-      }
-      if (action.startsWith('send-') && next.linked) next.toDestination.push(action.slice('send-'.length))
-    }
+    carryOut(next, 'source', actions)
     return next
   }
 
@@ -107,38 +77,13 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
     if (next.destination === 'dead') return next
     const { state, actions } = destinationTransition(next.destination, event)
     next.destination = state
-    for (const action of actions) {
-      if (action.startsWith('record-')) {
-        next.destinationRecord = action.slice('record-'.length) as OwnershipRecord['state']
-      }
-      if (action.startsWith('send-') && next.linked) next.toSource.push(action.slice('send-'.length))
-    }
+    carryOut(next, 'destination', actions)
     return next
   }
 
-  /** What the agent of `side` answers, with what it writes first. */
   function ask(world: SoftWorld, side: Side): { verdict: Verdict | 'unreachable'; next: SoftWorld } {
     const next = copy(world)
-    if (world.hostGone === side) return { verdict: 'unreachable', next }
-    const state = world[side]
-    if (state !== 'dead') return { verdict: verdictOfState(side, state), next }
-    const held = side === 'source' ? world.sourceRecord : world.destinationRecord
-    if (held === null) return { verdict: 'unknown', next }
-    const pull = side === 'source' && !variant.recordsForgetSharing ? { pull: true } : {}
-    const record = {
-      version: 1 as const,
-      guest: 'g',
-      epoch: 2,
-      state: held,
-      migration: 'm',
-      role: side,
-      peer: 'p',
-      ...pull,
-    }
-    const { verdict, write } = verdictForDead(record, 'm')
-    if (write !== null && side === 'source') next.sourceRecord = write.state
-    if (write !== null && side === 'destination') next.destinationRecord = write.state
-    return { verdict, next }
+    return { verdict: askAgent(next, side, side === 'source' && !variant.recordsForgetSharing), next }
   }
 
   type Add = (label: string, state: SoftWorld) => void
@@ -269,7 +214,7 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
     for (const side of ['source', 'destination'] as const) {
       if (world[side] === 'dead') continue
       const next = copy(world, { [side]: 'dead', linked: false, crashed: true, faults })
-      next[side === 'source' ? 'toSource' : 'toDestination'] = []
+      next[queueTo(side)] = []
       if (next.token === side) next.token = 'gone'
       add(`${side} process dies`, next)
       if (world.hostGone === null) add(`${side} host dies`, copy(next, { hostGone: side }))
@@ -347,7 +292,7 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
   function addOperator(world: SoftWorld, add: Add): void {
     for (const side of ['source', 'destination'] as const) {
       const state = world[side]
-      const other = side === 'source' ? 'destination' : 'source'
+      const other = otherSide(side)
       if (state === 'dead') continue
       const { verdict, next } = ask(world, other)
       const peerIsDead = world[other] === 'dead'

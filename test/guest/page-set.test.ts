@@ -3,7 +3,17 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { GuestMemory } from '../../src/guest/memory.ts'
-import { addPage, clearAll, countBits, fillAll, mergeInto, selectBatch } from '../../src/guest/page-set.ts'
+import {
+  addPage,
+  bitmapOf,
+  clearAll,
+  countBits,
+  fillAll,
+  isNamed,
+  mergeInto,
+  pageFrom,
+  selectBatch,
+} from '../../src/guest/page-set.ts'
 import { type Kernels, loadKernels } from '../../src/kernels/kernels.ts'
 import { seeded } from '../kernels/memory-fixture.ts'
 
@@ -48,6 +58,18 @@ describe('sets', () => {
       clearAll(memory, toSend)
       expect(countBits(memory, toSend)).toBe(0)
     }
+  })
+
+  it('as they travel, are walked page by page', () => {
+    fc.assert(
+      fc.property(cases, ({ pages, first }) => {
+        const bitmap = bitmapOf(first, pages)
+        const walked: number[] = []
+        for (let page = pageFrom(bitmap, 0); page !== -1; page = pageFrom(bitmap, page + 1)) walked.push(page)
+        expect(walked).toEqual(first.toSorted((a, b) => a - b))
+        for (let page = 0; page < pages; page++) expect(isNamed(bitmap, page)).toBe(first.includes(page))
+      }),
+    )
   })
 
   it('merge is union and empties the source', () => {

@@ -3,10 +3,11 @@
 import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { DestinationState, SourceState } from '../../src/migration/commit-machine.ts'
 import {
   type OwnershipRecord,
+  pastRecords,
   readRecord,
   verdictForDead,
   verdictOfState,
@@ -37,6 +38,72 @@ test('the last record counts; none is null', () => {
   writeRecord(directory, record({ state: 'owner' }))
   writeRecord(directory, record({ state: 'released', epoch: 2 }))
   expect(readRecord(directory)).toEqual(record({ state: 'released', epoch: 2 }))
+})
+
+describe('of a migration that others have followed', () => {
+  const OTHER = 'c'.repeat(32)
+  const later = record({ state: 'owner', migration: OTHER, epoch: 3 })
+  /** Of all that was written about the first one. */
+  const verdictBehind = (...records: Partial<OwnershipRecord>[]) => {
+    for (const each of records) writeRecord(directory, record(each))
+    appendFileSync(path(), '\n{"torn')
+    writeRecord(directory, later)
+    expect(readRecord(directory)).toEqual(later)
+    return verdictForDead(readRecord(directory, MIGRATION), MIGRATION)
+  }
+
+  test.each<[string, Partial<OwnershipRecord>[]]>([
+    // A destination that missed `not-released` asks for it later.
+    ['not-released', [{ state: 'owner' }, { state: 'aborted' }]],
+    [
+      'not-released',
+      [
+        { state: 'owner', pull: true },
+        { state: 'shared', pull: true },
+        { state: 'aborted', pull: true },
+      ],
+    ],
+    // Taken by its operator.
+    ['not-released', [{ state: 'owner' }, { state: 'released' }, { state: 'aborted', epoch: 3 }]],
+    // `aborted` could not be written: it was never let go all the same.
+    ['not-released', [{ state: 'owner' }]],
+    ['released', [{ state: 'owner' }, { state: 'released' }, { state: 'done' }]],
+    [
+      'owner',
+      [
+        { state: 'incoming', role: 'destination' },
+        { state: 'owner', role: 'destination' },
+      ],
+    ],
+    [
+      'lost',
+      [
+        { state: 'owner', pull: true },
+        { state: 'released', pull: true },
+        { state: 'lost', pull: true },
+      ],
+    ],
+    // Whether the guest came back from there or was never away is not written here.
+    ['unknown', [{ state: 'owner' }, { state: 'released' }]],
+    [
+      'unknown',
+      [
+        { state: 'owner', pull: true },
+        { state: 'shared', pull: true },
+      ],
+    ],
+    ['unknown', [{ state: 'incoming', role: 'destination' }]],
+  ])('%s holds behind %j, and nothing is written', (verdict, records) => {
+    expect(verdictBehind(...records)).toEqual({ verdict, write: null })
+  })
+
+  test('the last words are there in order, without the last migration of all', () => {
+    const ids = ['d', 'e', 'd', 'f'].map((letter) => letter.repeat(32))
+    for (const migration of ids) writeRecord(directory, record({ state: 'aborted', migration }))
+    expect(pastRecords(directory).map(({ migration }) => migration?.[0])).toEqual(['e', 'd'])
+    appendFileSync(path(), 'not json\n')
+    expect(pastRecords(directory)).toEqual([])
+  })
 })
 
 test('a line that its writer did not finish was not written, and the next one is read', () => {

@@ -63,6 +63,14 @@ test('the source takes it only from a peer that is dead for good', { timeout: 60
   // A destination that was not dead after all hears that it never had the guest.
   expect(source.verdict(Journey.lastId, 2)).toBe('not-released')
   await expect(source.resolve(takeFromTheDead)).rejects.toMatchObject({ code: 'guest-not-running' })
+  // Also when the guest has gone on elsewhere since.
+  const first = Journey.lastId
+  agent.mute = false
+  agent.relayed = null
+  const report = await journey.move()
+  expect(report).toMatchObject({ outcome: 'completed', owner: 'destination' })
+  expect(source.verdict(first, 2)).toBe('not-released')
+  expect(source.verdict(Journey.lastId, 4)).toBe('released')
 })
 
 test('the destination takes it when the source is dead for good', { timeout: 60_000 }, async () => {

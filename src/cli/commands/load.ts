@@ -46,7 +46,7 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
 }
 
 /** The options of a load from --rate, --connections and the others. Throws `usage`. */
-export function loadOf(args: Arguments): LoadOptions {
+function loadOf(args: Arguments): LoadOptions {
   const durationMs = args.number('duration') ?? 0
   if (durationMs > LOAD_MAX_MS) throw outOfRange('duration', `a time up to ${formatMs(LOAD_MAX_MS)}`)
   return {

@@ -3,11 +3,12 @@
 
 import { connect, createServer, type Socket } from 'node:net'
 import { GodwitError } from '../../errors.ts'
-import { EXCHANGE_CHANNEL, MAX_STRANGERS, READ_BYTES } from '../../limits.ts'
+import { EXCHANGE_CHANNEL, READ_BYTES } from '../../limits.ts'
 import { encodeControl } from '../../wire/control-codec.ts'
 import { greet } from '../../wire/greeting.ts'
 import { listenInRange } from '../../wire/listen.ts'
 import { CAPABILITIES, PROTOCOL_VERSION } from '../../wire/messages.ts'
+import { admitStranger } from '../../wire/strangers.ts'
 
 export interface Identity {
   readonly migration: string
@@ -52,8 +53,7 @@ export class ExchangeListener {
 
   #meet(socket: Socket): void {
     if (this.#wanted !== null) return void this.#greet(socket)
-    dropOldest(this.#waiting)
-    this.#waiting.add(socket)
+    admitStranger(this.#waiting, socket)
     socket.on('error', () => this.#waiting.delete(socket))
     socket.on('close', () => this.#waiting.delete(socket))
   }
@@ -61,8 +61,7 @@ export class ExchangeListener {
   async #greet(socket: Socket): Promise<void> {
     const wanted = this.#wanted
     if (wanted === null) return
-    dropOldest(this.#greeting)
-    this.#greeting.add(socket)
+    admitStranger(this.#greeting, socket)
     try {
       const { generation } = wanted
       const welcome = await greet(socket, { ...this.#identity, channel: EXCHANGE_CHANNEL, generation })
@@ -78,14 +77,6 @@ export class ExchangeListener {
       this.#greeting.delete(socket)
     }
   }
-}
-
-/** R14: few may wait; the oldest has had its chance. */
-function dropOldest(sockets: Set<Socket>): void {
-  const [oldest] = sockets
-  if (sockets.size < MAX_STRANGERS || oldest === undefined) return
-  sockets.delete(oldest)
-  oldest.destroy()
 }
 
 /** Dials and says hello; what comes is handed to `onBytes`, which must be done with it when it returns. */

@@ -103,5 +103,5 @@ export interface ExchangeHost {
 }
 
 /** Pages: given with data because pushed, because asked for; without data; received; received again; those that did so once. */
-export const EXCHANGE_COUNTERS = ['pushed', 'asked', 'withoutData', 'received', 'returned', 'pingPong', 'asks'] as const
+const EXCHANGE_COUNTERS = ['pushed', 'asked', 'withoutData', 'received', 'returned', 'pingPong', 'asks'] as const
 export type ExchangeCounter = (typeof EXCHANGE_COUNTERS)[number]

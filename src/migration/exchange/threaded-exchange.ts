@@ -41,6 +41,8 @@ export class ThreadedExchange implements PageExchange {
   #drained = Promise.withResolvers<void>()
   #onCut: (error: GodwitError) => void = () => {}
   #onArrived: ((vcpu: number, state: VcpuState) => void) | null = null
+  readonly #broken = Promise.withResolvers<GodwitError>()
+  #brokenBy: GodwitError | null = null
   #closed: Promise<void> | null = null
   #last: ExchangeCounts | null = null
 
@@ -50,7 +52,8 @@ export class ThreadedExchange implements PageExchange {
     this.#worker = worker
     this.#quiet = quiet
     worker.on('message', (message: FromExchangeThread) => this.#obey(message))
-    worker.on('error', (cause) => this.#broken(new GodwitError('internal', `exchange thread: ${cause}`, { cause })))
+    worker.on('error', (cause) => this.#break(cause))
+    worker.on('exit', (code) => this.#break(new Error(`it ended with code ${code}`)))
   }
 
   /** Starts the thread; at the source it listens when this resolves. Throws `no-port`. */
@@ -69,6 +72,7 @@ export class ThreadedExchange implements PageExchange {
 
   async link(generation: number, host: string | null, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
+    if (this.#brokenBy !== null) throw this.#brokenBy
     this.#link?.up.reject(new GodwitError('link-lost', 'a newer link begins'))
     const up = Promise.withResolvers<void>()
     this.#link = { generation, up }
@@ -89,9 +93,14 @@ export class ThreadedExchange implements PageExchange {
     this.#onCut = listener
   }
 
+  get broken(): Promise<GodwitError> {
+    return this.#broken.promise
+  }
+
   cross(vcpu: number, state: VcpuState): Promise<void> {
     // Not `cancelled`, after which it would be tried again, for ever.
     if (this.#closed !== null) return Promise.reject(new GodwitError('guest-not-running', 'the exchange was closed'))
+    if (this.#brokenBy !== null) return Promise.reject(this.#brokenBy)
     const crossing = Promise.withResolvers<void>()
     this.#crossings.set(vcpu, crossing)
     this.#say({ type: 'cross', vcpu, state })
@@ -152,8 +161,7 @@ export class ThreadedExchange implements PageExchange {
     // Not `cancelled`: whether the vCPUs under way have crossed is not known.
     const over = new GodwitError('guest-not-running', 'the exchange was closed')
     this.#link?.up.reject(over)
-    for (const crossing of this.#crossings.values()) crossing.reject(over)
-    this.#crossings.clear()
+    this.#dropCrossings(over)
   }
 
   #say(message: ToExchangeThread): void {
@@ -191,7 +199,7 @@ export class ThreadedExchange implements PageExchange {
         if (message.push === this.#pushes) this.#drained.resolve()
         return
       case 'broken':
-        return this.#broken(GodwitError.from(message.error))
+        return this.#break(GodwitError.from(message.error))
     }
   }
 
@@ -201,11 +209,24 @@ export class ThreadedExchange implements PageExchange {
     else this.#link.up.reject(error)
   }
 
-  /** The thread is of no use any more. */
-  #broken(error: GodwitError): void {
-    if (this.#closed !== null) return
-    this.#link?.up.reject(error)
-    this.#onCut(error)
+  /** The thread is gone, or of no use any more. What it has given by then is told only when it can give nothing more. */
+  #break(cause: Error): void {
+    if (this.#closed !== null || this.#brokenBy !== null) return
+    const message = `the exchange of pages and vCPUs has failed: ${cause.message}`
+    const error = new GodwitError('exchange-broken', message, { cause })
+    this.#brokenBy = error
+    this.#worker.terminate().then(() => {
+      this.#broken.resolve(error)
+      this.#link?.up.reject(error)
+      // Nobody knows who has them (R26).
+      this.#dropCrossings(error)
+      this.#onCut(error)
+    })
+  }
+
+  #dropCrossings(error: GodwitError): void {
+    for (const crossing of this.#crossings.values()) crossing.reject(error)
+    this.#crossings.clear()
   }
 }
 
@@ -216,5 +237,6 @@ function listening(worker: Worker): Promise<number> {
     else if (message.type === 'broken') reject(GodwitError.from(message.error))
   })
   worker.once('error', reject)
+  worker.once('exit', () => reject(new GodwitError('exchange-broken', 'the exchange thread ended while it began')))
   return promise
 }

@@ -62,6 +62,10 @@ async function giveVcpu(options: GiverOptions, vcpu: number): Promise<boolean> {
     if (!goOn()) break
     const heldAt = clock.nowNs()
     if (!(await hold(vcpus, vcpu))) continue
+    if (!goOn()) {
+      vcpus.release(vcpu)
+      break
+    }
     here.delete(vcpu)
     try {
       await exchange.cross(vcpu, vcpus.saveOne(vcpu))

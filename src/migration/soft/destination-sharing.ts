@@ -10,7 +10,7 @@ import { beginSharing, isOurs, presenceOf } from '../../guest/sharing.ts'
 import { abortOf, type MessageOf } from '../../wire/messages.ts'
 import type { DestinationWorld } from '../destination-context.ts'
 import type { DestinationOwnership } from '../destination-ownership.ts'
-import { forgetPages } from '../freeze.ts'
+import { forgetNamed } from '../freeze.ts'
 import type { Inbox } from '../inbox.ts'
 import type { ControlLink, PageExchange } from '../ports.ts'
 import { Arrivals } from './arrivals.ts'
@@ -20,17 +20,14 @@ import { type Link, SharedLink } from './shared-link.ts'
 /** Before PREPARED: no page and no vCPU is ours; what came in rounds and is not stale counts for the digest (R27). */
 export async function beginTaking(world: DestinationWorld, state: MessageOf<'state'>): Promise<void> {
   const { memory, kernels, vcpus } = world
-  const { toSend, dirty, pageCount } = memory.layout
+  const { dirty, pageCount } = memory.layout
   if (world.copy !== null)
     throw new GodwitError('unexpected-message', 'a stale copy is to be shared', { side: 'source' })
   if (state.absent === null || state.absent.length !== pageCount / 8) {
     throw new GodwitError('bad-message', `stale pages of a guest of ${(state.absent?.length ?? 0) * 8} pages`)
   }
   clearAll(memory, dirty)
-  clearAll(memory, toSend)
-  memory.controlBytes.set(state.absent, toSend)
-  forgetPages(memory, kernels, toSend)
-  clearAll(memory, toSend)
+  forgetNamed(memory, kernels, state.absent)
   beginSharing(memory, false)
   resetAsks(memory)
   await vcpus.beginHeld()
@@ -69,6 +66,7 @@ export class DestinationSharing {
     this.#links = links
     this.#ownership = ownership
     this.#exchange = exchange
+    exchange.broken.then((error) => this.#ended || this.crash(error))
     const { memory, vcpus, clock } = world
     this.#arrivals = new Arrivals({ memory, vcpus, clock, exchange, onArrived: (here) => this.#arrived(here) }, [])
     this.#link = new SharedLink({
@@ -86,7 +84,7 @@ export class DestinationSharing {
     return this.#link.paused
   }
 
-  /** A vCPU has crashed here: the guest runs nowhere any more. */
+  /** A vCPU has crashed here, or the exchange has: the guest runs nowhere any more. */
   crash(error: GodwitError): void {
     this.#links.control.send(abortOf(error, 'destination'))
     this.#over.resolve('lost')

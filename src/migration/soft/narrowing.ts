@@ -4,9 +4,9 @@
 // references; a page that is under way in one is not given before the round is placed.
 
 import { GodwitError } from '../../errors.ts'
-import { addPage, countBits } from '../../guest/page-set.ts'
+import { addPage, clearAll, countBits, hasPage, isNamed, pageFrom, returnPage, takePage } from '../../guest/page-set.ts'
 import { generationsOf, homesOf, isOurs, presenceOf } from '../../guest/sharing.ts'
-import { PEER_SILENT_MS } from '../../limits.ts'
+import { ROUND_PLACED_MS } from '../../limits.ts'
 import { harvest } from '../precopy.ts'
 import type { SourceContext } from '../source-context.ts'
 
@@ -55,7 +55,9 @@ export class Narrowing {
 
   #someTaken(pages: Uint8Array): boolean {
     const presence = presenceOf(this.#context.memory)
-    for (const page of pagesIn(pages)) if (!isOurs(presence[page] as number)) return true
+    for (let page = pageFrom(pages, 0); page !== -1; page = pageFrom(pages, page + 1)) {
+      if (!isOurs(presence[page] as number)) return true
+    }
     return false
   }
 
@@ -89,12 +91,10 @@ export class Narrowing {
     const free = memory.controlBytes.subarray(memory.layout.free, memory.layout.free + pageCount)
     const home = vcpu + 1
     for (let page = homes.indexOf(home); page !== -1; page = homes.indexOf(home, page + 1)) {
-      const word = dirty / 4 + (page >>> 5)
-      const bit = 1 << (page & 31)
-      if (((memory.controlWords[word] as number) & bit) === 0 || !isOurs(presence[page] as number)) continue
-      const told = this.toldFree !== null && hasBit(this.toldFree, page)
+      if (!hasPage(memory, dirty, page) || !isOurs(presence[page] as number)) continue
+      const told = this.toldFree !== null && isNamed(this.toldFree, page)
       if (generations[page] !== 1 || (free[page] !== 0) !== told) continue
-      Atomics.and(memory.controlWords, word, ~bit)
+      takePage(memory, dirty, page)
       addPage(memory, toSend, page)
       if (page + 1 >= pageCount) break
     }
@@ -144,15 +144,16 @@ export class Narrowing {
 
   /** Rejects when a round that has left here ought to be placed by now: whoever reads it waits for what never comes. */
   async #tooLong(signal: AbortSignal): Promise<never> {
-    await this.#context.clock.sleep(2 * PEER_SILENT_MS, signal)
+    await this.#context.clock.sleep(ROUND_PLACED_MS, signal)
     throw new GodwitError('peer-silent', 'a round is not placed', { side: 'destination' })
   }
 
   #lost(selected: Uint8Array): void {
     const { memory } = this.#context
     const { dirty, toSend } = memory.layout
-    for (const page of pagesIn(selected)) Atomics.or(memory.controlWords, dirty / 4 + (page >>> 5), 1 << (page & 31))
-    memory.controlWords.fill(0, toSend / 4, toSend / 4 + Math.ceil(memory.layout.pageCount / 32))
+    for (let page = pageFrom(selected, 0); page !== -1; page = pageFrom(selected, page + 1))
+      returnPage(memory, dirty, page)
+    clearAll(memory, toSend)
   }
 
   #putBack(): void {
@@ -161,12 +162,3 @@ export class Narrowing {
     this.#lost(memory.controlBytes.slice(toSend, toSend + pageCount / 8))
   }
 }
-
-function* pagesIn(bitmap: Uint8Array): Iterable<number> {
-  for (let byte = 0; byte < bitmap.length; byte++) {
-    for (let bits = bitmap[byte] as number; bits !== 0; bits &= bits - 1)
-      yield byte * 8 + (31 - Math.clz32(bits & -bits))
-  }
-}
-
-const hasBit = (bitmap: Uint8Array, page: number): boolean => ((bitmap[page >>> 3] as number) & (1 << (page & 7))) !== 0

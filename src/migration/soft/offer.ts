@@ -1,7 +1,6 @@
 // The switch of soft, at which nobody pauses (R27): what is stale at the destination is named, the digest is proven over the
 // rest, and the destination records that it shares the guest. Until it has, nothing has moved.
 
-import { GodwitError } from '../../errors.ts'
 import { saveFree } from '../../guest/free-map.ts'
 import { mergeInto } from '../../guest/page-set.ts'
 import { absentPages, leaveOut } from '../freeze.ts'
@@ -37,13 +36,4 @@ export async function nameStale(
   const state = { round: round - 1, epoch, vcpus, digest, verify: settings.verify, free, absent }
   control.send({ type: 'state', ...state, pull: false, shared: true })
   return { digest, free }
-}
-
-/** Throws unless the destination has proven the same. */
-export function requireProven(theirs: string | null, ours: string | null): void {
-  if (theirs === ours) return
-  throw new GodwitError('digest-mismatch', `digest ${theirs} at the destination, ${ours} here`, {
-    side: 'source',
-    hint: 'the guest stays at the source',
-  })
 }

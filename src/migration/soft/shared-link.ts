@@ -87,8 +87,8 @@ export class SharedLink {
         if (this.#isUp) this.#up = Promise.withResolvers()
         this.#isUp = false
         const error = GodwitError.from(thrown, 'link-lost')
-        // The other side's part can run no more.
-        if (error.code === 'guest-crashed') throw error
+        // The other side's part can run no more, or nothing comes from there any more.
+        if (error.code === 'guest-crashed' || error.code === 'exchange-broken') throw error
         this.paused = error.message
         await this.#options.drop()
         await this.#options.ask()

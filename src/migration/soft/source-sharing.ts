@@ -9,6 +9,7 @@ import { GodwitError } from '../../errors.ts'
 import { abortOf, type MessageOf } from '../../wire/messages.ts'
 import type { Inbox } from '../inbox.ts'
 import type { PageExchange } from '../ports.ts'
+import { redialledInTime } from '../redial.ts'
 import type { SourceContext } from '../source-context.ts'
 import type { SourceLinks } from '../source-links.ts'
 import type { SourceOwnership } from '../source-ownership.ts'
@@ -17,9 +18,6 @@ import { giveAll } from './crossing.ts'
 import type { Narrowing } from './narrowing.ts'
 import { type Link, SharedLink } from './shared-link.ts'
 import { type SharingView, watchSharing } from './watch.ts'
-
-/** How long a redial is awaited before the destination's agent is asked. */
-const REDIAL_WAIT_MS = 1000
 
 /** How it ended: at the destination, with its last word (null: its agent's word was all); here; or in part nowhere. */
 export type SharingEnd =
@@ -70,6 +68,8 @@ export class SourceSharing {
     this.#exchange = exchange
     this.#narrowing = narrowing
     this.#lost.promise.catch(() => {})
+    // Who has given everything needs no exchange any more.
+    exchange.broken.then((error) => this.#ownership.state !== 'retired' && this.end(error))
     const { memory, vcpus, clock } = context
     this.#arrivals = new Arrivals({ memory, vcpus, clock, exchange }, everyVcpu(context))
     this.#link = new SharedLink({
@@ -137,10 +137,13 @@ export class SourceSharing {
 
   /** It cannot go on. What is on record is what the destination will hear when it asks. */
   #endFor(error: GodwitError): SharingEnd {
+    const broken = error.code === 'exchange-broken'
     if (this.#ownership.state === 'offered') this.#ownership.apply('give-up')
+    // All of it is here, and nothing leaves any more.
+    if (this.#ownership.state === 'shared' && broken && this.#arrivals.whole) this.#ownership.apply('home')
     if (this.#ownership.state === 'aborted') return { where: 'here', error }
     if (this.#ownership.state === 'shared' || this.#ownership.state === 'retired') this.#ownership.apply('peer-lost')
-    if (error.code === 'guest-crashed') this.#links.control?.send(abortOf(error, 'source'))
+    if (broken || error.code === 'guest-crashed') this.#links.control?.send(abortOf(error, 'source'))
     return { where: 'nowhere', error }
   }
 
@@ -167,8 +170,10 @@ export class SourceSharing {
       linked: () => this.#link.up(),
       onCrossed: (vcpu, heldAt) => {
         this.heldAt.set(vcpu, heldAt)
-        if (this.dualFrom === null) this.#servedBefore = this.#context.served()
-        this.dualFrom ??= clock.now()
+        if (this.dualFrom === null) {
+          this.dualFrom = clock.now()
+          this.#servedBefore = this.#context.served()
+        }
         if (this.heldAt.size < all) return
         this.dualTo = clock.now()
         this.served = this.#context.served() - this.#servedBefore
@@ -226,23 +231,13 @@ export class SourceSharing {
   }
 
   async #redial(signal: AbortSignal): Promise<Link> {
-    const late = new AbortController()
-    const over = this.#context.clock.sleep(REDIAL_WAIT_MS, late.signal).then(
-      () => late.abort(new GodwitError('timeout', 'no redial yet')),
-      () => {},
-    )
-    try {
-      const control = await this.#context.redialled(AbortSignal.any([signal, late.signal]))
-      const inbox = this.#links.use(control)
-      this.#ownership.control = control
-      this.#hear(inbox)
-      const generation = ++this.#generation
-      control.send({ type: 'lanes', generation })
-      return { inbox, generation }
-    } finally {
-      late.abort(new GodwitError('cancelled', 'over'))
-      await over
-    }
+    const control = await redialledInTime(this.#context, signal)
+    const inbox = this.#links.use(control)
+    this.#ownership.control = control
+    this.#hear(inbox)
+    const generation = ++this.#generation
+    control.send({ type: 'lanes', generation })
+    return { inbox, generation }
   }
 
   /** R20: whoever died took along what it had. */

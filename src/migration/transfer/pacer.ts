@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { TRANSFER_HEADER } from '../../guest/layout.ts'
 import type { GuestMemory } from '../../guest/memory.ts'
+import { later } from '../../guest/stamps.ts'
 import {
   ABORT_POLL_MS,
   BURST_NS,
@@ -62,9 +63,7 @@ function reserve(memory: GuestMemory, costNs: bigint): bigint {
   const longs = memory.controlLongs
   for (;;) {
     const before = Atomics.load(longs, TRANSFER_HEADER.paidUntil)
-    const earliest = process.hrtime.bigint() - BURST_NS
-    // biome-ignore lint/complexity/useMathMinMax: Math.max takes no bigints
-    const after = (before > earliest ? before : earliest) + costNs
+    const after = later(before, process.hrtime.bigint() - BURST_NS) + costNs
     if (Atomics.compareExchange(longs, TRANSFER_HEADER.paidUntil, before, after) === before) return after
   }
 }

@@ -12,11 +12,12 @@ import { GodwitError } from '../../errors.ts'
 import { grantSteps, grantsUsed } from '../../guest/grants.ts'
 import { GuestMemory } from '../../guest/memory.ts'
 import { loadKernels } from '../../kernels/kernels.ts'
-import { BATCHES_IN_FLIGHT, MAX_STRANGERS } from '../../limits.ts'
+import { BATCHES_IN_FLIGHT } from '../../limits.ts'
 import { encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from '../../wire/frame.ts'
 import { ControlFrameReader } from '../../wire/frame-reader.ts'
 import { greet } from '../../wire/greeting.ts'
 import { listenInRange } from '../../wire/listen.ts'
+import { admitStranger } from '../../wire/strangers.ts'
 import type { RoundOrder } from '../ports.ts'
 import { type Batch, BatchSender } from './batch.ts'
 import type { Lane } from './lane.ts'
@@ -227,10 +228,7 @@ async function meet(stranger: Socket): Promise<void> {
     stranger.destroy()
     return
   }
-  // The oldest has had its chance: whoever fills the places must not keep the destination out.
-  const [oldest] = strangers
-  if (strangers.size >= MAX_STRANGERS) oldest?.destroy()
-  strangers.add(stranger)
+  admitStranger(strangers, stranger)
   try {
     const welcome = await greet(stranger, data)
     if (socket !== null) {

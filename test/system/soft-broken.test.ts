@@ -1,0 +1,86 @@
+// A soft migration whose exchange fails by itself, at either side: it does not wait for ever. What had left is lost with it, both
+// sides stand still and say so, and the operator may give the guest up; where nothing had left, the guest stays.
+
+import type { Worker } from 'node:worker_threads'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { onMigrationEvent } from '../../src/events.ts'
+import type { GuestHost } from '../../src/guest-process/host.ts'
+import type { MigrationOptions } from '../../src/migration/settings.ts'
+import { MIB } from '../support/config.ts'
+import { Journey } from '../support/journey.ts'
+import { SmallAgent } from '../support/small-agent.ts'
+
+/** Slow enough for both hosts to serve a second and more. */
+const SLOW: MigrationOptions = { movement: 'soft', bandwidth: 3_000_000, maxRounds: 1 }
+
+let journey: Journey
+let sourceAgent: SmallAgent
+/** The source's is the first one that starts. */
+let exchanges: Worker[] = []
+const noteExchange = (worker: Worker): void => {
+  if ((worker as Worker & { threadName: string }).threadName === 'exchange') exchanges.push(worker)
+}
+let unwatch: () => void = () => {}
+
+beforeEach(async () => {
+  exchanges = []
+  process.on('worker', noteExchange)
+  journey = await Journey.begin({
+    vcpus: 4,
+    memoryBytes: 4 * MIB,
+    options: { workload: 'local', content: 'random' },
+    pace: { kind: 'free', perSecond: 50_000 },
+  })
+  sourceAgent = await SmallAgent.listen()
+  sourceAgent.arrivals.push(journey.source)
+  journey.sourceAgentPort = sourceAgent.port
+})
+
+afterEach(async () => {
+  process.off('worker', noteExchange)
+  unwatch()
+  await journey.close()
+  await sourceAgent.close()
+})
+
+const WAYS = {
+  'its thread ends': (thread: Worker) => void thread.terminate(),
+  // A vCPU without a state.
+  'it breaks a rule of its own': (thread: Worker) => thread.postMessage({ type: 'cross', vcpu: 3, state: null }),
+} as const
+const arrivalOf = (): GuestHost => journey.agent.arrivals.at(-1) as GuestHost
+
+test.each([
+  [0, 'its thread ends'],
+  [0, 'it breaks a rule of its own'],
+  [1, 'its thread ends'],
+  [1, 'it breaks a rule of its own'],
+] as const)('while both serve, at side %i: %s', { timeout: 30_000 }, async (side, way) => {
+  const moving = journey.move(SLOW)
+  const crossed = (): boolean => journey.agent.arrivals.at(-1)?.vcpus.stepCounts().some(Boolean) === true
+  await expect.poll(crossed, { interval: 1, timeout: 20_000 }).toBe(true)
+  WAYS[way](exchanges[side] as Worker)
+  const code = expect.stringMatching(/^(exchange-broken|lost)$/)
+  expect(await moving).toMatchObject({ outcome: 'lost', owner: 'nobody', error: { code } })
+  for (const host of [journey.source, arrivalOf()]) {
+    await expect.poll(() => host.status().state, { timeout: 10_000 }).toBe('lost')
+    const steps = host.vcpus.steps()
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    expect(host.vcpus.steps()).toBe(steps)
+  }
+  const abandon = { what: 'abandon', peerIsDead: false } as const
+  for (const host of [journey.source, arrivalOf()]) {
+    expect(await host.resolve(abandon)).toMatchObject({ state: 'handed-over' })
+  }
+})
+
+test('before anything has left, the guest stays, and may go later', { timeout: 60_000 }, async () => {
+  unwatch = onMigrationEvent(Journey.nextId, (event) => {
+    if (event.type === 'stage' && event.stage === 'stop') void exchanges[0]?.terminate()
+  })
+  const report = await journey.move(SLOW)
+  expect(report).toMatchObject({ outcome: 'failed', error: { code: 'exchange-broken' } })
+  await journey.expectStayed(report)
+  await expect.poll(() => arrivalOf().status().state).toBe('handed-over')
+  await journey.expectArrived(await journey.move({ movement: 'soft' }))
+})
