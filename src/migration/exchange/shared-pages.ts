@@ -20,7 +20,14 @@ import {
 } from '../../guest/sharing.ts'
 import type { Kernels } from '../../kernels/kernels.ts'
 import { loadPageRuns, type PageRuns } from '../../kernels/page-runs.ts'
-import { EXCHANGE_CHANNEL, PAGE_BYTES, PUBLISH_INTERVAL_MS, PUSH_REST_MS, STAGING_BYTES } from '../../limits.ts'
+import {
+  EXCHANGE_CHANNEL,
+  MAX_GENERATIONS_AHEAD,
+  PAGE_BYTES,
+  PUBLISH_INTERVAL_MS,
+  PUSH_REST_MS,
+  STAGING_BYTES,
+} from '../../limits.ts'
 import { GIVE_ENTRY_BYTES, type GiveTable, HOW } from '../../wire/exchange-frames.ts'
 import { andNotWords, andWords, fillSpans, firstSet, raise, replaceIn, spansOf, splitSpans } from './page-runs.ts'
 import type { Contents, ExchangePages } from './sides.ts'
@@ -162,7 +169,9 @@ export class SharedPages implements ExchangePages {
 
   firstRefused(runs: Uint32Array, leaving: Uint8Array | null): number {
     const { presence } = this.#memory.layout
-    const page = this.#runs.refused(this.#put(runs), runs.length / 4, presence, requested, this.#generations.byteOffset)
+    const generations = this.#generations.byteOffset
+    const [at, count] = [this.#put(runs), runs.length / 4]
+    const page = this.#runs.refused(at, count, presence, requested, generations, MAX_GENERATIONS_AHEAD)
     return page < 0 && leaving !== null ? firstSet(leaving, runs) : page
   }
 

@@ -39,7 +39,10 @@ export interface ExchangePages {
   splitStale(spans: Uint32Array): { readonly inside: Uint32Array; readonly outside: number[] }
   /** Makes runs of the spans, with this home, each page in its next generation. */
   raise(spans: Uint32Array, home: number): Uint32Array
-  /** The first page of the runs that is ours, set in `leaving` (null: none is), or of no lower generation than its run; −1: there is none. */
+  /**
+   * The first page of the runs that is ours, set in `leaving` (null: none is), or whose generation is not just below its run's;
+   * −1: there is none.
+   */
   firstRefused(runs: Uint32Array, leaving: Uint8Array | null): number
   /** `arrive` for every page of the runs. */
   arriveRuns(runs: Uint32Array): void

@@ -123,7 +123,8 @@ const runsOf = (list: readonly number[], sum = 0n) => encodeRuns({ number: 1, su
 const ours = (memory: GuestMemory): number => presenceOf(memory).filter(isOurs).length
 
 describe('a hostile peer', () => {
-  const claims: [string, string, (peer: Peer) => Promise<Uint8Array> | Uint8Array][] = [
+  type Claim = [string, string, (peer: Peer) => Promise<Uint8Array> | Uint8Array]
+  const claims: Claim[] = [
     ['gives a page that is ours', 'not-owner', ({ memory }) => given(memory, 3)],
     ['gives runs of pages that are ours', 'not-owner', () => runsOf([3, 2, 3, 0])],
     ['lets a vCPU come that is here', 'not-owner', () => encodeCross({ number: 1, vcpu: 1, generation: 9, state })],
@@ -136,14 +137,24 @@ describe('a hostile peer', () => {
         return given(peer.memory, 7)
       },
     ],
-    [
-      'gives a page of a generation that is past',
-      'not-owner',
-      async (peer) => {
-        await peer.take(7)
-        return given(peer.memory, 7, { generation: 2 })
-      },
-    ],
+    ...[2, 5, 2 ** 31].flatMap((generation): Claim[] => [
+      [
+        `gives a page in generation ${generation} behind 2`,
+        'not-owner',
+        async (peer) => {
+          await peer.take(7)
+          return given(peer.memory, 7, { generation })
+        },
+      ],
+      [
+        `gives a run in generation ${generation} behind 2`,
+        'not-owner',
+        async (peer) => {
+          await peer.take(7)
+          return runsOf([7, 1, generation, 0])
+        },
+      ],
+    ]),
     [
       'gives a page with a wrong seal',
       'bad-page',
