@@ -177,6 +177,7 @@ export function pagesOf(side: SideState, variant: ExchangeVariant): ExchangePage
       }
       return { inside: Uint32Array.from(inside), outside }
     },
+    takeOfSwitch: () => true,
     raise: (spans, home) => raise(side.generations, spans, home),
     firstRefused: (runs, leaving) => {
       let found = -1

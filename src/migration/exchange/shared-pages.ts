@@ -5,6 +5,7 @@ import { takeAsks } from '../../guest/asks.ts'
 import { resetAfterCut } from '../../guest/installing.ts'
 import { THREAD_BLOCK } from '../../guest/layout.ts'
 import type { GuestMemory } from '../../guest/memory.ts'
+import { takePage } from '../../guest/page-set.ts'
 import { PRESENCE } from '../../guest/presence.ts'
 import { vcpuWords, wakeWaiters } from '../../guest/safepoint.ts'
 import {
@@ -16,6 +17,7 @@ import {
   noteFresh,
   noteStale,
   presenceOf,
+  staleAtSwitch,
   takeAway,
 } from '../../guest/sharing.ts'
 import type { Kernels } from '../../kernels/kernels.ts'
@@ -100,6 +102,10 @@ export class SharedPages implements ExchangePages {
 
   isStale(page: number): boolean {
     return isStale(this.#memory, page)
+  }
+
+  takeOfSwitch(page: number): boolean {
+    return takePage(this.#memory, staleAtSwitch(this.#memory.layout), page)
   }
 
   homeOf(page: number): number {

@@ -18,6 +18,8 @@ export interface ExchangePages {
   isAwaited(page: number): boolean
   /** The other side's copy is not what is here. Certain only once nobody writes the page any more. */
   isStale(page: number): boolean
+  /** It goes with its data. Whether it was stale at the switch, and this is the first time since. */
+  takeOfSwitch(page: number): boolean
   /** The vCPU that used the page last, plus 1; 0: none. */
   homeOf(page: number): number
   /** How often it was written, as far as anybody counted. */
@@ -105,6 +107,18 @@ export interface ExchangeHost {
   count(what: ExchangeCounter, more: number): void
 }
 
-/** Pages: given with data because pushed, because asked for; without data; received; received again; those that did so once. */
-export const EXCHANGE_COUNTERS = ['pushed', 'asked', 'withoutData', 'received', 'returned', 'pingPong', 'asks'] as const
+/**
+ * Pages: given with data because pushed, because asked for; without data; received; received again; those that did so once; asked
+ * for here; given with data that had been sent since the switch, or were not stale then.
+ */
+export const EXCHANGE_COUNTERS = [
+  'pushed',
+  'asked',
+  'withoutData',
+  'received',
+  'returned',
+  'pingPong',
+  'asks',
+  'again',
+] as const
 export type ExchangeCounter = (typeof EXCHANGE_COUNTERS)[number]
