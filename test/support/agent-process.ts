@@ -38,6 +38,10 @@ export class AgentProcess {
     return new AgentProcess(name, directory, child, url, options)
   }
 
+  get pid(): number {
+    return this.#child.pid as number
+  }
+
   get port(): number {
     return Number(new URL(this.client.url).port)
   }
