@@ -280,7 +280,7 @@ export class SharedPages implements ExchangePages {
     // A handshake that failed has published nothing.
     this.#publishing.push(...this.#fresh)
     this.#fresh = []
-    this.#publishingRuns = this.#freshRuns
+    this.#publishingRuns.push(...this.#freshRuns)
     this.#freshRuns = []
   }
 
