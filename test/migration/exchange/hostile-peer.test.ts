@@ -215,6 +215,23 @@ describe('a hostile peer', () => {
     expect(ours(peer.memory)).toBe(256)
   })
 
+  test('takes a page and never says so: the link ends, and the page is not lost', { timeout: 30_000 }, async () => {
+    const peer = await peerOf()
+    peer.say(encodeAsk(Uint32Array.of(7), 1))
+    const error = await peer.cut
+    expect(error).toMatchObject({ code: 'link-lost', message: expect.stringContaining('confirm') })
+    const up = peer.exchange.link(2, null, AbortSignal.timeout(5000))
+    peer.dialAgain(2)
+    await up
+    expect(ours(peer.memory)).toBe(256)
+  })
+
+  test('an exchange that is closed lets nobody cross, and does not say that he stays', async () => {
+    const { exchange } = await peerOf()
+    await exchange.close()
+    await expect(exchange.cross(0, state)).rejects.toMatchObject({ code: 'guest-not-running' })
+  })
+
   test('asks for everything and reads nothing: little waits for it, and then it is told', async () => {
     const peer = await peerOf({ memoryBytes: 128 * MIB })
     const pages = peer.memory.layout.pageCount

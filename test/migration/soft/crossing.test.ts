@@ -23,7 +23,10 @@ function begin(cross: (vcpu: number, attempt: number) => Promise<void>) {
       saveOne: () => ({ steps: 0, registers: new Uint8Array(0) }),
     },
     exchange: {
-      cross: (vcpu: number) => cross(vcpu, ++attempts),
+      cross(vcpu: number) {
+        if (++attempts > 10) going.on = false
+        return cross(vcpu, attempts)
+      },
       push(what: unknown) {
         log.push(`push ${what === 'everything' ? what : 'homes'}`)
         if (what === 'everything') drained = last.gone
