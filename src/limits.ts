@@ -27,6 +27,8 @@ export const MAX_RUNS = 16_384
 export const MAX_RUNS_FRAME_BYTES = 16 + 16 * MAX_RUNS
 /** Asks of the peer that wait: every vCPU has one fault open at most, so more of them is a peer that floods. */
 export const MAX_OWED = 1024
+/** One GIVE, one generation, and what comes first is the second: a peer that jumps further wants to use up the numbers. */
+export const MAX_GENERATIONS_AHEAD = 2
 /** The exchange's place among the lanes: the last, which soft, without an urgent lane, leaves free. */
 export const EXCHANGE_CHANNEL = MAX_LANES - 1
 /** Pages answered with one handshake: a later ask must not wait for many earlier ones. */

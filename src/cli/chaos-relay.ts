@@ -29,6 +29,7 @@ export class ChaosRelay {
   readonly #servers: Server[]
   readonly #delayMs: number
   readonly #lines = new Set<Line>()
+  #refusing = false
 
   private constructor(range: [number, number], servers: Server[], delayMs: number) {
     this.range = range
@@ -58,8 +59,9 @@ export class ChaosRelay {
     this.#serve(server)
   }
 
-  /** Resets every connection; new ones pass at once. */
-  cut(): void {
+  /** Resets every connection; new ones pass at once, or with `refuse` are reset, too, until `heal`. */
+  cut(refuse = false): void {
+    this.#refusing = refuse
     for (const { client, target } of [...this.#lines]) {
       client.resetAndDestroy()
       target.resetAndDestroy()
@@ -67,8 +69,12 @@ export class ChaosRelay {
     this.#lines.clear()
   }
 
+  heal(): void {
+    this.#refusing = false
+  }
+
   async close(): Promise<void> {
-    this.cut()
+    this.cut(true)
     await Promise.all(this.#servers.map((server) => new Promise((resolve) => server.close(resolve))))
   }
 
@@ -80,6 +86,11 @@ export class ChaosRelay {
   }
 
   #join(client: Socket, port: number): void {
+    if (this.#refusing) {
+      client.on('error', () => {})
+      client.resetAndDestroy()
+      return
+    }
     const target = connect({ port, host: TARGET_HOST, allowHalfOpen: true })
     const line = { client, target }
     this.#lines.add(line)

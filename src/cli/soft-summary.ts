@@ -8,16 +8,19 @@ import { row } from './rows.ts'
 /** Rows of a soft migration; none for other movements. */
 export function softLines({ soft, source, destination }: MigrationReport): string[] {
   if (soft === undefined) return []
-  const { dualServingMs, crossingMs, moves, recoveries, servedBySource, servedByDestination } = soft
+  const { dualServingMs, crossingMs, staleAtSwitch, moves, recoveries, servedBySource, servedByDestination } = soft
   const lines = [row('both serve', `for ${formatMs(dualServingMs)} each host ran some of the vCPUs`)]
   if (crossingMs.length > 0) {
     lines.push(row('crossings', crossingMs.map((ms, vcpu) => `vCPU ${vcpu} ${formatMs(ms)}`).join(', ')))
   }
   const counts = [`${formatCount(moves.withoutData)} without data`, `${formatCount(moves.push)} pushed`]
   counts.push(`${formatCount(moves.pull)} asked for`)
+  if (moves.ahead > 0) counts.push(`${formatCount(moves.ahead)} sent ahead`)
   if (moves.returned > 0) counts.push(`${formatCount(moves.returned)} came back`)
   if (moves.pingPongPages > 0) counts.push(`${formatCount(moves.pingPongPages)} pages went to and fro`)
   lines.push(row('moves', counts.join(', ')))
+  const again = moves.again > 0 ? `; ${formatCount(moves.again)} of the moves sent others, or again` : ''
+  lines.push(row('', `${formatCount(staleAtSwitch)} pages were not there at the switch${again}`))
   if (recoveries > 0) {
     lines.push(row('', `the link was lost and recovered ${recoveries === 1 ? 'once' : `${recoveries} times`}`))
   }

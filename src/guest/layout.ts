@@ -124,7 +124,7 @@ export const THREAD_BLOCK = {
   droppedPages: 112,
   pushedPages: 120,
   skippedPages: 128,
-  /** Float64 each, the exchange: pages given with data because pushed, because asked for; without data; received; received again; such pages; asks. */
+  /** Float64 each, the exchange: pages given with data because pushed, because asked for; without data; received; received again; such pages; asks; given with data beyond what was stale at the switch. */
   exchangePushed: 136,
   exchangeAsked: 144,
   exchangeWithoutData: 152,
@@ -132,6 +132,7 @@ export const THREAD_BLOCK = {
   exchangeReturned: 168,
   exchangePingPong: 176,
   exchangeAsks: 184,
+  exchangeAgain: 192,
   /** Uint32[]: page list of the batch in hand; 64 Ki entries at most. */
   list: 4096,
   /** Uint8[]: one class per page of the list (0 raw, 1 zero). */

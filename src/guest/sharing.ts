@@ -3,9 +3,12 @@
 // Vcpu threads write homes; the exchange thread writes arrivals and generations; the main thread begins and ends it all.
 //
 //   scanHashes │ write counts u8 │ homes u8 │ arrivals u16 │ generations u32 │
+//   staging of the exchange's lane │ what shared-pages.ts works in │ … │ stale at the switch, one bit a page │
 
+import { EXCHANGE_CHANNEL, MAX_MEMORY_BYTES, PAGE_BYTES, STAGING_BYTES } from '../limits.ts'
+import type { Layout } from './layout.ts'
 import type { GuestMemory } from './memory.ts'
-import { hasPage, takePage } from './page-set.ts'
+import { clearAll, hasPage, takePage } from './page-set.ts'
 import { PRESENCE } from './presence.ts'
 import { loadWord } from './safepoint.ts'
 import { tableOf } from './safepoint-machine.ts'
@@ -33,6 +36,14 @@ export function presenceOf({ layout, controlBytes }: GuestMemory): Uint8Array<Sh
 }
 
 /**
+ * Where the set lies of the pages that were stale at the switch and were not sent since: for the report alone. The source's main
+ * thread fills it before the exchange begins; then whoever sends a page takes it out.
+ */
+export function staleAtSwitch({ staging }: Layout): number {
+  return staging + (EXCHANGE_CHANNEL + 1) * STAGING_BYTES - MAX_MEMORY_BYTES / PAGE_BYTES / 8
+}
+
+/**
  * A page that nobody has used since `beginSharing` belongs to whom the page before it does: arenas lie together. Before the
  * first vCPU crosses; a vCPU that uses one meanwhile is the next to be noted again.
  */
@@ -51,6 +62,7 @@ export function beginSharing(memory: GuestMemory, ours: boolean): void {
   homesOf(memory).fill(0)
   arrivalsOf(memory).fill(0)
   generationsOf(memory).fill(ours ? 1 : 0)
+  clearAll(memory, staleAtSwitch(memory.layout))
 }
 
 export const isOurs = (state: number): boolean => state === present || state === installed || state === local

@@ -9,8 +9,8 @@ import { MODULE_BASE64 } from './page-runs.bytes.ts'
 export interface PageRuns {
   /** Sum of the digest terms of all pages, as a signed number. */
   sum(runs: number, count: number, hashes: number): bigint
-  /** The first page whose byte of `presence` is above `most`, or whose generation is not below its run's; or −1. */
-  refused(runs: number, count: number, presence: number, most: number, generations: number): number
+  /** The first page whose byte of `presence` is above `most`, or whose generation is not 1 to `ahead` below its run's; or −1. */
+  refused(runs: number, count: number, presence: number, most: number, generations: number, ahead: number): number
   /** Enters generation, arrival and home (0 says nothing) of every page; takes its cards and its bit of `dirty` out. */
   arrive(
     runs: number,

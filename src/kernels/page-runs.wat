@@ -43,9 +43,9 @@
         (br $run)))
     (local.get $sum))
 
-  ;; The first page whose byte of $presence is above $most, or whose generation is not below its run's; or -1.
+  ;; The first page whose byte of $presence is above $most, or whose generation is not 1 to $ahead below its run's; or -1.
   (func (export "refused") (param $runs i32) (param $count i32) (param $presence i32) (param $most i32)
-    (param $generations i32) (result i32)
+    (param $generations i32) (param $ahead i32) (result i32)
     (local $page i32) (local $end i32) (local $generation i32)
     (block $done
       (loop $run
@@ -56,9 +56,14 @@
         (loop $next
           (if (i32.or
                 (i32.gt_u (i32.load8_u $control (i32.add (local.get $presence) (local.get $page))) (local.get $most))
+                ;; Without a sign: what is below or alike is far above.
                 (i32.ge_u
-                  (i32.load $control (i32.add (local.get $generations) (i32.shl (local.get $page) (i32.const 2))))
-                  (local.get $generation)))
+                  (i32.sub
+                    (i32.sub
+                      (local.get $generation)
+                      (i32.load $control (i32.add (local.get $generations) (i32.shl (local.get $page) (i32.const 2)))))
+                    (i32.const 1))
+                  (local.get $ahead)))
             (then (return (local.get $page))))
           (local.set $page (i32.add (local.get $page) (i32.const 1)))
           (br_if $next (i32.lt_u (local.get $page) (local.get $end))))

@@ -139,6 +139,8 @@ export interface ExchangeCounts {
   readonly pingPong: number
   /** Pages that vCPUs here asked for. */
   readonly asks: number
+  /** Of those given with data: pages that had been sent since the switch, or were not stale then. */
+  readonly again: number
   readonly sentBytes: number
   readonly receivedBytes: number
 }

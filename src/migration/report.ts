@@ -124,7 +124,19 @@ export const reportSchema = z.object({
     .object({
       dualServingMs: ms,
       crossingMs: z.array(ms),
-      moves: z.object({ push: pages, pull: pages, withoutData: pages, returned: pages, pingPongPages: pages }),
+      /** Pages that the destination did not have at the switch: push + pull + ahead − again, once everything is there. */
+      staleAtSwitch: pages,
+      moves: z.object({
+        /** Given with data because nobody had asked yet, because somebody had, and sent in rounds before a vCPU crossed. */
+        push: pages,
+        pull: pages,
+        ahead: pages,
+        /** Of those three: written since the switch, or under way when the link was lost. */
+        again: pages,
+        withoutData: pages,
+        returned: pages,
+        pingPongPages: pages,
+      }),
       recoveries: z.int().nonnegative(),
       servedBySource: z.int().nonnegative(),
       servedByDestination: z.int().nonnegative(),

@@ -3,6 +3,7 @@
 
 import { nextPresence, PRESENCE, type Presence, type PresenceEvent } from '../../src/guest/presence.ts'
 import { isOurs } from '../../src/guest/sharing.ts'
+import { MAX_GENERATIONS_AHEAD } from '../../src/limits.ts'
 import { ExchangeCore } from '../../src/migration/exchange/core.ts'
 import type { CoreState } from '../../src/migration/exchange/core-state.ts'
 import { eachRun } from '../../src/migration/exchange/ledger.ts'
@@ -176,13 +177,15 @@ export function pagesOf(side: SideState, variant: ExchangeVariant): ExchangePage
       }
       return { inside: Uint32Array.from(inside), outside }
     },
+    takeOfSwitch: () => true,
     raise: (spans, home) => raise(side.generations, spans, home),
     firstRefused: (runs, leaving) => {
       let found = -1
       eachRun(runs, (first, count, generation) => {
         for (let page = first + count - 1; page >= first; page--) {
           const refused = isOurs(side.presence[page] as number) || (leaving !== null && leaving[page] !== 0)
-          if (refused || (side.generations[page] as number) >= generation) found = page
+          const ahead = generation - (side.generations[page] as number)
+          if (refused || ahead < 1 || ahead > MAX_GENERATIONS_AHEAD) found = page
         }
       })
       return found

@@ -33,10 +33,12 @@ test('the sum of the digest terms is that of each page', () => {
   expect(sum).not.toBe(0n)
 })
 
-test('what is ours, or of no lower generation, is refused', () => {
+test('what is ours, or of a generation that is not just below, is refused', () => {
   const [presence, generations] = [presenceOf(memory), generationsOf(memory)]
-  const refused = (): number => runs.refused(at, 3, layout.presence, 1, generations.byteOffset)
+  const refused = (): number => runs.refused(at, 3, layout.presence, 1, generations.byteOffset, 2)
   beginSharing(memory, false)
+  // The last run's pages come in generation 5.
+  generations.fill(3, 40, 42)
   presence[9] = 1
   expect(refused()).toBe(-1)
   presence[41] = 5
@@ -46,6 +48,12 @@ test('what is ours, or of no lower generation, is refused', () => {
   presence[7] = 5
   generations[24] = 1
   expect(refused()).toBe(41)
+  presence[41] = 0
+  expect(refused()).toBe(-1)
+  for (const far of [2, 0, 5, 6, 2 ** 32 - 1]) {
+    generations[41] = far
+    expect(refused()).toBe(41)
+  }
 })
 
 test('an arrival enters what the run says and nothing beside it', () => {

@@ -74,7 +74,9 @@ test('there is nothing to decide in any other state, and asking is always allowe
   }
 })
 
-test.each<[Parameters<typeof mayResolve>, string, RegExp]>([
+type Refused = [Parameters<typeof mayResolve>, string, RegExp]
+
+test.each<Refused>([
   [['source', 'released', 'take', 'unreachable', false], 'unreachable', /--take --peer-is-dead/],
   [['source', 'released', 'take', 'unknown', true], 'owner-elsewhere', /godwit resolve GUEST/],
   [['source', 'released', 'take', 'unreachable', true, true], 'lost', /--take-stale --peer-is-dead/],
@@ -89,6 +91,22 @@ test.each<[Parameters<typeof mayResolve>, string, RegExp]>([
   [['destination', 'pulling', 'abandon', 'released', true, true], 'owner-elsewhere', /godwit resolve GUEST/],
   [['destination', 'lost', 'take-stale', 'lost', false, true], 'lost', /agent of the source.*--take-stale/],
   [['source', 'done', 'take', 'owner', false], 'guest-not-running', /godwit show GUEST/],
+  // Soft: before anything has left, while both serve, and when one of the two is gone.
+  ...(['take', 'abandon', 'take-stale'] as const).map(
+    (what): Refused => [
+      ['source', 'offered', what, 'unreachable', true, false, true],
+      'guest-not-running',
+      /godwit cancel/,
+    ],
+  ),
+  ...(['shared', 'retired', 'lost'] as const).flatMap((state): Refused[] => [
+    [['source', state, 'take', 'unreachable', true, false, true], 'lost', /--abandon/],
+    [['source', state, 'take-stale', 'unreachable', true, false, true], 'lost', /--abandon/],
+  ]),
+  [['destination', 'shared', 'take', 'lost', true, false, true], 'lost', /--abandon/],
+  [['destination', 'lost', 'take', 'lost', true, false, true], 'lost', /--abandon/],
+  [['destination', 'incoming', 'take', 'released', true, false, true], 'lost', /godwit stop GUEST --force/],
+  [['destination', 'shared', 'abandon', 'unreachable', false, false, true], 'unreachable', /--abandon --peer-is-dead/],
 ])('%j is refused with %s', (question, code, hint) => {
   expect(mayResolve(...question)).toMatchObject({ code, hint: expect.stringMatching(hint) })
 })

@@ -15,6 +15,8 @@ export class AgentProcess {
   readonly directory: string
   readonly name: string
   readonly #options: readonly string[]
+  /** It was told to go. */
+  #ending = false
   #child: ChildProcess
 
   private constructor(
@@ -28,6 +30,7 @@ export class AgentProcess {
     this.name = name
     this.directory = directory
     this.#child = child
+    this.#watch()
     this.client = new AgentClient(url)
   }
 
@@ -38,12 +41,17 @@ export class AgentProcess {
     return new AgentProcess(name, directory, child, url, options)
   }
 
+  get pid(): number {
+    return this.#child.pid as number
+  }
+
   get port(): number {
     return Number(new URL(this.client.url).port)
   }
 
   /** Ends the agent as a power cut would; its guests are processes of their own and run on. */
   async kill(): Promise<void> {
+    this.#ending = true
     this.#child.kill('SIGKILL')
     await once(this.#child, 'exit')
   }
@@ -52,7 +60,18 @@ export class AgentProcess {
   async restart(): Promise<void> {
     const { child, url } = await launch(this.name, this.directory, this.port, this.#options)
     this.#child = child
+    this.#watch()
     this.client = new AgentClient(url)
+  }
+
+  /** An agent that ends by itself leaves tests that say no more than that nobody answers. */
+  #watch(): void {
+    this.#ending = false
+    const child = this.#child
+    child.once('exit', (code, signal) => {
+      if (!this.#ending)
+        console.error(`agent ${this.name}, process ${child.pid}, has ended: ${signal ?? `code ${code}`}`)
+    })
   }
 
   /** Stops every guest and the agent, and removes the directory. */
@@ -60,6 +79,7 @@ export class AgentProcess {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) await this.restart()
     for (const { name } of await this.client.guests()) await this.client.stopGuest(name, true).catch(() => {})
     for (const { id } of await this.client.copies()) await this.client.stopGuest(id, true).catch(() => {})
+    this.#ending = true
     this.#child.kill('SIGTERM')
     if (this.#child.exitCode === null) await once(this.#child, 'exit')
     await rm(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 })

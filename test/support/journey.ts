@@ -31,12 +31,12 @@ export class Journey {
     this.#steps = steps
   }
 
-  /** Starts a guest and lets it run for a moment. */
-  static async begin(over: Partial<GuestConfig> = {}): Promise<Journey> {
-    const agent = await SmallAgent.listen()
+  /** Starts a guest and lets it run for a moment; programs of that directory both hosts know. */
+  static async begin(over: Partial<GuestConfig> = {}, programsDirectory: string | null = null): Promise<Journey> {
+    const agent = await SmallAgent.listen(programsDirectory)
     const directory = await mkdtemp(join(tmpdir(), 'godwit-test-'))
     const config = guestConfig(over)
-    const source = await GuestHost.create({ config, directory, programsDirectory: null, agentName: 'here' })
+    const source = await GuestHost.create({ config, directory, programsDirectory, agentName: 'here' })
     await wait(50)
     return new Journey(agent, source, directory, config.pace.kind !== 'locked')
   }

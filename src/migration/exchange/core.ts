@@ -6,7 +6,7 @@
 
 import { GodwitError } from '../../errors.ts'
 import type { VcpuState } from '../../guest/vcpus-port.ts'
-import { ANSWER_PAGES, MAX_NEEDS, MAX_OWED } from '../../limits.ts'
+import { ANSWER_PAGES, MAX_GENERATIONS_AHEAD, MAX_NEEDS, MAX_OWED } from '../../limits.ts'
 import type { Crossing, GiveTable, RunsTable } from '../../wire/exchange-frames.ts'
 import { type Batch, type CoreState, type Departure, inBatch, PLACE } from './core-state.ts'
 import { Giver } from './giver.ts'
@@ -20,8 +20,6 @@ const ascending = (a: number, b: number): number => a - b
 const asks = new Uint32Array(MAX_NEEDS)
 /** Half a window with one handshake, which costs more than a batch does. */
 const BATCHES_AT_ONCE = 2
-/** One GIVE, one generation; the first that comes is the second: a peer cannot use up the numbers. */
-const MOST_AHEAD = 2
 
 export class ExchangeCore {
   readonly #state: CoreState
@@ -230,7 +228,7 @@ export class ExchangeCore {
     this.#ledger.requireNext(number)
     const { places, vcpuGenerations } = this.#state
     const known = vcpuGenerations[vcpu] as number
-    if (places[vcpu] !== PLACE.there || generation <= known || generation > known + MOST_AHEAD) {
+    if (places[vcpu] !== PLACE.there || generation <= known || generation > known + MAX_GENERATIONS_AHEAD) {
       throw new GodwitError('not-owner', `vCPU ${vcpu} came, generation ${generation}, but it is not the peer's`)
     }
     places[vcpu] = PLACE.here
@@ -260,7 +258,7 @@ export class ExchangeCore {
       throw new GodwitError('not-owner', `page ${page} was given, which is not the peer's`)
     }
     const known = this.#pages.generationOf(page)
-    if (generation > known && generation <= known + MOST_AHEAD) return
+    if (generation > known && generation <= known + MAX_GENERATIONS_AHEAD) return
     throw new GodwitError('not-owner', `page ${page} was given in generation ${generation}, known is ${known}`)
   }
 

@@ -44,6 +44,7 @@ const COUNTER: Readonly<Record<ExchangeCounter, Counter>> = {
   returned: 'exchangeReturned',
   pingPong: 'exchangePingPong',
   asks: 'exchangeAsks',
+  again: 'exchangeAgain',
 }
 
 const data = workerData as ExchangeThreadData

@@ -38,12 +38,13 @@ export class Giver {
       const withData = new Uint8Array(count)
       table.number = this.#ledger.nextNumber
       table.count = count
-      let data = 0
+      let [data, again] = [0, 0]
       for (let index = 0; index < count; index++) {
         const page = list[from + index] as number
         const stale = this.#pages.isStale(page)
         withData[index] = stale ? 1 : 0
         if (stale) data++
+        if (stale && !this.#pages.takeOfSwitch(page)) again++
         table.pages[index] = page
         table.how[index] = stale ? HOW.raw : HOW.same
         table.homes[index] = this.#pages.homeOf(page)
@@ -53,6 +54,7 @@ export class Giver {
       bytes += this.#link.give(table)
       this.#ledger.sent({ kind: 'pages', pages: table.pages.slice(0, count), withData, closesPush: false })
       this.#host.count(cause, data)
+      this.#host.count('again', again)
       this.#host.count('withoutData', count - data)
     }
     return bytes

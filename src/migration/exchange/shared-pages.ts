@@ -5,6 +5,7 @@ import { takeAsks } from '../../guest/asks.ts'
 import { resetAfterCut } from '../../guest/installing.ts'
 import { THREAD_BLOCK } from '../../guest/layout.ts'
 import type { GuestMemory } from '../../guest/memory.ts'
+import { takePage } from '../../guest/page-set.ts'
 import { PRESENCE } from '../../guest/presence.ts'
 import { vcpuWords, wakeWaiters } from '../../guest/safepoint.ts'
 import {
@@ -16,11 +17,19 @@ import {
   noteFresh,
   noteStale,
   presenceOf,
+  staleAtSwitch,
   takeAway,
 } from '../../guest/sharing.ts'
 import type { Kernels } from '../../kernels/kernels.ts'
 import { loadPageRuns, type PageRuns } from '../../kernels/page-runs.ts'
-import { EXCHANGE_CHANNEL, PAGE_BYTES, PUBLISH_INTERVAL_MS, PUSH_REST_MS, STAGING_BYTES } from '../../limits.ts'
+import {
+  EXCHANGE_CHANNEL,
+  MAX_GENERATIONS_AHEAD,
+  PAGE_BYTES,
+  PUBLISH_INTERVAL_MS,
+  PUSH_REST_MS,
+  STAGING_BYTES,
+} from '../../limits.ts'
 import { GIVE_ENTRY_BYTES, type GiveTable, HOW } from '../../wire/exchange-frames.ts'
 import { andNotWords, andWords, fillSpans, firstSet, raise, replaceIn, spansOf, splitSpans } from './page-runs.ts'
 import type { Contents, ExchangePages } from './sides.ts'
@@ -95,6 +104,10 @@ export class SharedPages implements ExchangePages {
     return isStale(this.#memory, page)
   }
 
+  takeOfSwitch(page: number): boolean {
+    return takePage(this.#memory, staleAtSwitch(this.#memory.layout), page)
+  }
+
   homeOf(page: number): number {
     return this.#homes[page] as number
   }
@@ -162,7 +175,9 @@ export class SharedPages implements ExchangePages {
 
   firstRefused(runs: Uint32Array, leaving: Uint8Array | null): number {
     const { presence } = this.#memory.layout
-    const page = this.#runs.refused(this.#put(runs), runs.length / 4, presence, requested, this.#generations.byteOffset)
+    const generations = this.#generations.byteOffset
+    const [at, count] = [this.#put(runs), runs.length / 4]
+    const page = this.#runs.refused(at, count, presence, requested, generations, MAX_GENERATIONS_AHEAD)
     return page < 0 && leaving !== null ? firstSet(leaving, runs) : page
   }
 
@@ -265,7 +280,7 @@ export class SharedPages implements ExchangePages {
     // A handshake that failed has published nothing.
     this.#publishing.push(...this.#fresh)
     this.#fresh = []
-    this.#publishingRuns = this.#freshRuns
+    this.#publishingRuns.push(...this.#freshRuns)
     this.#freshRuns = []
   }
 

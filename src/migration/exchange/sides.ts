@@ -18,6 +18,8 @@ export interface ExchangePages {
   isAwaited(page: number): boolean
   /** The other side's copy is not what is here. Certain only once nobody writes the page any more. */
   isStale(page: number): boolean
+  /** It goes with its data. Whether it was stale at the switch, and this is the first time since. */
+  takeOfSwitch(page: number): boolean
   /** The vCPU that used the page last, plus 1; 0: none. */
   homeOf(page: number): number
   /** How often it was written, as far as anybody counted. */
@@ -39,7 +41,10 @@ export interface ExchangePages {
   splitStale(spans: Uint32Array): { readonly inside: Uint32Array; readonly outside: number[] }
   /** Makes runs of the spans, with this home, each page in its next generation. */
   raise(spans: Uint32Array, home: number): Uint32Array
-  /** The first page of the runs that is ours, set in `leaving` (null: none is), or of no lower generation than its run; −1: there is none. */
+  /**
+   * The first page of the runs that is ours, set in `leaving` (null: none is), or whose generation is not just below its run's;
+   * −1: there is none.
+   */
   firstRefused(runs: Uint32Array, leaving: Uint8Array | null): number
   /** `arrive` for every page of the runs. */
   arriveRuns(runs: Uint32Array): void
@@ -102,6 +107,16 @@ export interface ExchangeHost {
   count(what: ExchangeCounter, more: number): void
 }
 
-/** Pages: given with data because pushed, because asked for; without data; received; received again; those that did so once. */
-const EXCHANGE_COUNTERS = ['pushed', 'asked', 'withoutData', 'received', 'returned', 'pingPong', 'asks'] as const
-export type ExchangeCounter = (typeof EXCHANGE_COUNTERS)[number]
+/**
+ * Pages: given with data because pushed, because asked for; without data; received; received again; those that did so once; asked
+ * for here; given with data that had been sent since the switch, or were not stale then.
+ */
+export type ExchangeCounter =
+  | 'pushed'
+  | 'asked'
+  | 'withoutData'
+  | 'received'
+  | 'returned'
+  | 'pingPong'
+  | 'asks'
+  | 'again'

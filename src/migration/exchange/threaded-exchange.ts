@@ -141,6 +141,7 @@ export class ThreadedExchange implements PageExchange {
       returned: of('exchangeReturned'),
       pingPong: of('exchangePingPong'),
       asks: of('exchangeAsks'),
+      again: of('exchangeAgain'),
       sentBytes: of('controlBytes'),
       receivedBytes: of('receivedBytes'),
     }

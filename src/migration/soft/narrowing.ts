@@ -5,7 +5,7 @@
 
 import { GodwitError } from '../../errors.ts'
 import { addPage, clearAll, countBits, hasPage, isNamed, pageFrom, returnPage, takePage } from '../../guest/page-set.ts'
-import { generationsOf, homesOf, isOurs, presenceOf } from '../../guest/sharing.ts'
+import { generationsOf, homesOf, isOurs, presenceOf, staleAtSwitch } from '../../guest/sharing.ts'
 import { ROUND_PLACED_MS } from '../../limits.ts'
 import { harvest } from '../precopy.ts'
 import type { SourceContext } from '../source-context.ts'
@@ -17,6 +17,8 @@ const MAX_ROUNDS = 12
 const WORTH = 0.8
 
 export class Narrowing {
+  /** Pages of rounds that were placed, and how many of them had been sent since the switch, or were not stale then. */
+  readonly placed = { pages: 0, again: 0 }
   readonly #context: SourceContext
   #round: number
   /** Pages under way, one bit each, and when they are placed; null: no round is. */
@@ -111,7 +113,7 @@ export class Narrowing {
     const placed = context.placed(round)
     // Also when nobody waits for the round any more, it is under way until it is placed or its channels are gone.
     const done = placed.then(
-      () => {},
+      () => this.#count(selected),
       () => {
         this.#adrift = selected
         this.#lost(selected)
@@ -139,6 +141,15 @@ export class Narrowing {
       this.#lost(selected)
     } finally {
       over.abort(new GodwitError('cancelled', 'over'))
+    }
+  }
+
+  #count(selected: Uint8Array): void {
+    const { memory } = this.#context
+    const named = staleAtSwitch(memory.layout)
+    for (let page = pageFrom(selected, 0); page !== -1; page = pageFrom(selected, page + 1)) {
+      this.placed.pages++
+      if (!takePage(memory, named, page)) this.placed.again++
     }
   }
 

@@ -21,6 +21,8 @@ export class SoftSource {
   #exchange: PageExchange | null = null
   #narrowing: Narrowing | null = null
   #sharing: SourceSharing | null = null
+  /** Pages that the destination did not have at the switch. */
+  #stale = 0
 
   constructor(context: SourceContext, links: SourceLinks, ownership: SourceOwnership) {
     this.#context = context
@@ -58,7 +60,8 @@ export class SoftSource {
     if (this.#exchange === null) throw new GodwitError('internal', 'soft without an exchange')
     // No round has set it.
     if (round === 0) this.#exchange.setBandwidth(this.#context.settings.bandwidth)
-    const { digest, free } = await nameStale(this.#context, round)
+    const { digest, free, stale } = await nameStale(this.#context, round)
+    this.#stale = stale
     this.#narrowing.toldFree = free
     report.enter('commit')
     const prepared = await orInterrupt(this.#links.inbox.next('prepared'))
@@ -108,11 +111,28 @@ export class SoftSource {
 
   #record(sharing: SourceSharing): void {
     const { facts } = this.#context.report
-    const { pushed, asked, withoutData, received, pingPong: pingPongPages } = (this.#exchange as PageExchange).counts
+    const {
+      pushed,
+      asked,
+      withoutData,
+      received,
+      pingPong: pingPongPages,
+      again,
+    } = (this.#exchange as PageExchange).counts
+    const ahead = this.#narrowing?.placed ?? { pages: 0, again: 0 }
     facts.soft = {
+      staleAtSwitch: this.#stale,
       dualServingMs: sharing.dualFrom === null ? 0 : (sharing.dualTo ?? this.#context.clock.now()) - sharing.dualFrom,
       crossingMs: [],
-      moves: { push: pushed, pull: asked, withoutData, returned: received, pingPongPages },
+      moves: {
+        push: pushed,
+        pull: asked,
+        ahead: ahead.pages,
+        again: again + ahead.again,
+        withoutData,
+        returned: received,
+        pingPongPages,
+      },
       recoveries: sharing.recoveries,
       servedBySource: sharing.served,
       servedByDestination: 0,

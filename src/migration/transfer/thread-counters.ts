@@ -21,6 +21,7 @@ const COUNTERS = [
   'exchangeReturned',
   'exchangePingPong',
   'exchangeAsks',
+  'exchangeAgain',
 ] as const
 export type Counter = (typeof COUNTERS)[number]
 

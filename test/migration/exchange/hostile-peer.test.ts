@@ -123,7 +123,8 @@ const runsOf = (list: readonly number[], sum = 0n) => encodeRuns({ number: 1, su
 const ours = (memory: GuestMemory): number => presenceOf(memory).filter(isOurs).length
 
 describe('a hostile peer', () => {
-  const claims: [string, string, (peer: Peer) => Promise<Uint8Array> | Uint8Array][] = [
+  type Claim = [string, string, (peer: Peer) => Promise<Uint8Array> | Uint8Array]
+  const claims: Claim[] = [
     ['gives a page that is ours', 'not-owner', ({ memory }) => given(memory, 3)],
     ['gives runs of pages that are ours', 'not-owner', () => runsOf([3, 2, 3, 0])],
     ['lets a vCPU come that is here', 'not-owner', () => encodeCross({ number: 1, vcpu: 1, generation: 9, state })],
@@ -136,14 +137,24 @@ describe('a hostile peer', () => {
         return given(peer.memory, 7)
       },
     ],
-    [
-      'gives a page of a generation that is past',
-      'not-owner',
-      async (peer) => {
-        await peer.take(7)
-        return given(peer.memory, 7, { generation: 2 })
-      },
-    ],
+    ...[2, 5, 2 ** 31].flatMap((generation): Claim[] => [
+      [
+        `gives a page in generation ${generation} behind 2`,
+        'not-owner',
+        async (peer) => {
+          await peer.take(7)
+          return given(peer.memory, 7, { generation })
+        },
+      ],
+      [
+        `gives a run in generation ${generation} behind 2`,
+        'not-owner',
+        async (peer) => {
+          await peer.take(7)
+          return runsOf([7, 1, generation, 0])
+        },
+      ],
+    ]),
     [
       'gives a page with a wrong seal',
       'bad-page',
@@ -202,6 +213,23 @@ describe('a hostile peer', () => {
     peer.dialAgain(2)
     await up
     expect(ours(peer.memory)).toBe(256)
+  })
+
+  test('takes a page and never says so: the link ends, and the page is not lost', { timeout: 30_000 }, async () => {
+    const peer = await peerOf()
+    peer.say(encodeAsk(Uint32Array.of(7), 1))
+    const error = await peer.cut
+    expect(error).toMatchObject({ code: 'link-lost', message: expect.stringContaining('confirm') })
+    const up = peer.exchange.link(2, null, AbortSignal.timeout(5000))
+    peer.dialAgain(2)
+    await up
+    expect(ours(peer.memory)).toBe(256)
+  })
+
+  test('an exchange that is closed lets nobody cross, and does not say that he stays', async () => {
+    const { exchange } = await peerOf()
+    await exchange.close()
+    await expect(exchange.cross(0, state)).rejects.toMatchObject({ code: 'guest-not-running' })
   })
 
   test('asks for everything and reads nothing: little waits for it, and then it is told', async () => {
