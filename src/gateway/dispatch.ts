@@ -20,12 +20,15 @@ export function dispatch(client: Client, request: Request): boolean {
   const { backend, cluster } = client.front
   const spec = findCommand(request)
   if (spec === null || !fitsArity(spec, request)) {
+    client.asking = false
     if (spec === null) runLocal(client, request)
     else client.answerError(wrongArguments(spec.name))
     return true
   }
   const route = routeOf(spec, request, backend.vcpus, cluster !== null)
   if (route >= 0) return toOne(client, spec, request, route)
+  // ASKING is for the command behind it alone, whatever that is.
+  client.asking = false
   if (route === ROUTE.all) return toAll(client, spec, request)
   if (route === ROUTE.split) return toSeveral(client, spec, request)
   if (route === ROUTE.cross) client.answerError(CROSS_SLOT)

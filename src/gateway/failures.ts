@@ -22,6 +22,7 @@ export const failureReply = (error: BackendError): Uint8Array => FAILURES[error]
 
 export const NOT_CARRIED =
   "is not carried by Godwit's gateway: it has no pub/sub, blocking commands, transactions or scripts"
+export const NO_CLUSTER = 'ERR This instance has cluster support disabled'
 export const TOO_LONG = 'ERR the request is longer than a guest takes'
 export const CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
 export const MAX_CLIENTS_REACHED = 'ERR max number of clients reached'

@@ -208,7 +208,12 @@ export class Lane {
    */
   restart(number: number, forgotten: number): void {
     this.number = number
-    const unknown: { taker: ReplyTaker; tag: number }[] = []
+    const failures: { taker: ReplyTaker | null; tag: number; error: BackendError }[] = []
+    const fail = (error: BackendError): void => {
+      const slot = this.#called++ & this.#mask
+      failures.push({ taker: this.#taker[slot] as ReplyTaker | null, tag: this.#tag[slot] as number, error })
+      this.#taker[slot] = null
+    }
     for (let index = this.#head; index < this.#high; index++) {
       const slot = index & this.#mask
       const live = this.#size[slot] !== NONE
@@ -217,11 +222,11 @@ export class Lane {
       const mayCount = forgotten > 0 && (earlier || (this.#sequence[slot] as number) < forgotten)
       const lost = live && (taker === null || mayCount)
       if (lost && taker !== null) {
-        // The oldest of those that somebody waits for: none was sent more often than one before it.
+        // The oldest of those that somebody waits for, as none was sent more often than one before it, but for some that were
+        // never taken in.
+        while (this.#called < index) fail('unreachable')
         this.#bytes -= this.#size[slot] as number
-        this.#taker[slot] = null
-        this.#called++
-        unknown.push({ taker, tag: this.#tag[slot] as number })
+        fail('unknown')
       }
       if (lost) this.#size[slot] = NONE
       this.#sequence[slot] = 0
@@ -233,7 +238,7 @@ export class Lane {
     this.#sent = this.#head
     this.#high = this.#head
     this.#dropDead()
-    for (const { taker, tag } of unknown) taker.onFailure(tag, 'unknown')
+    for (const { taker, tag, error } of failures) taker?.onFailure(tag, error)
     this.#callRefused()
   }
 

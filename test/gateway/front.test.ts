@@ -71,7 +71,7 @@ describe('commands', () => {
     expect(await client.command('SELECT', '0')).toBe('+OK')
     expect(await client.command('SELECT', '1')).toBe('-ERR DB index is out of range')
     expect(await client.command('HELLO', '3')).toMatch(/^-NOPROTO/)
-    expect(await client.command('HELLO', '2', 'AUTH', 'me', 'secret')).toMatch(/^-ERR AUTH/)
+    expect(await client.command('HELLO', '2', 'AUTH', 'me', 'secret')).toMatch(/^-WRONGPASS/)
     const hello = (await client.command('HELLO', '2', 'SETNAME', 'me')) as Value[]
     expect(hello.slice(hello.indexOf('id'), hello.indexOf('id') + 2)).toEqual(['id', ':1'])
     expect(await client.command('CLIENT', 'GETNAME')).toBe('me')
@@ -84,10 +84,9 @@ describe('commands', () => {
     expect(await client.command('CONFIG', 'GET', 'save')).toEqual(['save', ''])
     expect(await client.command('CONFIG', 'SET', 'save', '')).toMatch(/^-ERR unknown subcommand/)
     expect(await client.command('COMMAND', 'COUNT')).toMatch(/^:\d+/)
-    expect(await client.command('READONLY')).toBe('+OK')
     expect(await client.command('CLUSTER', 'KEYSLOT', 'foo')).toBe(':12182')
-    for (const name of ['CLUSTER', 'ASKING']) {
-      expect(await client.command(name, 'SLOTS')).toBe('-ERR This instance has cluster support disabled')
+    for (const words of [['CLUSTER', 'SLOTS'], ['ASKING'], ['READONLY']]) {
+      expect(await client.command(...words)).toBe('-ERR This instance has cluster support disabled')
     }
     expect(await client.command('AUTH', 'secret')).toMatch(/^-ERR AUTH/)
     expect(await client.command('QUIT')).toBe('+OK')
@@ -116,6 +115,12 @@ describe('commands', () => {
     await victim.closed
     expect(await client.command('CLIENT', 'KILL', 'ID', '2')).toBe(':0')
     expect(await client.command('CLIENT', 'KILL', 'nowhere:1')).toBe('-ERR No such client')
+    // Nobody ends itself by mistake.
+    expect(await client.command('CLIENT', 'KILL', 'SKIPME', 'maybe')).toBe('-ERR syntax error')
+    expect(await client.command('CLIENT', 'KILL', 'ID', 'x')).toBe('-ERR client-id should be greater than 0')
+    expect(await client.command('CLIENT', 'KILL', 'ID', '1')).toBe(':0')
+    expect(await client.command('CLIENT', 'KILL', 'ID', '1', 'SKIPME', 'no')).toBe(':1')
+    await client.closed
   })
 })
 
@@ -202,6 +207,18 @@ describe('bad input', () => {
     expect(await client.command('SET', 'a', Buffer.alloc(500 * 1024, 'x'))).toBe('+OK')
     expect(await client.command('STRLEN', 'a')).toBe(`:${500 * 1024}`)
   })
+
+  test.each(['POST / HTTP/1.1', 'GET / HTTP/1.1\r\nHost: 127.0.0.1:6380'])(
+    'what a browser was made to send executes nothing: %s',
+    async (head) => {
+      const client = await begin()
+      await client.command('SET', 'a', '1')
+      const browser = await another()
+      browser.socket.write(`${head}\r\nContent-Length: 9\r\n\r\nFLUSHALL\r\n`)
+      await browser.closed
+      expect(await client.command('GET', 'a')).toBe('1')
+    },
+  )
 
   test('inline commands, as typed', async () => {
     const client = await begin()
