@@ -187,7 +187,8 @@ export class GuestBackend implements Backend, LineListener {
 
   onClosed(line: GuestLine, { code }: GodwitError): void {
     if (this.#closed) return
-    this.#places.onClosed(line, performance.now(), code === 'no-such-guest' || code === 'line-replaced')
+    const why = code === 'no-such-guest' ? 'not-guest' : code === 'line-replaced' ? 'replaced' : 'lost'
+    this.#places.onClosed(line, performance.now(), why)
     for (const route of this.#routes) {
       if (route.line !== line) continue
       route.line = null

@@ -2,6 +2,7 @@
 // dialled again for as long as it may be needed. Used by guest-backend.ts.
 
 import { MAX_PLACES, REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../limits.ts'
+import { placeKey } from '../wire/host-key.ts'
 import type { GuestLine } from './guest-line.ts'
 
 export interface Address {
@@ -22,6 +23,8 @@ const MOST_FAILURES = 8
 export class Places {
   readonly #dial: (address: Address) => GuestLine
   readonly #places = new Map<string, Place>()
+  /** Other names of places, by what became of lines that were dialled by them. */
+  readonly #aliases = new Map<string, string>()
 
   constructor(dial: (address: Address) => GuestLine) {
     this.#dial = dial
@@ -33,7 +36,8 @@ export class Places {
 
   /** Somebody named that address: it is dialled at once if there is no line to it. */
   name({ host, port }: Address, now: number): void {
-    const key = `${host} ${port}`
+    const key = placeKey({ host, port })
+    if (this.#isAlias(key)) return
     let place = this.#places.get(key)
     if (place === undefined) {
       if (!this.#hasRoom()) return
@@ -48,14 +52,18 @@ export class Places {
     if (place !== undefined) place.failures = 0
   }
 
-  /** `forGood`: what is there is not the guest, or wants no line. */
-  onClosed(line: GuestLine, now: number, forGood: boolean): void {
+  /**
+   * `not-guest`: what is there is not the guest. `replaced`: another line of this gateway leads there, by another name. `lost`:
+   * anything else.
+   */
+  onClosed(line: GuestLine, now: number, why: 'lost' | 'not-guest' | 'replaced'): void {
     const place = this.#of(line)
     if (place === undefined) return
+    if (why === 'replaced') this.#noteAlias(place)
     place.line = null
     place.dialAt = now + Math.min(REDIAL_MAX_MS, REDIAL_FIRST_MS * 2 ** place.failures)
     place.failures++
-    if (forGood || place.failures > MOST_FAILURES) this.#places.delete(`${place.host} ${place.port}`)
+    if (why !== 'lost' || place.failures > MOST_FAILURES) this.#places.delete(placeKey(place))
   }
 
   /** Dials what is due. */
@@ -69,6 +77,24 @@ export class Places {
   close(): void {
     for (const { line } of this.#places.values()) line?.close()
     this.#places.clear()
+  }
+
+  /** The line that took the place of this one's goes to the same port, and is the newest that does. */
+  #noteAlias(place: Place): void {
+    const others = [...this.#places.values()].filter((each) => each !== place && each.port === place.port && each.line)
+    const other = others.at(-1)
+    if (other === undefined) return
+    if (this.#aliases.size >= MAX_PLACES) this.#aliases.clear()
+    this.#aliases.set(placeKey(place), placeKey(other))
+  }
+
+  /** Whether a line goes there by another name; without one the name is as good as any. */
+  #isAlias(key: string): boolean {
+    const other = this.#aliases.get(key)
+    if (other === undefined) return false
+    if (this.#places.get(other)?.line) return true
+    this.#aliases.delete(key)
+    return false
   }
 
   #of(line: GuestLine): Place | undefined {
