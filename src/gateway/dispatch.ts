@@ -87,7 +87,13 @@ function toSeveral(client: Client, spec: CommandSpec, request: Request): boolean
     client.answerError(wrongArguments(spec.name))
     return true
   }
-  const parts = splitRequest(spec, request, client.front.backend.vcpus)
+  const { vcpus } = client.front.backend
+  // One of its parts is longer than a guest takes; looking at every key would take time.
+  if (encodedBytes(request) > vcpus * SERVICE_REQUEST_BYTES) {
+    client.answerError(TOO_LONG)
+    return true
+  }
+  const parts = splitRequest(spec, request, vcpus)
   const keys = parts.map((part) => part.keys)
   const count = keys.reduce((sum, each) => sum + each.length, 0)
   if (spec.name === 'mget') return toParts(client, parts, { how: 'list', keys, count })
