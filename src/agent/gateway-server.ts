@@ -130,6 +130,8 @@ export class GatewayServer {
     const known = tables.flatMap((table, index) =>
       table.status === 'fulfilled' ? [{ host: asked[index]?.view.agent ?? '', table: table.value }] : [],
     )
+    // An empty log would say that the guest has no pages.
+    if (known.length === 0) throw new GodwitError('unreachable', 'no agent that can be asked has the guest')
     return { guest: this.guest, id: this.#id, ...pageLog(known) }
   }
 

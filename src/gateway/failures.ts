@@ -5,7 +5,7 @@ import type { BackendError } from './backend.ts'
 
 const TEXTS: Readonly<Record<BackendError, string>> = {
   unreachable: `UNREACHABLE nobody ran this part of the guest for ${HOLD_MS} ms; the command was not executed`,
-  unknown: 'UNKNOWN the connection to the guest was lost; the command may or may not have been executed',
+  unknown: `UNKNOWN no reply from the guest in ${HOLD_MS} ms, or the session with it was lost; the command may have been executed or may still be`,
 }
 
 /** The error reply for a command that failed. */

@@ -51,6 +51,25 @@ test('however many ask for the page log, an agent makes one table at a time', as
   expect(asked.filter((path) => path.endsWith('/pages')).length).toBeLessThan(5)
 })
 
+test('with nobody to ask there is no page log, rather than one without pages', async () => {
+  const view = viewOf({})
+  const gateway = await open([await agent(view)])
+  // It has gone, and its agent knows of it still.
+  Object.assign(view, { here: false, linePort: null })
+  const response = await fetch(`http://127.0.0.1:${gateway.httpPort}/pages`)
+  expect([response.status, await response.json()]).toMatchObject([502, { error: { code: 'unreachable' } }])
+})
+
+test('a port that is taken is named, with what to do', async () => {
+  const taken = await agent(viewOf({}))
+  const options = { guest: 'store', agents: [taken], listen: taken, httpPort: null }
+  await expect(GatewayServer.open(options)).rejects.toMatchObject({
+    code: 'no-port',
+    message: `port ${taken.port} at 127.0.0.1 is taken`,
+    hint: expect.stringContaining('choose another'),
+  })
+})
+
 test('an agent that is named twice, by its address and as localhost, is one', async () => {
   const address = await agent(viewOf({}))
   const gateway = await open([address, { ...address, host: 'localhost' }])
