@@ -1,11 +1,12 @@
 // What a client reads when the gateway cannot bring it its reply: RESP errors whose first word is a code.
 
-import { HOLD_MS } from '../limits.ts'
+import { HOLD_MS, KV_MAX_GATEWAYS } from '../limits.ts'
 import type { BackendError } from './backend.ts'
 
 const TEXTS: Readonly<Record<BackendError, string>> = {
   unreachable: `UNREACHABLE nobody ran this part of the guest for ${HOLD_MS} ms; the command was not executed`,
   unknown: `UNKNOWN no reply from the guest in ${HOLD_MS} ms, or the session with it was lost; the command may have been executed or may still be`,
+  refused: `REFUSED ${KV_MAX_GATEWAYS} gateways have a place at this part of the guest, and this one is one more; the command was not executed`,
 }
 
 /** The error reply for a command that failed. */
@@ -15,6 +16,7 @@ const encoded = (error: BackendError): Uint8Array => Buffer.from(`-${TEXTS[error
 const FAILURES: Readonly<Record<BackendError, Uint8Array>> = {
   unreachable: encoded('unreachable'),
   unknown: encoded('unknown'),
+  refused: encoded('refused'),
 }
 
 /** The same as RESP. */

@@ -50,6 +50,8 @@ export class Lane {
   #acknowledged = 0
   /** Commands that somebody waits for. */
   #bytes = 0
+  /** The guest had no place for this gateway when it was asked last. */
+  #refused = false
 
   constructor(vcpu: number, number: number) {
     this.vcpu = vcpu
@@ -168,6 +170,7 @@ export class Lane {
     const taker = this.#taker[slot] as ReplyTaker | null
     const tag = this.#tag[slot] as number
     this.#answered = sequence
+    this.#refused = false
     if (this.#window < LANE_WINDOW && sequence % 16 === 0) this.#window++
     if (taker !== null) {
       this.#bytes -= this.#size[slot] as number
@@ -196,7 +199,7 @@ export class Lane {
       this.#bytes -= this.#size[slot] as number
       if (sent) this.#blank(slot)
       else this.#size[slot] = NONE
-      this.#call(sent ? 'unknown' : 'unreachable')
+      this.#call(sent ? 'unknown' : this.#refused ? 'refused' : 'unreachable')
       this.#dropDead()
     }
   }
@@ -208,6 +211,7 @@ export class Lane {
    */
   restart(number: number, forgotten: number): void {
     this.number = number
+    this.#refused = forgotten === 0
     const failures: { taker: ReplyTaker | null; tag: number; error: BackendError }[] = []
     const fail = (error: BackendError): void => {
       const slot = this.#called++ & this.#mask

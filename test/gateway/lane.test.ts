@@ -120,6 +120,21 @@ describe('a lane', () => {
     expect(bench.heard.slice(2)).toEqual(['2: r1', '3: r2'])
   })
 
+  test('when the guest has no place for it, that is what its commands are told, until it has', () => {
+    const bench = new Bench()
+    bench.give()
+    bench.fill()
+    bench.lane.restart(2, 0)
+    bench.lane.expire(HOLD_MS + 1)
+    expect(bench.heard).toEqual(['0: refused'])
+    bench.give(HOLD_MS)
+    bench.fill()
+    bench.answer(1)
+    bench.give(HOLD_MS)
+    bench.lane.expire(3 * HOLD_MS)
+    expect(bench.heard.slice(1)).toEqual(['1: r1', '2: unreachable'])
+  })
+
   test('begins anew also with some that it never took in: each is told its own end, and the lane goes on', () => {
     const bench = new Bench()
     const { lane, heard } = bench
