@@ -1,7 +1,7 @@
 // Where a guest may be: the addresses that its processes and the agents name, and a line to each. A line that is lost is
 // dialled again for as long as it may be needed. Used by guest-backend.ts.
 
-import { MAX_PLACES, REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../limits.ts'
+import { MAX_PLACES, PLACE_ALIAS_MS, REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../limits.ts'
 import { placeKey } from '../wire/host-key.ts'
 import type { GuestLine } from './guest-line.ts'
 
@@ -15,6 +15,7 @@ export interface Place extends Address {
   failures: number
   /** performance.now(). */
   dialAt: number
+  dialledAt: number
 }
 
 /** A place that could not be reached so often is forgotten: somebody will name it again. */
@@ -23,8 +24,8 @@ const MOST_FAILURES = 8
 export class Places {
   readonly #dial: (address: Address) => GuestLine
   readonly #places = new Map<string, Place>()
-  /** Other names of places, by what became of lines that were dialled by them. */
-  readonly #aliases = new Map<string, string>()
+  /** Other names of places, by what became of lines that were dialled by them: the line that is there, and until when. */
+  readonly #aliases = new Map<string, { line: GuestLine; until: number }>()
 
   constructor(dial: (address: Address) => GuestLine) {
     this.#dial = dial
@@ -37,14 +38,14 @@ export class Places {
   /** Somebody named that address: it is dialled at once if there is no line to it. */
   name({ host, port }: Address, now: number): void {
     const key = placeKey({ host, port })
-    if (this.#isAlias(key)) return
+    if (this.#isAlias(key, now)) return
     let place = this.#places.get(key)
     if (place === undefined) {
       if (!this.#hasRoom()) return
-      place = { host, port, line: null, failures: 0, dialAt: now }
+      place = { host, port, line: null, failures: 0, dialAt: now, dialledAt: 0 }
       this.#places.set(key, place)
     }
-    if (place.line === null && (place.failures === 0 || place.dialAt <= now)) place.line = this.#dial(place)
+    if (place.line === null && (place.failures === 0 || place.dialAt <= now)) this.#dialAt(place, now)
   }
 
   onReady(line: GuestLine): void {
@@ -59,7 +60,7 @@ export class Places {
   onClosed(line: GuestLine, now: number, why: 'lost' | 'not-guest' | 'replaced'): void {
     const place = this.#of(line)
     if (place === undefined) return
-    if (why === 'replaced') this.#noteAlias(place)
+    if (why === 'replaced') this.#noteAlias(place, now)
     place.line = null
     place.dialAt = now + Math.min(REDIAL_MAX_MS, REDIAL_FIRST_MS * 2 ** place.failures)
     place.failures++
@@ -69,7 +70,7 @@ export class Places {
   /** Dials what is due. */
   tick(now: number): void {
     for (const place of this.#places.values()) {
-      if (place.line === null && place.dialAt <= now) place.line = this.#dial(place)
+      if (place.line === null && place.dialAt <= now) this.#dialAt(place, now)
       else place.line?.watch(now)
     }
   }
@@ -79,20 +80,25 @@ export class Places {
     this.#places.clear()
   }
 
-  /** The line that took the place of this one's goes to the same port, and is the newest that does. */
-  #noteAlias(place: Place): void {
-    const others = [...this.#places.values()].filter((each) => each !== place && each.port === place.port && each.line)
-    const other = others.at(-1)
-    if (other === undefined) return
+  #dialAt(place: Place, now: number): void {
+    place.dialledAt = now
+    place.line = this.#dial(place)
+  }
+
+  /** The line that took the place of this one's goes to the same port, and was dialled last. */
+  #noteAlias(place: Place, now: number): void {
+    const others = [...this.#places.values()].filter((each) => each !== place && each.port === place.port)
+    const { line = null } = others.sort((a, b) => b.dialledAt - a.dialledAt).find((each) => each.line !== null) ?? {}
+    if (line === null) return
     if (this.#aliases.size >= MAX_PLACES) this.#aliases.clear()
-    this.#aliases.set(placeKey(place), placeKey(other))
+    this.#aliases.set(placeKey(place), { line, until: now + PLACE_ALIAS_MS })
   }
 
   /** Whether a line goes there by another name; without one the name is as good as any. */
-  #isAlias(key: string): boolean {
+  #isAlias(key: string, now: number): boolean {
     const other = this.#aliases.get(key)
     if (other === undefined) return false
-    if (this.#places.get(other)?.line) return true
+    if (!other.line.closed && now < other.until) return true
     this.#aliases.delete(key)
     return false
   }
