@@ -338,6 +338,30 @@ describe('slow readers', () => {
     clearInterval(answering)
     expect(seen.sort((a, b) => a - b)).toEqual(Array.from({ length: 300 }, (_, index) => index + 1))
   })
+
+  test('when one client alone would keep the backend full, the others have their turns', async () => {
+    const greedy = await begin(1)
+    backend.room = 8
+    backend.held = true
+    const one = encode('INCR', 'greedy')
+    greedy.socket.write(Buffer.concat(Array.from({ length: 1000 }, () => one)))
+    await expect.poll(() => backend.waiting).toBe(8)
+    const others = await Promise.all([another(), another()])
+    const replies = others.map((client) => client.command('INCR', 'modest'))
+    await turn(50)
+    let answered = false
+    void Promise.all(replies).then(() => {
+      answered = true
+    })
+    let count = 0
+    for (; !answered && count < 500; count++) {
+      backend.answer(0)
+      await turn()
+    }
+    expect(count).toBeLessThan(50)
+    backend.held = false
+    backend.answerAll()
+  })
 })
 
 /** Connects COUNT times to PORT, a few hundred at a time, and stays: both ends in one process are more files than it may have. */
