@@ -1,3 +1,5 @@
+// Hosts by their names: which are one, and which only look alike.
+
 import { expect, test } from 'vitest'
 import { hostKey, placeKey } from '../../src/wire/host-key.ts'
 
