@@ -247,6 +247,8 @@ export const MAX_PLACES = 8
 export const LINE_ALIVE_MS = 500
 /** A line on which nothing came for so long is cut: four times the above, and time enough to try another within HOLD_MS. */
 export const LINE_SILENT_MS = 2000
+/** So long a name of a place that has a line by another name is not dialled: it might be another place after all. */
+export const PLACE_ALIAS_MS = 10_000
 /** Addresses at which a guest may be, too, that its process tells to a gateway that comes: where it came from, where it goes. */
 export const ELSEWHERE_KEPT = 4
 /** Room of a frame of small requests or answers: the most that a socket takes and gives at once. */

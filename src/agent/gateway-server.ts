@@ -6,9 +6,10 @@ import { GodwitError } from '../errors.ts'
 import { Front } from '../gateway/front.ts'
 import { GuestBackend } from '../gateway/guest-backend.ts'
 import type { Address } from '../gateway/places.ts'
+import { hostKey } from '../wire/host-key.ts'
 import { listenInRange } from '../wire/listen.ts'
 import { type AgentAddress, AgentClient, addressText } from './client.ts'
-import { pageLog } from './page-log.ts'
+import { type PageLog, pageLog } from './page-log.ts'
 import { type PagesView, type Whereabout, whereIs } from './service-view.ts'
 
 export interface GatewayOptions {
@@ -22,6 +23,11 @@ export interface GatewayOptions {
 /** An agent that is asked for pages answers within this. */
 const PAGES_TIMEOUT_MS = 5000
 
+export interface PagesAnswer extends PageLog {
+  readonly guest: string
+  readonly id: string
+}
+
 export class GatewayServer {
   readonly guest: string
   readonly front: Front
@@ -33,6 +39,7 @@ export class GatewayServer {
   #found: readonly Whereabout[]
   readonly #http: Server
   readonly #startedAt = performance.now()
+  #pages: Promise<PagesAnswer> | null = null
 
   private constructor(options: GatewayOptions, found: readonly Whereabout[]) {
     const { view } = found[0] as Whereabout
@@ -48,13 +55,14 @@ export class GatewayServer {
 
   /** Throws `no-such-guest` when the agents know none of that name, `unreachable`, and what keeps it from listening. */
   static async open(options: GatewayOptions): Promise<GatewayServer> {
-    const { found, gone } = await whereIs(options.guest, options.agents)
+    const { found: all, gone } = await whereIs(options.guest, options.agents)
     const agents = options.agents.map(addressText).join(', ')
-    if (found.length === 0) {
+    if (all.length === 0) {
       if (!gone)
         throw new GodwitError('unreachable', `no agent answers at ${agents}`, { hint: 'name another with --agent' })
       throw new GodwitError('no-such-guest', `no guest '${options.guest}' at ${agents}`, { hint: 'see: godwit ps' })
     }
+    const found = onlyGuest(options.guest, all)
     const view = found[0]?.view
     if (found.every((each) => each.view.linePort === null)) {
       throw new GodwitError('usage', `guest ${view?.guest} with program ${view?.program} serves nobody`, {
@@ -98,8 +106,18 @@ export class GatewayServer {
     }
   }
 
-  /** The page log: which pages of the guest live where, from the tables of all hosts that have a part. */
-  async pages() {
+  /**
+   * The page log: which pages of the guest live where, from the tables of all hosts that have a part. Whoever asks while it is
+   * being made gets the same: however many ask, each agent makes one table at a time.
+   */
+  pages(): Promise<PagesAnswer> {
+    this.#pages ??= this.#makePages().finally(() => {
+      this.#pages = null
+    })
+    return this.#pages
+  }
+
+  async #makePages(): Promise<PagesAnswer> {
     await this.#locate()
     const asked = this.#found.filter(({ view }) => view.here)
     const tables = await Promise.allSettled(
@@ -112,13 +130,17 @@ export class GatewayServer {
     const known = tables.flatMap((table, index) =>
       table.status === 'fulfilled' ? [{ host: asked[index]?.view.agent ?? '', table: table.value }] : [],
     )
+    // An empty log would say that the guest has no pages.
+    if (known.length === 0) throw new GodwitError('unreachable', 'no agent that can be asked has the guest')
     return { guest: this.guest, id: this.#id, ...pageLog(known) }
   }
 
   #placeText(vcpu: number): string | null {
     const place = this.backend.place(vcpu)
     if (place === null) return null
-    const at = this.#found.find(({ address, view }) => address.host === place.host && view.linePort === place.port)
+    const at = this.#found.find(
+      ({ address, view }) => hostKey(address.host) === hostKey(place.host) && view.linePort === place.port,
+    )
     return at?.view.agent ?? addressText(place)
   }
 
@@ -148,4 +170,19 @@ export class GatewayServer {
       send(502, { error: GodwitError.from(thrown).toJSON() })
     }
   }
+}
+
+/**
+ * Of several guests of that name the one that is there, not one that has gone and whose name was given again. Throws `usage`
+ * when several are there.
+ */
+function onlyGuest(name: string, found: readonly Whereabout[]): Whereabout[] {
+  const there = new Set(found.filter(({ view }) => view.here).map(({ view }) => view.id))
+  if (there.size > 1) {
+    throw new GodwitError('usage', `${there.size} guests are called '${name}'`, {
+      hint: `give --guest the id of one: ${[...there].join(', ')}`,
+    })
+  }
+  const [id = found[0]?.view.id] = there
+  return found.filter(({ view }) => view.id === id)
 }

@@ -4,6 +4,7 @@
 import { createHash } from 'node:crypto'
 import type { Backend } from '../gateway/backend.ts'
 import type { ClusterNode, ClusterView, Whereabouts } from '../gateway/cluster-view.ts'
+import { hostKey } from '../wire/host-key.ts'
 
 export interface ClusterFacts {
   readonly backend: Backend
@@ -14,8 +15,9 @@ export interface ClusterFacts {
   readonly departing: () => boolean
 }
 
-/** An id as Redis Cluster's nodes have it; the same at every agent. */
-function nodeOf({ host, port }: { host: string; port: number }): ClusterNode {
+/** An id as Redis Cluster's nodes have it; the same at every agent, also at one that knows this host as localhost. */
+function nodeOf({ host: name, port }: { host: string; port: number }): ClusterNode {
+  const host = hostKey(name)
   return { id: createHash('sha1').update(`${host}:${port}`).digest('hex'), host, port }
 }
 

@@ -6,6 +6,7 @@ import { GuestBackend } from '../gateway/guest-backend.ts'
 import type { Address } from '../gateway/places.ts'
 import type { GuestConfig } from '../guest/config.ts'
 import { GONE_MS } from '../limits.ts'
+import { placeKey } from '../wire/host-key.ts'
 import { type AgentAddress, addressText } from './client.ts'
 import { ServiceCluster } from './service-cluster.ts'
 import { whereIs } from './service-view.ts'
@@ -28,8 +29,6 @@ export interface ServicePortOptions {
 
 /** Whether clients of the guest are redirected as in Redis Cluster; it goes with the guest. */
 export const isClustered = ({ options }: GuestConfig): boolean => options.cluster === true
-
-const key = ({ host, port }: Address): string => `${host} ${port}`
 
 export class ServicePort {
   readonly config: GuestConfig
@@ -105,7 +104,7 @@ export class ServicePort {
       if (!view.here || view.linePort === null) continue
       const line = { host: address.host, port: view.linePort }
       lines.push(line)
-      if (view.servicePort !== null) peers.set(key(line), { host: address.host, port: view.servicePort })
+      if (view.servicePort !== null) peers.set(placeKey(line), { host: address.host, port: view.servicePort })
     }
     this.#peers = peers
     this.#cluster?.forget()
@@ -122,8 +121,8 @@ export class ServicePort {
 
   #peerAt(line: Address): Address | null {
     const own = this.#options.line()
-    if (own !== null && own.host === line.host && own.port === line.port) return null
-    const peer = this.#peers.get(key(line)) ?? null
+    if (own !== null && placeKey(own) === placeKey(line)) return null
+    const peer = this.#peers.get(placeKey(line)) ?? null
     if (peer === null && this.agents().length > 0) void this.#learn()
     return peer
   }

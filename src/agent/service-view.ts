@@ -4,7 +4,8 @@
 import { z } from 'zod'
 import { GodwitError } from '../errors.ts'
 import { WHERE_HOPS, WHERE_TIMEOUT_MS } from '../limits.ts'
-import { type AgentAddress, AgentClient, addressText, parseAddress } from './client.ts'
+import { placeKey } from '../wire/host-key.ts'
+import { type AgentAddress, AgentClient, parseAddress } from './client.ts'
 
 export const serviceSchema = z.object({
   guest: z.string(),
@@ -63,15 +64,17 @@ export async function whereIs(
   let silent = false
   let next = [...agents]
   while (next.length > 0 && asked.size < WHERE_HOPS) {
-    const round = next.filter((address) => !asked.has(addressText(address))).slice(0, WHERE_HOPS - asked.size)
-    for (const address of round) asked.add(addressText(address))
+    const round = next.filter((address) => !asked.has(placeKey(address))).slice(0, WHERE_HOPS - asked.size)
+    for (const address of round) asked.add(placeKey(address))
     const answers = await Promise.allSettled(round.map((address) => ask(address, guest)))
     next = []
     for (const [index, answer] of answers.entries()) {
       if (answer.status === 'rejected') silent = true
       else if (answer.value !== null) {
         const address = round[index] as AgentAddress
-        found.push({ address, view: answer.value })
+        // One that was named twice, as localhost and by its address, is one.
+        const known = found.some((each) => placeKey(each.address) === placeKey(address))
+        if (!known) found.push({ address, view: answer.value })
         next.push(...answer.value.agents.map((text) => parseAddress(text)))
       }
     }

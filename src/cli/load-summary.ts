@@ -34,6 +34,7 @@ export function summarizeLoad(result: LoadResult): string {
     headline(result),
     '',
     row('Load', loadText(result)),
+    ...(isBehind(result) ? [row('Rate', rateText(result))] : []),
     row('Service', settings.targets.map(serviceText).join(', ')),
     row('Late', lateText(generator)),
     '',
@@ -50,8 +51,12 @@ export function summarizeLoad(result: LoadResult): string {
   return lines.join('\n')
 }
 
-function headline({ exact, failed, disconnects, longestGapMs, requests }: LoadResult): string {
+function headline({ exact, failed, disconnects, longestGapMs, requests, counters }: LoadResult): string {
   const operations = `${formatCount(requests)} operations`
+  // Nothing is known to be wrong, and nothing to be right.
+  if (!exact && counters.lost + counters.doubled + counters.wrongReplies === 0) {
+    return `${operations}; whether the service kept what it acknowledged could not be found out.`
+  }
   if (!exact) return `${operations}, and the service did NOT keep what it acknowledged.`
   if (failed + disconnects > 0) {
     return `${operations}, ${formatCount(failed)} failed, ${formatCount(disconnects)} disconnects.`
@@ -66,6 +71,15 @@ function loadText({ settings, durationMs }: LoadResult): string {
   const opened = `${connections} connection${connections === 1 ? '' : 's'}`
   return `${formatCount(rate)}/s (${arrivals}) on ${opened} for ${formatMs(durationMs)}; ${written}; ${keyed}; seed ${seed}`
 }
+
+/** Fewer than this share of what was due is a rate that was not reached. */
+const REACHED_SHARE = 0.9
+
+const isBehind = ({ settings, operationsPerSecond, generator }: LoadResult): boolean =>
+  generator.heldBack > 0 && operationsPerSecond < REACHED_SHARE * settings.rate
+
+const rateText = ({ settings, operationsPerSecond }: LoadResult): string =>
+  `NOT reached: ${formatCount(operationsPerSecond)} operations a second were answered of ${formatCount(settings.rate)} due`
 
 function lateText({ latenessMs: { p50, p99 }, heldBack }: LoadResult['generator']): string {
   const held = heldBack === 0 ? '' : `; ${formatCount(heldBack)} operations waited for a connection to take them`

@@ -5,9 +5,10 @@ import type { Request } from '../programs/kv/request.ts'
 
 /**
  * `unreachable`: nobody ran the vCPU for as long as a command is held; not executed. `unknown`: it may or may not have been
- * executed: its session was forgotten, or the line was cut and nobody could be asked in time.
+ * executed: its session was forgotten, or the line was cut and nobody could be asked in time. `refused`: the guest has no place
+ * for one more gateway; not executed.
  */
-export type BackendError = 'unreachable' | 'unknown'
+export type BackendError = 'unreachable' | 'unknown' | 'refused'
 
 /** Whoever sends commands; `tag` is the number it gave with the command. One object serves for all of a client's. */
 export interface ReplyTaker {

@@ -39,7 +39,7 @@ function setInfo(client: Client, request: Request, reply: Reply): void {
   reply.ok()
 }
 
-/** CLIENT KILL ADDR, or ID and ADDR with their values. */
+/** CLIENT KILL ADDR, or ID, ADDR and SKIPME with their values; without SKIPME NO nobody ends itself this way, as in Redis. */
 function kill(client: Client, request: Request, reply: Reply): void {
   const { clients } = client.front
   if (request.count === 3) {
@@ -50,20 +50,28 @@ function kill(client: Client, request: Request, reply: Reply): void {
   }
   if (request.count % 2 !== 0) return reply.error(SYNTAX)
   let chosen = [...clients.values()]
+  let skipMe = true
   for (let index = 2; index < request.count; index += 2) {
     if (isWord(request, index, 'ID')) {
       const id = integerOf(request, index + 1)
+      if (id === null || id < 1) return reply.error('ERR client-id should be greater than 0')
       chosen = chosen.filter((each) => each.id === id)
     } else if (isWord(request, index, 'ADDR')) {
       const address = textOf(request, index + 1)
       chosen = chosen.filter((each) => each.address === address)
-    } else if (isWord(request, index, 'SKIPME')) {
-      if (isWord(request, index + 1, 'YES')) chosen = chosen.filter((each) => each !== client)
+    } else if (isWord(request, index, 'SKIPME') && isYesOrNo(request, index + 1)) {
+      skipMe = isWord(request, index + 1, 'YES')
     } else return reply.error(SYNTAX)
   }
+  if (skipMe) chosen = chosen.filter((each) => each !== client)
   for (const each of chosen) end(each, client)
   reply.integer(chosen.length)
 }
+
+const isYesOrNo = (request: Request, index: number): boolean =>
+  isWord(request, index, 'YES') || isWord(request, index, 'NO')
+const isOnOrOff = (request: Request, index: number): boolean =>
+  isWord(request, index, 'ON') || isWord(request, index, 'OFF')
 
 /** One that ends itself still gets its answer. */
 function end(victim: Client, client: Client): void {
@@ -94,7 +102,8 @@ export function clientCommand(client: Client, request: Request, reply: Reply): v
   else if (word === 'SETINFO') setInfo(client, request, reply)
   else if (word === 'INFO') reply.text(line(client))
   else if (word === 'LIST') reply.text([...client.front.clients.values()].map(line).join(''))
-  else if (word === 'NO-EVICT' || word === 'NO-TOUCH') reply.ok()
-  else if (word === 'KILL' && request.count >= 3) kill(client, request, reply)
+  else if (word === 'NO-EVICT' || word === 'NO-TOUCH') isOnOrOff(request, 2) ? reply.ok() : reply.error(SYNTAX)
+  else if (word === 'KILL')
+    request.count < 3 ? reply.error(wrongArguments('client|kill')) : kill(client, request, reply)
   else unknownSubcommand(request, reply)
 }

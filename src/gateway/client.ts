@@ -131,6 +131,12 @@ export class Client implements ReplyTaker {
     this.#markDirty()
   }
 
+  /** Ends the connection at once, and takes nothing more of what came before. */
+  drop(): void {
+    this.#ending = true
+    this.destroy()
+  }
+
   destroy(): void {
     this.#socket.destroy()
   }

@@ -8,6 +8,7 @@ import { unknownSubcommand } from '../programs/kv/server-commands.ts'
 import { SLOTS, slotOf, slotsOf } from '../programs/kv/shares.ts'
 import type { Client } from './client.ts'
 import type { ClusterNode, ClusterView } from './cluster-view.ts'
+import { NO_CLUSTER } from './failures.ts'
 
 /** Slots from `first` to `last` and the port that clients ask for them. */
 export interface SlotRange {
@@ -106,6 +107,14 @@ function facts(view: ClusterView, ranges: readonly SlotRange[]): string {
     .join('')
 }
 
+const KNOWN: ReadonlySet<string> = new Set(['SLOTS', 'SHARDS', 'NODES', 'INFO', 'MYID'])
+/** They need the keys of a slot, which no shard keeps apart, or would change whose slots are whose, which follows the vCPUs. */
+const NOT_KEPT: ReadonlySet<string> = new Set(
+  'COUNTKEYSINSLOT GETKEYSINSLOT ADDSLOTS ADDSLOTSRANGE DELSLOTS DELSLOTSRANGE SETSLOT FLUSHSLOTS MEET FORGET RESET FAILOVER'.split(
+    ' ',
+  ),
+)
+
 export function clusterCommand(client: Client, request: Request, reply: Reply): void {
   const { cluster, backend } = client.front
   const word = textOf(request, 1).toUpperCase()
@@ -113,7 +122,13 @@ export function clusterCommand(client: Client, request: Request, reply: Reply): 
     if (request.count !== 3) return reply.error(wrongArguments('cluster|keyslot'))
     return reply.integer(slotOf(request.bytes, startOf(request, 2), lengthOf(request, 2)))
   }
-  if (cluster === null) return reply.error('ERR This instance has cluster support disabled')
+  if (cluster === null) return reply.error(NO_CLUSTER)
+  if (NOT_KEPT.has(word)) {
+    return reply.error(
+      `ERR 'cluster|${word.toLowerCase()}' is not carried: slots belong to the vCPUs of a guest and move with them`,
+    )
+  }
+  if (KNOWN.has(word) && request.count !== 2) return reply.error(wrongArguments(`cluster|${word.toLowerCase()}`))
   const ranges = slotRanges(cluster, backend.vcpus)
   if (word === 'SLOTS') slots(ranges, reply)
   else if (word === 'SHARDS') shards(cluster, ranges, reply)

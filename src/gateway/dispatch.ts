@@ -20,12 +20,15 @@ export function dispatch(client: Client, request: Request): boolean {
   const { backend, cluster } = client.front
   const spec = findCommand(request)
   if (spec === null || !fitsArity(spec, request)) {
+    client.asking = false
     if (spec === null) runLocal(client, request)
     else client.answerError(wrongArguments(spec.name))
     return true
   }
   const route = routeOf(spec, request, backend.vcpus, cluster !== null)
   if (route >= 0) return toOne(client, spec, request, route)
+  // ASKING is for the command behind it alone, whatever that is.
+  client.asking = false
   if (route === ROUTE.all) return toAll(client, spec, request)
   if (route === ROUTE.split) return toSeveral(client, spec, request)
   if (route === ROUTE.cross) client.answerError(CROSS_SLOT)
@@ -84,7 +87,13 @@ function toSeveral(client: Client, spec: CommandSpec, request: Request): boolean
     client.answerError(wrongArguments(spec.name))
     return true
   }
-  const parts = splitRequest(spec, request, client.front.backend.vcpus)
+  const { vcpus } = client.front.backend
+  // One of its parts is longer than a guest takes; looking at every key would take time.
+  if (encodedBytes(request) > vcpus * SERVICE_REQUEST_BYTES) {
+    client.answerError(TOO_LONG)
+    return true
+  }
+  const parts = splitRequest(spec, request, vcpus)
   const keys = parts.map((part) => part.keys)
   const count = keys.reduce((sum, each) => sum + each.length, 0)
   if (spec.name === 'mget') return toParts(client, parts, { how: 'list', keys, count })

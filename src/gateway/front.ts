@@ -127,9 +127,12 @@ export class Front {
     for (const client of dirty) client.flush()
   }
 
+  /** One that alone would fill all the room is behind the others the next time. */
   #resume(): void {
     const stalled = [...this.#stalled]
     this.#stalled.clear()
     for (const client of stalled) client.resume()
+    const [first] = stalled
+    if (first !== undefined && this.#stalled.delete(first)) this.#stalled.add(first)
   }
 }

@@ -64,8 +64,8 @@ export class GuestBackend implements Backend, LineListener {
   #resting: NodeJS.Timeout | null = null
   #locating = false
   #locatedAt = 0
-  /** Somebody was told that a lane is full. */
-  #wasFull = false
+  /** Lanes of which somebody was told that they are full. */
+  readonly #full = new Set<Lane>()
   #closed = false
 
   constructor(options: BackendOptions) {
@@ -99,9 +99,10 @@ export class GuestBackend implements Backend, LineListener {
   }
 
   isFull(vcpu: number): boolean {
-    const full = this.#routes[vcpu]?.lane.full ?? false
-    if (full) this.#wasFull = true
-    return full
+    const lane = this.#routes[vcpu]?.lane
+    if (!lane?.full) return false
+    this.#full.add(lane)
+    return true
   }
 
   onDrain(listener: () => void): void {
@@ -187,7 +188,8 @@ export class GuestBackend implements Backend, LineListener {
 
   onClosed(line: GuestLine, { code }: GodwitError): void {
     if (this.#closed) return
-    this.#places.onClosed(line, performance.now(), code === 'no-such-guest' || code === 'line-replaced')
+    const why = code === 'no-such-guest' ? 'not-guest' : code === 'line-replaced' ? 'replaced' : 'lost'
+    this.#places.onClosed(line, performance.now(), why)
     for (const route of this.#routes) {
       if (route.line !== line) continue
       route.line = null
@@ -312,9 +314,12 @@ export class GuestBackend implements Backend, LineListener {
     for (const listener of this.#placesListeners) listener()
   }
 
+  /** Whoever waits for one lane does not wait for the others. */
   #tellDrain(): void {
-    if (!this.#wasFull || this.#routes.some(({ lane }) => lane.full)) return
-    this.#wasFull = false
+    if (this.#full.size === 0) return
+    const before = this.#full.size
+    for (const lane of this.#full) if (!lane.full) this.#full.delete(lane)
+    if (this.#full.size === before) return
     for (const listener of this.#drainListeners) listener()
   }
 }

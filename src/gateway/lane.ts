@@ -50,6 +50,8 @@ export class Lane {
   #acknowledged = 0
   /** Commands that somebody waits for. */
   #bytes = 0
+  /** The guest had no place for this gateway when it was asked last. */
+  #refused = false
 
   constructor(vcpu: number, number: number) {
     this.vcpu = vcpu
@@ -168,6 +170,7 @@ export class Lane {
     const taker = this.#taker[slot] as ReplyTaker | null
     const tag = this.#tag[slot] as number
     this.#answered = sequence
+    this.#refused = false
     if (this.#window < LANE_WINDOW && sequence % 16 === 0) this.#window++
     if (taker !== null) {
       this.#bytes -= this.#size[slot] as number
@@ -196,7 +199,7 @@ export class Lane {
       this.#bytes -= this.#size[slot] as number
       if (sent) this.#blank(slot)
       else this.#size[slot] = NONE
-      this.#call(sent ? 'unknown' : 'unreachable')
+      this.#call(sent ? 'unknown' : this.#refused ? 'refused' : 'unreachable')
       this.#dropDead()
     }
   }
@@ -208,7 +211,13 @@ export class Lane {
    */
   restart(number: number, forgotten: number): void {
     this.number = number
-    const unknown: { taker: ReplyTaker; tag: number }[] = []
+    this.#refused = forgotten === 0
+    const failures: { taker: ReplyTaker | null; tag: number; error: BackendError }[] = []
+    const fail = (error: BackendError): void => {
+      const slot = this.#called++ & this.#mask
+      failures.push({ taker: this.#taker[slot] as ReplyTaker | null, tag: this.#tag[slot] as number, error })
+      this.#taker[slot] = null
+    }
     for (let index = this.#head; index < this.#high; index++) {
       const slot = index & this.#mask
       const live = this.#size[slot] !== NONE
@@ -217,11 +226,11 @@ export class Lane {
       const mayCount = forgotten > 0 && (earlier || (this.#sequence[slot] as number) < forgotten)
       const lost = live && (taker === null || mayCount)
       if (lost && taker !== null) {
-        // The oldest of those that somebody waits for: none was sent more often than one before it.
+        // The oldest of those that somebody waits for, as none was sent more often than one before it, but for some that were
+        // never taken in.
+        while (this.#called < index) fail('unreachable')
         this.#bytes -= this.#size[slot] as number
-        this.#taker[slot] = null
-        this.#called++
-        unknown.push({ taker, tag: this.#tag[slot] as number })
+        fail('unknown')
       }
       if (lost) this.#size[slot] = NONE
       this.#sequence[slot] = 0
@@ -233,7 +242,7 @@ export class Lane {
     this.#sent = this.#head
     this.#high = this.#head
     this.#dropDead()
-    for (const { taker, tag } of unknown) taker.onFailure(tag, 'unknown')
+    for (const { taker, tag, error } of failures) taker?.onFailure(tag, error)
     this.#callRefused()
   }
 

@@ -1,7 +1,7 @@
 // Commands that the gateway itself answers: those about the connection, and what clients ask a server before their work.
 // client-commands.ts has CLIENT, cluster-commands.ts CLUSTER.
 
-import { type Run as ShardRun, wrongArguments } from '../programs/kv/command.ts'
+import { type Run as ShardRun, SYNTAX, wrongArguments } from '../programs/kv/command.ts'
 import { unknownCommand } from '../programs/kv/execute.ts'
 import type { Reply } from '../programs/kv/reply.ts'
 import { isWord, type Request, textOf } from '../programs/kv/request.ts'
@@ -19,7 +19,7 @@ import type { Shard } from '../programs/kv/shard.ts'
 import type { Client } from './client.ts'
 import { clientCommand, setName } from './client-commands.ts'
 import { clusterCommand } from './cluster-commands.ts'
-import { NOT_CARRIED } from './failures.ts'
+import { NO_CLUSTER, NOT_CARRIED } from './failures.ts'
 
 /** Writes the answer of a command that has arguments enough. */
 export type Local = (client: Client, request: Request, reply: Reply) => void
@@ -34,14 +34,19 @@ const shardless =
     run(undefined as unknown as Shard, request, reply)
   }
 
-const ok: Local = (_client, _request, reply) => reply.ok()
+const okInCluster: Local = (client, _request, reply) =>
+  client.front.cluster === null ? reply.error(NO_CLUSTER) : reply.ok()
 
 const hello: Local = (client, request, reply) => {
   const refusal = helloRefusal(request)
   if (refusal !== null) return reply.error(refusal)
   let name: number | null = null
   for (let index = 2; index < request.count; index++) {
-    if (isWord(request, index, 'AUTH')) return reply.error(NO_PASSWORD)
+    if (isWord(request, index, 'AUTH') && index + 2 < request.count) {
+      if (!isWord(request, index + 1, 'DEFAULT')) return reply.error(WRONG_PASSWORD)
+      index += 2
+      continue
+    }
     if (!isWord(request, index, 'SETNAME') || index + 1 === request.count) {
       return reply.error(`ERR Syntax error in HELLO option '${textOf(request, index)}'`)
     }
@@ -53,6 +58,22 @@ const hello: Local = (client, request, reply) => {
 
 const NO_PASSWORD =
   'ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?'
+
+const WRONG_PASSWORD = 'WRONGPASS invalid username-password pair or user is disabled.'
+
+/** There is one user, 'default', for whom any password does, as for Redis's without one. */
+const auth: Local = (_client, request, reply) => {
+  if (request.count > 3) return reply.error(SYNTAX)
+  if (request.count === 2) return reply.error(NO_PASSWORD)
+  if (isWord(request, 1, 'DEFAULT')) reply.ok()
+  else reply.error(WRONG_PASSWORD)
+}
+
+/**
+ * What a page in a browser sends when it is made to talk to this port, which may have nothing but loopback before it: the
+ * lines behind it must not be taken for commands. Redis does the same.
+ */
+const browser: Local = (client) => client.drop()
 
 const quit: Local = (client, _request, reply) => {
   reply.ok()
@@ -66,7 +87,7 @@ const reset: Local = (client, _request, reply) => {
 }
 
 const asking: Local = (client, _request, reply) => {
-  if (client.front.cluster === null) return reply.error('ERR This instance has cluster support disabled')
+  if (client.front.cluster === null) return reply.error(NO_CLUSTER)
   client.asking = true
   reply.ok()
 }
@@ -75,20 +96,22 @@ const config: Local = (_client, request, reply) => {
   configReply(settingsOf(0), request, reply)
 }
 
-/** The least number of arguments with the name, and what answers. */
+/** Arguments with the name (negative: at least so many), and what answers. */
 const TABLE: ReadonlyMap<string, readonly [number, Local]> = new Map<string, readonly [number, Local]>([
   ['asking', [1, asking]],
-  ['auth', [2, (_client, _request, reply) => reply.error(NO_PASSWORD)]],
-  ['client', [2, clientCommand]],
-  ['cluster', [2, clusterCommand]],
-  ['command', [1, shardless(command)]],
-  ['config', [2, config]],
+  ['auth', [-2, auth]],
+  ['client', [-2, clientCommand]],
+  ['cluster', [-2, clusterCommand]],
+  ['command', [-1, shardless(command)]],
+  ['config', [-2, config]],
   ['echo', [2, shardless(echo)]],
-  ['hello', [1, hello]],
-  ['ping', [1, shardless(ping)]],
-  ['quit', [1, quit]],
-  ['readonly', [1, ok]],
-  ['readwrite', [1, ok]],
+  ['hello', [-1, hello]],
+  ['host:', [-1, browser]],
+  ['ping', [-1, shardless(ping)]],
+  ['post', [-1, browser]],
+  ['quit', [-1, quit]],
+  ['readonly', [1, okInCluster]],
+  ['readwrite', [1, okInCluster]],
   ['reset', [1, reset]],
   ['select', [2, shardless(select)]],
 ])
@@ -109,7 +132,7 @@ export function runLocal(client: Client, request: Request): void {
   const found = TABLE.get(name)
   reply.rewind(0)
   if (found === undefined) reply.error(REFUSED.has(name) ? `ERR '${name}' ${NOT_CARRIED}` : unknownCommand(request))
-  else if (request.count < found[0]) reply.error(wrongArguments(name))
+  else if (found[0] < 0 ? request.count < -found[0] : request.count !== found[0]) reply.error(wrongArguments(name))
   else found[1](client, request, reply)
   if (reply.overflowed) {
     reply.rewind(0)

@@ -9,6 +9,11 @@ export async function listenInRange(server: Server, host: string, range: readonl
   for (let port = first; port <= last; port++) {
     if (await tryListen(server, host, port)) return (server.address() as AddressInfo).port
   }
+  if (first === last) {
+    throw new GodwitError('no-port', `port ${first} at ${host} is taken`, {
+      hint: 'choose another, or end what listens there',
+    })
+  }
   throw new GodwitError('no-port', `no free port from ${first} to ${last} on ${host}`, {
     hint: 'end other guests or migrations, or give the agent a wider range: --data-ports for migrations, --line-ports for guests that serve',
   })

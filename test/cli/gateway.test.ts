@@ -9,6 +9,11 @@ const gateway = (...words: string[]) => godwit('gateway', ...words)
 
 test('it needs a guest, an agent that answers, and a guest that it knows', async () => {
   expect(await gateway()).toMatchObject({ status: 2, errors: expect.stringContaining('--guest NAME') })
+  expect(await gateway('--guest', '')).toMatchObject({ status: 2 })
+  for (const text of ['6380', ':6380', '']) {
+    const listening = await gateway('--guest', 'store', '--listen', text)
+    expect(listening).toMatchObject({ status: 2, errors: expect.stringContaining('HOST:PORT') })
+  }
   const silent = await gateway('--guest', 'store', '--agent', '127.0.0.1:1')
   expect(silent).toMatchObject({ status: 1, errors: expect.stringContaining('(unreachable)') })
   const open = await gateway('--guest', 'store', '--listen', '0.0.0.0:0')

@@ -6,6 +6,7 @@ import { once } from 'node:events'
 import { resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { loadStatus, summarizeLoad } from '../../src/cli/load-summary.ts'
 import { parseService, serviceText } from '../../src/cli/service-address.ts'
 import { watchService } from '../../src/cli/service-watch.ts'
 import { loadResultSchema } from '../../src/load/result.ts'
@@ -87,6 +88,18 @@ describe('godwit load', () => {
     expect(output).toContain('did NOT keep')
     expect(output).toMatch(/NOT exact: \d+ increments of 1,024 counters; /)
     expect(output).toMatch(/counter \d+ is \d+, and must be \d+/)
+  })
+
+  test('counters that nobody could read accuse nobody, and a rate that was not reached is said to be none', async () => {
+    const result = loadResultSchema.parse(JSON.parse((await load('--duration', '300ms', '--json')).output))
+    expect(summarizeLoad(result)).not.toContain('NOT')
+    const unread = { ...result, exact: false, counters: { ...result.counters, ok: false, unread: 1024 } }
+    expect(loadStatus(unread)).toBe(5)
+    expect(summarizeLoad(unread)).toMatch(/could not be found out\.\n(.*\n)*.*NOT exact: .*1024 could not be read/)
+    expect(summarizeLoad(unread)).not.toContain('did NOT keep')
+    const generator = { ...result.generator, heldBack: 9 }
+    const behind = { ...result, generator, operationsPerSecond: 100, settings: { ...result.settings, rate: 5000 } }
+    expect(summarizeLoad(behind)).toMatch(/Rate +NOT reached: 100 operations a second were answered of 5,000 due/)
   })
 
   test('a service that is not there: one line and a hint', async () => {

@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { BackendError } from '../../src/gateway/backend.ts'
 import { Lane } from '../../src/gateway/lane.ts'
-import { HOLD_MS, LANE_COMMANDS, LANE_WINDOW } from '../../src/limits.ts'
+import { HOLD_MS, LANE_BYTES, LANE_COMMANDS, LANE_WINDOW } from '../../src/limits.ts'
 import { requestOf } from '../../src/programs/kv/request.ts'
 import { FRAME_TYPE } from '../../src/wire/frame.ts'
 import { FrameBatch } from '../../src/wire/frame-batch.ts'
@@ -118,6 +118,43 @@ describe('a lane', () => {
     expect(names(bench.fill())).toEqual(['1 2', '2 3'])
     for (const sequence of [1, 2]) bench.answer(sequence)
     expect(bench.heard.slice(2)).toEqual(['2: r1', '3: r2'])
+  })
+
+  test('when the guest has no place for it, that is what its commands are told, until it has', () => {
+    const bench = new Bench()
+    bench.give()
+    bench.fill()
+    bench.lane.restart(2, 0)
+    bench.lane.expire(HOLD_MS + 1)
+    expect(bench.heard).toEqual(['0: refused'])
+    bench.give(HOLD_MS)
+    bench.fill()
+    bench.answer(1)
+    bench.give(HOLD_MS)
+    bench.lane.expire(3 * HOLD_MS)
+    expect(bench.heard.slice(1)).toEqual(['1: r1', '2: unreachable'])
+  })
+
+  test('begins anew also with some that it never took in: each is told its own end, and the lane goes on', () => {
+    const bench = new Bench()
+    const { lane, heard } = bench
+    // All but full, so that one more does not fit, and a short one behind it does.
+    const long = Math.floor(LANE_BYTES / 40) - 1000
+    for (let count = 0; count <= 40; count++) bench.give(0, long)
+    bench.give()
+    for (let times = 0; times < 2; times++) {
+      lane.rewind()
+      expect(bench.fill()).toHaveLength(41)
+    }
+    lane.restart(2, 1)
+    expect(heard).toEqual(
+      Array.from({ length: 42 }, (_, index) => `${index}: ${index === 40 ? 'unreachable' : 'unknown'}`),
+    )
+    expect([lane.waiting, lane.isBusy]).toEqual([0, false])
+    bench.give()
+    expect(bench.fill()).toMatchObject([{ sequence: 1, text: '42' }])
+    expect(bench.answer(1)).toBe(true)
+    expect(heard.at(-1)).toBe('42: r1')
   })
 
   test('takes in no more than it may hold; the rest fails in its turn', () => {

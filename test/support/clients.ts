@@ -7,7 +7,7 @@ import type { Backend, BackendError } from '../../src/gateway/backend.ts'
 import { sendTo } from './ask.ts'
 
 const KEYS = 40
-const ERRORS: readonly string[] = ['unreachable', 'unknown'] satisfies BackendError[]
+const ERRORS: readonly string[] = ['unreachable', 'unknown', 'refused'] satisfies BackendError[]
 
 /** One command; resolves with the reply, or the error's name. */
 export function command(backend: Backend, vcpu: number, ...parts: string[]): Promise<string> {

@@ -5,7 +5,7 @@ import { connect, type Socket } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
 import { GuestBackend } from '../../src/gateway/guest-backend.ts'
 import type { GuestConfig } from '../../src/guest/config.ts'
-import { HOLD_MS } from '../../src/limits.ts'
+import { HOLD_MS, KV_MAX_GATEWAYS } from '../../src/limits.ts'
 import { requestOf } from '../../src/programs/kv/request.ts'
 import { encodeRequest } from '../../src/programs/kv/request-codec.ts'
 import { FRAME_TYPE } from '../../src/wire/frame.ts'
@@ -149,6 +149,20 @@ test('a command is held while nobody runs the vCPU, then it fails, and the lane 
   // It stood in the guest's ring, and was executed; what was never sent was not.
   expect(await command(backend, 0, 'INCR', 'n')).toBe(':3\r\n')
 }, 20_000)
+
+test('a gateway more than the guest has places for is refused, and the others are served on while it moves', async () => {
+  const going = await begin({ vcpus: 1 })
+  const gateways = Array.from({ length: KV_MAX_GATEWAYS }, () => gatewayTo(going))
+  const clients = gateways.map((backend, index) => new CountingClient(backend, 0, `g${index}`))
+  for (const backend of gateways) expect(await command(backend, 0, 'PING')).toBe('+PONG\r\n')
+  const running = clients.map((client) => client.run(2, 10))
+  const refused = command(gatewayTo(going), 0, 'INCR', 'g0:0')
+  for (const movement of ['soft', 'post-copy'] as const)
+    expect((await going.hop({ movement })).outcome).toBe('completed')
+  expect(await refused).toBe('refused')
+  await settle(clients, running)
+  expect(clients.flatMap(({ errors }) => errors)).toEqual([])
+}, 40_000)
 
 test('a gateway that takes no answers away loses its line; others are served meanwhile', async () => {
   const going = await begin({ vcpus: 1, pace: { kind: 'free', perSecond: null } })

@@ -66,6 +66,12 @@ export function farewell(names: string[], stopped: boolean): string {
 
 /** HOST:PORT or HOST; port 0 is allowed here: the system chooses. Throws `usage`. */
 export function parseListen(text: string): { host: string; port: number } {
+  // A port alone would pass for the name of a host.
+  if (/^:?\d*$/.test(text)) {
+    throw new GodwitError('usage', `'${text}' is no address to listen at`, {
+      hint: 'write HOST:PORT, such as 127.0.0.1:6380',
+    })
+  }
   const anyPort = /^(.*):0$/.exec(text)
   return anyPort === null ? parseAddress(text) : { ...parseAddress(anyPort[1] ?? ''), port: 0 }
 }

@@ -16,7 +16,7 @@ const REDRAW_MS = 500
 
 export async function run(args: Arguments, terminal: Terminal): Promise<number> {
   const guest = args.text('guest')
-  if (guest === undefined) throw new GodwitError('usage', 'gateway needs --guest NAME', { hint: 'see: godwit ps' })
+  if (!guest) throw new GodwitError('usage', 'gateway needs --guest NAME', { hint: 'see: godwit ps' })
   const listen = parseListen(args.text('listen') ?? '')
   if (!isLoopback(listen.host) && !args.flag('insecure')) {
     throw new GodwitError('insecure', `listening at ${listen.host} would serve anybody there`, {
