@@ -133,6 +133,8 @@ export const MAX_FACTOR = 3
 export const SMALL_REMAINDER_PAGES = 50
 /** Link rate of virtual time when a locked guest has no bandwidth limit, bytes per second. */
 export const VIRTUAL_LINK_BYTES_PER_SECOND = 40_000_000
+/** When the exchange of pages ends, the other side may have said why on the control link: it is heard out for so long. */
+export const LAST_WORD_MS = 50
 /** Redialling after the commit is in doubt: first wait and the longest one. */
 export const REDIAL_FIRST_MS = 50
 export const REDIAL_MAX_MS = 2000

@@ -4,7 +4,7 @@
 //   up ──exchange or control fails──► down: drop both, a control link, lanes, exchange ──► up
 
 import { GodwitError } from '../../errors.ts'
-import { REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../../limits.ts'
+import { LAST_WORD_MS, REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../../limits.ts'
 import type { Inbox } from '../inbox.ts'
 import type { Clock, PageExchange } from '../ports.ts'
 
@@ -75,18 +75,19 @@ export class SharedLink {
     for (;;) {
       // A cut may come as soon as the link is up.
       const cut = this.#nextCut()
+      let link = next
+      next = null
       try {
-        const link: Link = next ?? (await this.#dial())
-        next = null
+        link ??= await this.#dial()
         await this.#bringUp(link)
         wait = REDIAL_FIRST_MS
         await Promise.race([cut, link.inbox.ended.then((error) => Promise.reject(error))])
       } catch (thrown) {
         this.#over.signal.throwIfAborted()
-        next = null
         if (this.#isUp) this.#up = Promise.withResolvers()
         this.#isUp = false
-        const error = GodwitError.from(thrown, 'link-lost')
+        const error = (await this.#lastWord(link)) ?? GodwitError.from(thrown, 'link-lost')
+        this.#over.signal.throwIfAborted()
         // The other side's part can run no more, or nothing comes from there any more.
         if (error.code === 'guest-crashed' || error.code === 'exchange-broken') throw error
         this.paused = error.message
@@ -113,6 +114,15 @@ export class SharedLink {
     onUp(inbox)
     this.#isUp = true
     this.#up.resolve()
+  }
+
+  /** Why the other side ended the link, which it says on the control link, while the exchange ends by itself. */
+  async #lastWord(link: Link | null): Promise<GodwitError | null> {
+    const over = new AbortController()
+    const late = this.#options.clock.sleep(LAST_WORD_MS, over.signal).catch(() => {})
+    const word = await Promise.race([link?.inbox.ended, late])
+    over.abort(new GodwitError('cancelled', 'over'))
+    return word ?? null
   }
 
   #nextCut(): Promise<never> {
