@@ -236,6 +236,8 @@ export const GATEWAY_REST_MS = 2
 export const GATEWAY_REFUSED_REST_MS = 250
 /** Commands of one vCPU under way at most: twice what a vCPU executes in ten milliseconds. */
 export const LANE_WINDOW = 4096
+/** And their bytes, one at least: half of the vCPU's ring, so that those of two gateways fit. */
+export const LANE_WINDOW_BYTES = SERVICE_RING_BYTES / 2
 /** A window that `busy` makes smaller does not fall below this. */
 export const LANE_MIN_WINDOW = 16
 /** Commands of one vCPU that a gateway holds, and their bytes; at half of it clients are not read any more. */

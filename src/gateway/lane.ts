@@ -8,7 +8,15 @@
 // A sequence is given when a command is sent for the first time. What was never sent can be dropped; what was sent keeps its
 // sequence until it is answered, even if nobody waits for it any more: then it is a PING to whoever has not executed it.
 
-import { HOLD_MS, LANE_BYTES, LANE_COMMANDS, LANE_MIN_WINDOW, LANE_WINDOW, SERVICE_BATCH_BYTES } from '../limits.ts'
+import {
+  HOLD_MS,
+  LANE_BYTES,
+  LANE_COMMANDS,
+  LANE_MIN_WINDOW,
+  LANE_WINDOW,
+  LANE_WINDOW_BYTES,
+  SERVICE_BATCH_BYTES,
+} from '../limits.ts'
 import { type Request, requestOf } from '../programs/kv/request.ts'
 import { encodedBytes, encodeRequest, encodeRequestInto } from '../programs/kv/request-codec.ts'
 import type { FrameBatch } from '../wire/frame-batch.ts'
@@ -45,6 +53,8 @@ export class Lane {
   #high = 0
   #tail = 0
   #next = 1
+  /** Bytes from `#head` to `#sent`: no more than have room in the vCPU's ring, as a full one keeps the line's other vCPUs waiting. */
+  #flying = 0
   /** Of the session: answered up to here, and what the guest was told of it. */
   #answered = 0
   #acknowledged = 0
@@ -65,7 +75,7 @@ export class Lane {
 
   /** Something may be sent. */
   get hasUnsent(): boolean {
-    return this.#sent < this.#tail && this.#sent - this.#head < this.#window
+    return this.#sent < this.#tail && this.#sent - this.#head < this.#window && this.#flying < LANE_WINDOW_BYTES
   }
 
   /** Something is under way, or is to be. */
@@ -119,8 +129,10 @@ export class Lane {
     for (; this.#sent < end; this.#sent++) {
       const slot = this.#sent & this.#mask
       const size = this.#size[slot] as number
+      if (this.#flying > 0 && this.#flying + size > LANE_WINDOW_BYTES) break
       if (this.#sent === this.#high) this.#high++
       if (size === NONE) continue
+      this.#flying += size
       const at = store.offset(this.#at[slot] as number)
       let sequence = this.#sequence[slot] as number
       if (sequence === 0) {
@@ -156,6 +168,7 @@ export class Lane {
   /** Everything unanswered is sent again, from the oldest on. */
   rewind(): void {
     this.#sent = this.#head
+    this.#flying = 0
   }
 
   /** Whether an answer of that sequence is to something under way. */
@@ -239,7 +252,7 @@ export class Lane {
     this.#next = 1
     this.#answered = 0
     this.#acknowledged = 0
-    this.#sent = this.#head
+    this.rewind()
     this.#high = this.#head
     this.#dropDead()
     for (const { taker, tag, error } of failures) taker?.onFailure(tag, error)
@@ -277,6 +290,7 @@ export class Lane {
   #blank(slot: number): void {
     const size = requestSize(PING.length)
     if (size > (this.#size[slot] as number)) return
+    if (this.#called < this.#sent) this.#flying -= (this.#size[slot] as number) - size
     this.#size[slot] = size
     const at = this.#store.offset(this.#at[slot] as number)
     this.#store.view.setUint32(at + REQUEST.length, PING.length, true)
@@ -284,6 +298,7 @@ export class Lane {
   }
 
   #pop(): void {
+    if (this.#head < this.#sent) this.#flying -= this.#size[this.#head & this.#mask] as number
     this.#taker[this.#head & this.#mask] = null
     this.#head++
     if (this.#called < this.#head) this.#called = this.#head

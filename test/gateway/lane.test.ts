@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { BackendError } from '../../src/gateway/backend.ts'
 import { Lane } from '../../src/gateway/lane.ts'
-import { HOLD_MS, LANE_BYTES, LANE_COMMANDS, LANE_WINDOW } from '../../src/limits.ts'
+import { HOLD_MS, LANE_BYTES, LANE_COMMANDS, LANE_WINDOW, LANE_WINDOW_BYTES } from '../../src/limits.ts'
 import { requestOf } from '../../src/programs/kv/request.ts'
 import { FRAME_TYPE } from '../../src/wire/frame.ts'
 import { FrameBatch } from '../../src/wire/frame-batch.ts'
@@ -142,19 +142,48 @@ describe('a lane', () => {
     const long = Math.floor(LANE_BYTES / 40) - 1000
     for (let count = 0; count <= 40; count++) bench.give(0, long)
     bench.give()
+    // One at a time: together they have no room in the vCPU's ring.
+    for (let sequence = 1; sequence < 40; sequence++) {
+      expect(bench.fill()).toMatchObject([{ sequence }])
+      expect(lane.hasUnsent).toBe(true)
+      bench.answer(sequence)
+    }
     for (let times = 0; times < 2; times++) {
       lane.rewind()
-      expect(bench.fill()).toHaveLength(41)
+      expect(bench.fill()).toHaveLength(2)
     }
-    lane.restart(2, 1)
-    expect(heard).toEqual(
-      Array.from({ length: 42 }, (_, index) => `${index}: ${index === 40 ? 'unreachable' : 'unknown'}`),
-    )
+    lane.restart(2, 40)
+    expect(heard.slice(39)).toEqual(['39: unknown', '40: unreachable', '41: unknown'])
     expect([lane.waiting, lane.isBusy]).toEqual([0, false])
     bench.give()
     expect(bench.fill()).toMatchObject([{ sequence: 1, text: '42' }])
     expect(bench.answer(1)).toBe(true)
     expect(heard.at(-1)).toBe('42: r1')
+  })
+
+  test('has no more bytes under way than half of the ring, whatever comes back or is sent again', () => {
+    const bench = new Bench()
+    const { lane } = bench
+    const length = LANE_WINDOW_BYTES / 8
+    for (let count = 0; count < 64; count++) bench.give(0, length)
+    for (let answered = 0; answered < 64; ) {
+      const sent = bench.fill()
+      if (answered === 0) expect(sent).toHaveLength(7)
+      if (answered % 3 === 0) {
+        lane.rewind()
+        expect(bench.fill().length).toBeLessThanOrEqual(7)
+      }
+      expect(bench.answer(++answered)).toBe(true)
+    }
+    expect(lane.isBusy).toBe(false)
+    // Those that nobody waits for are short.
+    for (let count = 0; count < 20; count++) bench.give(0, length)
+    expect(bench.fill()).toHaveLength(7)
+    lane.expire(HOLD_MS + 1)
+    bench.give(HOLD_MS + 1, length)
+    expect(bench.fill()).toHaveLength(1)
+    for (let sequence = 65; sequence <= 72; sequence++) expect(bench.answer(sequence)).toBe(true)
+    expect(lane.isBusy).toBe(false)
   })
 
   test('takes in no more than it may hold; the rest fails in its turn', () => {
