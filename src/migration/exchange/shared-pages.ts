@@ -313,12 +313,15 @@ export class SharedPages implements ExchangePages {
     if (this.#fresh.length + this.#freshRuns.length === 0) this.#freshSince = performance.now()
   }
 
-  /** No vCPU touches a page that is not ours, so nothing needs to be claimed before: it is there, and now it is ours (R9). */
+  /**
+   * No vCPU touches a page that is not ours, so nothing needs to be claimed before: it is there, and now it is ours (R9). One that
+   * met it a moment ago may have said that it waits without having asked: it is woken, too (R5).
+   */
   #install(page: number): void {
-    const before = Atomics.exchange(this.#presence, page, installed)
+    Atomics.store(this.#presence, page, installed)
     this.#noteFreshSince()
     this.#fresh.push(page)
-    if (before === requested) wakeWaiters(this.#memory, page)
+    wakeWaiters(this.#memory, page)
   }
 }
 
