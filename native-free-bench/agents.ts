@@ -8,18 +8,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { type MigrationReport, reportSchema } from '../src/migration/report.ts'
-import { godwit, reason } from './demo.ts'
+import { COMMAND_LINES, type Form, godwit, reason } from './demo.ts'
 import { ROOT } from './machine.ts'
 
-/** What the agents and their guests run: the published form, or the sources, whose types Node.js strips as it loads them. */
-export type Form = 'build' | 'sources'
-const COMMAND_LINES: Record<Form, string> = {
-  build: fileURLToPath(new URL('dist/cli/main.js', ROOT)),
-  sources: fileURLToPath(new URL('src/cli/main.ts', ROOT)),
-}
 const START_TIMEOUT_MS = 15_000
 const POLL_MS = 5
 

@@ -7,7 +7,13 @@ import { ROOT } from './machine.ts'
 
 export const MIB = 1024 ** 2
 export const GIB = 1024 ** 3
-const COMMAND_LINE = fileURLToPath(new URL('src/cli/main.ts', ROOT))
+
+/** What runs, agents and guests included: the published form, or the sources, whose types Node.js strips as it loads them. */
+export type Form = 'build' | 'sources'
+export const COMMAND_LINES: Record<Form, string> = {
+  build: fileURLToPath(new URL('dist/cli/main.js', ROOT)),
+  sources: fileURLToPath(new URL('src/cli/main.ts', ROOT)),
+}
 const TIMEOUT_MS = 180_000
 const ERROR_TAIL = 600
 
@@ -21,9 +27,9 @@ export interface Completed {
 }
 
 /** Runs the command line from the checkout to its end. */
-export function godwit(args: readonly string[]): Promise<Completed> {
+export function godwit(args: readonly string[], form: Form = 'sources'): Promise<Completed> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [COMMAND_LINE, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+    const child = spawn(process.execPath, [COMMAND_LINES[form], ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
     // SIGINT, so that a demo that hangs still takes its agents and guests along.
     const timer = setTimeout(() => child.kill('SIGINT'), TIMEOUT_MS)
     let stdout = ''
@@ -55,11 +61,11 @@ export function reason({ stdout, stderr, status }: Completed): string {
 }
 
 /** The reports of one demo, one a hop, every one completed and not inconsistent. Throws with what the demo said. */
-export async function demo(options: DemoOptions): Promise<MigrationReport[]> {
+export async function demo(options: DemoOptions, form: Form = 'sources'): Promise<MigrationReport[]> {
   const args = Object.entries(options).flatMap(([name, value]) =>
     value === true ? [`--${name}`] : [`--${name}`, String(value)],
   )
-  const completed = await godwit(['demo', '--json', ...args])
+  const completed = await godwit(['demo', '--json', ...args], form)
   const failed = (why: string): Error => new Error(`demo ${args.join(' ')}: ${why}`)
   if (completed.status !== 0) throw failed(reason(completed))
   const document = JSON.parse(completed.stdout) as { hops?: unknown[] }

@@ -5,7 +5,6 @@ import {
   type Agent,
   build,
   childrenOf,
-  type Form,
   migrate,
   residentBytes,
   startAgent,
@@ -13,7 +12,7 @@ import {
   stopAgent,
   untilGuestsAreGone,
 } from '../agents.ts'
-import { MIB } from '../demo.ts'
+import { type Form, MIB } from '../demo.ts'
 import type { Context, Row, Technique } from '../harness.ts'
 
 const MAX_GUEST_OVERHEAD_MIB = 160
