@@ -30,6 +30,7 @@ function calledHome() {
     link: async () => {},
     push: (what: unknown) => void pushed.push(what),
     drained: () => gone.promise,
+    broken: never(),
   }
   const memory = GuestMemory.create(64 * 4096, 1)
   beginSharing(memory, false)
