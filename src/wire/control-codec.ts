@@ -1,10 +1,9 @@
 // Control messages ↔ bytes of a CONTROL frame. The bytes come from a socket: plain-values.ts unpacks them. Used by control
 // links and channel hellos.
 
-import { crc32 } from 'node:zlib'
 import { GodwitError } from '../errors.ts'
 import { MAX_CONTROL_FRAME_BYTES } from '../limits.ts'
-import { encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from './frame.ts'
+import { checkOf, encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from './frame.ts'
 import { type ControlMessage, controlMessageSchema } from './messages.ts'
 import { badMessage, packPlain, unpackPlain } from './plain-values.ts'
 
@@ -12,7 +11,8 @@ import { badMessage, packPlain, unpackPlain } from './plain-values.ts'
 export function encodeControl(message: ControlMessage): Buffer<ArrayBuffer> {
   const body = packPlain(message)
   const frame = Buffer.allocUnsafeSlow(FRAME_HEADER_BYTES + body.length)
-  encodeHeader(frame, 0, { type: FRAME_TYPE.control, length: body.length, round: 0, check: crc32(body) })
+  const check = checkOf(FRAME_TYPE.control, body)
+  encodeHeader(frame, 0, { type: FRAME_TYPE.control, length: body.length, round: 0, check })
   frame.set(body, FRAME_HEADER_BYTES)
   return frame
 }

@@ -9,11 +9,10 @@
 //   ASK      │ pages, u32 each │
 //   APPLIED  │ count u32 │
 
-import { crc32 } from 'node:zlib'
 import { GodwitError } from '../errors.ts'
 import type { VcpuState } from '../guest/vcpus-port.ts'
 import { BATCH_PAGES, MAX_NEEDS, MAX_RUNS, PAGE_BYTES } from '../limits.ts'
-import { encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameType } from './frame.ts'
+import { checkOf, encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameType } from './frame.ts'
 
 const GIVE_HEAD_BYTES = 8
 export const GIVE_ENTRY_BYTES = 16
@@ -83,7 +82,7 @@ const viewOf = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes
 const giveTablesBytes = (count: number): number => GIVE_HEAD_BYTES + count * (GIVE_ENTRY_BYTES + 4)
 
 function finish(frame: Buffer<ArrayBuffer>, type: FrameType, contentBytes = 0): Buffer<ArrayBuffer> {
-  const check = crc32(frame.subarray(FRAME_HEADER_BYTES))
+  const check = checkOf(type, frame.subarray(FRAME_HEADER_BYTES))
   encodeHeader(frame, 0, { type, length: frame.length - FRAME_HEADER_BYTES + contentBytes, round: 0, check })
   return frame
 }

@@ -3,7 +3,6 @@
 //
 //   header ─► payload ─► one call of the sink ─► header
 
-import { crc32 } from 'node:zlib'
 import { GodwitError } from '../errors.ts'
 import { HELLO_FRAME_BYTES, MAX_GIVE_FRAME_BYTES } from '../limits.ts'
 import { decodeControl } from './control-codec.ts'
@@ -20,7 +19,7 @@ import {
   type GiveTable,
   type RunsTable,
 } from './exchange-frames.ts'
-import { decodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameHeader, requireCheck } from './frame.ts'
+import { checkOf, decodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameHeader, requireCheck } from './frame.ts'
 import type { ControlMessage } from './messages.ts'
 
 /** Where frames go. Tables and contents are the reader's again when a call returns. */
@@ -87,7 +86,7 @@ export class ExchangeReader {
     this.#inPayload = false
     this.#filled = 0
     const { type } = this.#header
-    requireCheck(this.#header, crc32(payload.subarray(0, checkedBytes(type, payload))))
+    requireCheck(this.#header, checkOf(type, payload.subarray(0, checkedBytes(type, payload))))
     switch (type) {
       case FRAME_TYPE.control:
         return this.#sink.control(decodeControl(payload))

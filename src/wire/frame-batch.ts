@@ -1,10 +1,9 @@
 // Entries of requests or answers on their way into frames: they are written one behind the other into a buffer, and what is
 // there is sent as one frame. Buffers are used again when they have been sent. Used by both ends of a line.
 
-import { crc32 } from 'node:zlib'
 import { assert } from '../errors.ts'
 import { MAX_SERVICE_FRAME_BYTES, SERVICE_BATCH_BYTES } from '../limits.ts'
-import { encodeHeader, FRAME_HEADER_BYTES, type FRAME_TYPE } from './frame.ts'
+import { checkOf, encodeHeader, FRAME_HEADER_BYTES, type FRAME_TYPE } from './frame.ts'
 
 const BUFFERS_KEPT = 8
 
@@ -39,7 +38,7 @@ export class FrameBatch {
     if (length === 0) return
     const buffer = this.bytes
     const frame = buffer.subarray(0, this.#at)
-    const check = crc32(frame.subarray(FRAME_HEADER_BYTES))
+    const check = checkOf(this.#type, frame.subarray(FRAME_HEADER_BYTES))
     encodeHeader(buffer, 0, { type: this.#type, length, round: 0, check })
     this.bytes = this.#free.pop() ?? new Uint8Array(0)
     this.#at = FRAME_HEADER_BYTES

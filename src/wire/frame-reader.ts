@@ -1,11 +1,10 @@
 // Push machine for connections that carry small frames towards this side: control links, and the source's end of a lane
 // (hello, abort; in the pull phase also needs and acknowledgements). Bytes in any portions go in, messages come out. Pure.
 
-import { crc32 } from 'node:zlib'
 import { GodwitError } from '../errors.ts'
 import { MAX_CONTROL_FRAME_BYTES } from '../limits.ts'
 import { decodeControl } from './control-codec.ts'
-import { decodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameHeader, requireCheck } from './frame.ts'
+import { checkOf, decodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameHeader, requireCheck } from './frame.ts'
 import type { ControlMessage } from './messages.ts'
 import { decodeNeeds } from './needs.ts'
 
@@ -53,7 +52,7 @@ export class ControlFrameReader {
       } else {
         const payload = this.#payload
         this.#payload = null
-        requireCheck(this.#header, crc32(payload))
+        requireCheck(this.#header, checkOf(this.#header.type, payload))
         if (this.#header.type === FRAME_TYPE.need) this.#feedback?.need(decodeNeeds(payload))
         else deliver(decodeControl(payload))
       }

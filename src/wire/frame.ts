@@ -5,6 +5,7 @@
 //   │ 'GDWT' │ version│ type │ flags 0│ length  │ round, │ payload (length bytes)      little endian
 //   │        │        │      │        │         │ check  │
 
+import { crc32 } from 'node:zlib'
 import { GodwitError } from '../errors.ts'
 import {
   HELLO_FRAME_BYTES,
@@ -70,7 +71,7 @@ export interface FrameHeader {
   /** The round that pages and their end belong to; 0 in all other frames. */
   round: number
   /**
-   * CRC-32 of the payload of control, need and ownership frames and of all frames of a line, of head and table where pages
+   * `checkOf` the payload of control, need and ownership frames and of all frames of a line, of head and table where pages
    * follow; 0 in all others. A page number that was altered on its way would be a page that never comes: what no digest or
    * seal covers is covered here.
    */
@@ -84,6 +85,15 @@ const isChecked = (type: number): boolean =>
 /** Whether frames of that type belong on a line between a gateway and a guest process. */
 export const isOfLine = (type: number): boolean =>
   type === FRAME_TYPE.line || type === FRAME_TYPE.requests || type === FRAME_TYPE.answers
+
+/**
+ * CRC-32 of the type and of bytes that follow it, in two parts where they lie apart. Of the type, too: one that was altered
+ * would make another frame of the same payload, and a count of frames reads like the number of a page.
+ */
+export function checkOf(type: FrameType, bytes: Uint8Array, more?: Uint8Array): number {
+  const check = crc32(bytes, type)
+  return more === undefined ? check : crc32(more, check)
+}
 
 /** Throws `bad-frame` unless the check of a header is that of what came. */
 export function requireCheck(header: FrameHeader, computed: number): void {

@@ -1,11 +1,10 @@
 // What a gateway and a guest process tell each other on a line, beside requests and answers: MessagePack maps in LINE frames,
 // one schema each. docs/protocol.md has the table; a test walks both. Everything here comes from a socket.
 
-import { crc32 } from 'node:zlib'
 import { z } from 'zod'
 import { GodwitError } from '../errors.ts'
 import { HELLO_FRAME_BYTES, MAX_VCPUS } from '../limits.ts'
-import { encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from './frame.ts'
+import { checkOf, encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from './frame.ts'
 import { badMessage, packPlain, unpackPlain } from './plain-values.ts'
 
 const vcpu = z
@@ -74,7 +73,8 @@ export type GuestFacts = LineMessageOf<'welcome'>['guest']
 export function encodeLine(message: LineMessage): Buffer {
   const body = packPlain(message)
   const frame = Buffer.allocUnsafe(FRAME_HEADER_BYTES + body.length)
-  encodeHeader(frame, 0, { type: FRAME_TYPE.line, length: body.length, round: 0, check: crc32(body) })
+  const check = checkOf(FRAME_TYPE.line, body)
+  encodeHeader(frame, 0, { type: FRAME_TYPE.line, length: body.length, round: 0, check })
   frame.set(body, FRAME_HEADER_BYTES)
   return frame
 }

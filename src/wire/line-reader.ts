@@ -1,9 +1,16 @@
 // Push machine for both ends of a line: bytes in any portions go in, whole frames come out, their check passed. A frame that
 // lies in one portion is handed on where it is. Pure.
 
-import { crc32 } from 'node:zlib'
 import { GodwitError } from '../errors.ts'
-import { decodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameHeader, isOfLine, requireCheck } from './frame.ts'
+import {
+  checkOf,
+  decodeHeader,
+  FRAME_HEADER_BYTES,
+  FRAME_TYPE,
+  type FrameHeader,
+  isOfLine,
+  requireCheck,
+} from './frame.ts'
 
 const FIRST_BYTES = 16 * 1024
 const NOTHING = new Uint8Array(0)
@@ -99,7 +106,7 @@ export class LineReader {
   }
 
   #found(payload: Uint8Array): true {
-    requireCheck(this.#header, crc32(payload))
+    requireCheck(this.#header, checkOf(this.#header.type, payload))
     this.type = this.#header.type
     this.payload = payload
     return true

@@ -3,10 +3,9 @@
 //
 //   entry, u32   │ kind, 2 bits │ page, 30 bits │
 
-import { crc32 } from 'node:zlib'
 import { GodwitError } from '../errors.ts'
 import { MAX_NEEDS } from '../limits.ts'
-import { encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from './frame.ts'
+import { checkOf, encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from './frame.ts'
 
 /** fault: a vCPU waits for the page. again: it came with a wrong hash (R10). unneeded: it was written here (R9). */
 export const NEED = { fault: 0, again: 1, unneeded: 2 } as const
@@ -25,7 +24,7 @@ export function encodeNeeds(entries: Uint32Array, count: number): Buffer {
   for (let index = 0; index < count; index++) {
     frame.writeUInt32LE(entries[index] as number, FRAME_HEADER_BYTES + 4 * index)
   }
-  const check = crc32(frame.subarray(FRAME_HEADER_BYTES))
+  const check = checkOf(FRAME_TYPE.need, frame.subarray(FRAME_HEADER_BYTES))
   encodeHeader(frame, 0, { type: FRAME_TYPE.need, length: 4 * count, round: 0, check })
   return frame
 }

@@ -5,13 +5,12 @@
 //   │ count u32 │ 0 u32 │ entry 0 │ entry 1 │ … │ raw page │ raw page │ …
 //   entry: │ page u32 │ encoding u32 │ seal u64 │
 
-import { crc32 } from 'node:zlib'
 import { raw } from '../encoding/raw.ts'
 import { zero } from '../encoding/zero.ts'
 import { GodwitError } from '../errors.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import { BATCH_PAGES, PAGE_BYTES } from '../limits.ts'
-import { encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from './frame.ts'
+import { checkOf, encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from './frame.ts'
 
 export const PULL_HEAD_BYTES = 8
 export const PULL_ENTRY_BYTES = 16
@@ -34,7 +33,7 @@ export function encodePullHead(
   controlWords[head / 4] = count
   controlWords[head / 4 + 1] = 0
   controlBytes.copyWithin(head + PULL_HEAD_BYTES, tableOffset, tableOffset + tableBytes)
-  const check = crc32(controlBytes.subarray(head, head + PULL_HEAD_BYTES + tableBytes))
+  const check = checkOf(FRAME_TYPE.pull, controlBytes.subarray(head, head + PULL_HEAD_BYTES + tableBytes))
   encodeHeader(controlBytes, offset, { type: FRAME_TYPE.pull, length, round: 0, check })
 }
 

@@ -4,7 +4,6 @@
 //
 //   head ─► table ─► run of claimed raw pages | run of dropped ones ─► … ─► done
 
-import { crc32 } from 'node:zlib'
 import { zero } from '../encoding/zero.ts'
 import { GodwitError } from '../errors.ts'
 import { Installer } from '../guest/installing.ts'
@@ -12,7 +11,7 @@ import { THREAD_BLOCK } from '../guest/layout.ts'
 import type { GuestMemory } from '../guest/memory.ts'
 import type { Kernels } from '../kernels/kernels.ts'
 import { BATCH_PAGES, PAGE_BYTES, READ_BYTES, STAGING_BYTES } from '../limits.ts'
-import { type FrameHeader, requireCheck } from './frame.ts'
+import { checkOf, FRAME_TYPE, type FrameHeader, requireCheck } from './frame.ts'
 import {
   checkPullTable,
   decodePullHead,
@@ -103,7 +102,7 @@ export class PullReader {
     if (this.#state === 'table') {
       // Before anything is claimed: an altered page number would be a page that never comes, whatever the seals say.
       const table = this.#memory.controlBytes.subarray(this.#table, this.#table + this.#wanted)
-      requireCheck(this.#header as FrameHeader, crc32(table, crc32(this.#head)))
+      requireCheck(this.#header as FrameHeader, checkOf(FRAME_TYPE.pull, this.#head, table))
       checkPullTable(this.#memory, this.#table, this.#count, this.#frameLength)
       this.#claimAll()
       return this.#nextRun(0)

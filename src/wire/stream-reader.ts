@@ -8,7 +8,6 @@
 //      └─ROUND_END─► header, and `advance` answers 'round-end'
 //      └─CONTROL──► control ─► header, and `advance` throws the peer's abort
 
-import { crc32 } from 'node:zlib'
 import type { ReferenceSession } from '../encoding/encoding.ts'
 import { FrameDecoder } from '../encoding/frame-decoder.ts'
 import { raw } from '../encoding/raw.ts'
@@ -22,7 +21,7 @@ import type { Kernels } from '../kernels/kernels.ts'
 import { createReferenceKernel, type ReferenceKernel } from '../kernels/reference.ts'
 import { BATCH_PAGES, PAGE_BYTES, READ_BYTES, STAGING_BYTES } from '../limits.ts'
 import { decodeControl } from './control-codec.ts'
-import { decodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameHeader, requireCheck } from './frame.ts'
+import { checkOf, decodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameHeader, requireCheck } from './frame.ts'
 import { decodeRuns, decodeTableHead, RUN_BYTES, TABLE_HEAD_BYTES } from './page-frame.ts'
 import { PullReader } from './pull-reader.ts'
 
@@ -361,7 +360,7 @@ export class StreamReader {
 
   /** The source says welcome once, and later at most why it gives up. */
   #onControl(): void {
-    requireCheck(this.#header, crc32(this.#control))
+    requireCheck(this.#header, checkOf(this.#header.type, this.#control))
     const message = decodeControl(this.#control)
     this.#expect('header', FRAME_HEADER_BYTES)
     if (message.type === 'welcome' && !this.welcomed) {

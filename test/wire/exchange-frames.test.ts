@@ -17,7 +17,7 @@ import {
   HOW,
 } from '../../src/wire/exchange-frames.ts'
 import { ExchangeReader } from '../../src/wire/exchange-reader.ts'
-import { encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameType } from '../../src/wire/frame.ts'
+import { checkOf, encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameType } from '../../src/wire/frame.ts'
 import { seeded } from '../kernels/memory-fixture.ts'
 
 const BOUNDS = { pageCount: 1000, vcpus: 4 }
@@ -163,9 +163,22 @@ describe('frames of the exchange', () => {
     )
   })
 
+  it('of another type with the same payload are no frames: a count of frames would be the number of a page', () => {
+    const count = encodeApplied(7)
+    count[5] = FRAME_TYPE.ask
+    const heard: string[] = []
+    expect(() => readerInto(heard).push(count)).toThrow(expect.objectContaining({ code: 'bad-frame' }))
+    expect(heard).toEqual([])
+  })
+
   const frame = (type: FrameType, payload: Uint8Array, checked = payload.length): Uint8Array => {
     const header = new Uint8Array(FRAME_HEADER_BYTES)
-    encodeHeader(header, 0, { type, length: payload.length, round: 0, check: crc32(payload.subarray(0, checked)) })
+    encodeHeader(header, 0, {
+      type,
+      length: payload.length,
+      round: 0,
+      check: checkOf(type, payload.subarray(0, checked)),
+    })
     return Buffer.concat([header, payload])
   }
   const words = (...list: number[]): Uint8Array => new Uint8Array(Uint32Array.from(list).buffer)

@@ -1,12 +1,11 @@
 // NEED and GOT frames: round trips, any portions, hostile payloads, and readers that must not take them.
 
-import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { GodwitError } from '../../src/errors.ts'
 import { MAX_NEEDS } from '../../src/limits.ts'
 import { encodeControl } from '../../src/wire/control-codec.ts'
-import { encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from '../../src/wire/frame.ts'
+import { checkOf, encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from '../../src/wire/frame.ts'
 import { ControlFrameReader } from '../../src/wire/frame-reader.ts'
 import { decodeNeeds, encodeNeeds, kindOf, NEED, needOf, pageOf } from '../../src/wire/needs.ts'
 import { seeded } from '../kernels/memory-fixture.ts'
@@ -29,7 +28,12 @@ const ping = { type: 'ping', sentAt: 5n } as const
 /** A NEED frame of any payload. */
 const needFrame = (payload: Uint8Array): Uint8Array => {
   const header = new Uint8Array(FRAME_HEADER_BYTES)
-  encodeHeader(header, 0, { type: FRAME_TYPE.need, length: payload.length, round: 0, check: crc32(payload) })
+  encodeHeader(header, 0, {
+    type: FRAME_TYPE.need,
+    length: payload.length,
+    round: 0,
+    check: checkOf(FRAME_TYPE.need, payload),
+  })
   return Buffer.concat([header, payload])
 }
 

@@ -1,7 +1,6 @@
 // Streams of the pull phase for the reader tests: a guest whose pages are absent, real frames made by the pull sender,
 // hand-made ones of any shape, and a hostile change to a stream.
 
-import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
 import { beginAbsent } from '../../src/guest/installing.ts'
 import { HEADER } from '../../src/guest/layout.ts'
@@ -9,7 +8,7 @@ import { GuestMemory } from '../../src/guest/memory.ts'
 import { loadKernels } from '../../src/kernels/kernels.ts'
 import { sealOf, xxh64OfPage } from '../../src/kernels/twin.ts'
 import { PullSender } from '../../src/migration/transfer/pull-batch.ts'
-import { encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from '../../src/wire/frame.ts'
+import { checkOf, encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from '../../src/wire/frame.ts'
 import { StreamReader } from '../../src/wire/stream-reader.ts'
 
 export const PAGE = 4096
@@ -88,7 +87,7 @@ export function frameOf(
     view.setBigUint64(32 + 16 * index, seal, true)
   })
   frame.set(content, 24 + 16 * entries.length)
-  const check = more.check ?? crc32(frame.subarray(FRAME_HEADER_BYTES, 24 + 16 * entries.length))
+  const check = more.check ?? checkOf(FRAME_TYPE.pull, frame.subarray(FRAME_HEADER_BYTES, 24 + 16 * entries.length))
   encodeHeader(frame, 0, { type: FRAME_TYPE.pull, length, round: 0, check })
   return frame
 }

@@ -1,13 +1,12 @@
 // Streams for the reader tests: real ones made by the batch sender, and a generator of hostile ones made from them.
 
-import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
 import { GuestMemory } from '../../src/guest/memory.ts'
 import { fillAll } from '../../src/guest/page-set.ts'
 import { loadKernels } from '../../src/kernels/kernels.ts'
 import { BatchSender, beginRound } from '../../src/migration/transfer/batch.ts'
 import { encodeControl } from '../../src/wire/control-codec.ts'
-import { encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from '../../src/wire/frame.ts'
+import { checkOf, encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameType } from '../../src/wire/frame.ts'
 import { StreamReader } from '../../src/wire/stream-reader.ts'
 
 /** A source guest whose pages are of the given kinds, repeated: z zero, r random. */
@@ -134,6 +133,10 @@ export function spoil(frames: readonly Uint8Array[], how: Hostility): Uint8Array
 
 /** Puts the right check into a control or need frame, or, with the size of its table, a pull frame that was altered. */
 export function recheck<T extends Uint8Array>(frame: T, end: number = frame.length): T {
-  new DataView(frame.buffer, frame.byteOffset).setUint32(12, crc32(frame.subarray(FRAME_HEADER_BYTES, end)), true)
+  new DataView(frame.buffer, frame.byteOffset).setUint32(
+    12,
+    checkOf(frame[5] as FrameType, frame.subarray(FRAME_HEADER_BYTES, end)),
+    true,
+  )
   return frame
 }
