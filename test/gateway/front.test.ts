@@ -2,44 +2,20 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { afterEach, describe, expect, test } from 'vitest'
-import { Front, type FrontOptions } from '../../src/gateway/front.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
 import { KV_MAX_LINE_BYTES } from '../../src/limits.ts'
-import { KvBackend } from '../support/kv-backend.ts'
+import { TestFront } from '../support/front.ts'
 import { numbers } from '../support/page-shapes.ts'
-import { encode, RespClient, type Value } from '../support/resp-client.ts'
+import { encode, type Value } from '../support/resp-client.ts'
 
 const SEED = Number(process.env.GODWIT_SEED ?? 1)
 
-let front: Front | undefined
-let backend: KvBackend
-let clients: RespClient[] = []
-
-afterEach(async () => {
-  for (const client of clients) client.close()
-  clients = []
-  await front?.close()
-  front = undefined
-})
-
-async function begin(vcpus = 2, options: Partial<FrontOptions> = {}): Promise<RespClient> {
-  backend = new KvBackend(vcpus)
-  front = new Front({ backend, ...options })
-  await front.listen('127.0.0.1', [0, 0])
-  return await another()
-}
-
-async function another(): Promise<RespClient> {
-  const client = await RespClient.connect((front as Front).port)
-  clients.push(client)
-  return client
-}
-
-const turn = (ms = 0): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+const served = TestFront.forEach()
 
 describe('commands', () => {
   test('of one key, of several shards, and of all', async () => {
-    const client = await begin()
+    const client = await served.begin()
     expect(await client.command('SET', 'foo', '1')).toBe('+OK')
     expect(await client.command('set', 'hello', '2')).toBe('+OK')
     expect(await client.command('MGET', 'hello', 'none', 'foo', 'hello')).toEqual(['2', null, '1', '2'])
@@ -53,18 +29,18 @@ describe('commands', () => {
   })
 
   test('INFO adds the shards up and knows the port', async () => {
-    const client = await begin()
+    const client = await served.begin()
     for (const key of ['foo', 'bar', 'hello']) await client.command('SET', key, '1')
     const info = (await client.command('INFO')) as string
     expect(info).toContain('db0:keys=3,expires=0')
     expect(info).toContain('connected_clients:1')
-    expect(info).toContain(`tcp_port:${front?.port}`)
+    expect(info).toContain(`tcp_port:${served.front.port}`)
     const one = (await client.command('INFO', 'keyspace')) as string
     expect(one).toBe('# Keyspace\r\ndb0:keys=3,expires=0,avg_ttl=0,subexpiry=0\r\n')
   })
 
   test('about the connection', async () => {
-    const client = await begin()
+    const client = await served.begin()
     expect(await client.command('PING')).toBe('+PONG')
     expect(await client.command('PING', 'there')).toBe('there')
     expect(await client.command('ECHO', 'me')).toBe('me')
@@ -94,7 +70,7 @@ describe('commands', () => {
   })
 
   test('that are none, or not carried', async () => {
-    const client = await begin()
+    const client = await served.begin()
     expect(await client.command('NOPE', 'a')).toBe("-ERR unknown command 'NOPE', with args beginning with: 'a' ")
     for (const name of ['SUBSCRIBE', 'blpop', 'MULTI', 'eval']) {
       expect(await client.command(name, 'a', '0')).toBe(
@@ -106,8 +82,8 @@ describe('commands', () => {
   })
 
   test('CLIENT LIST and KILL', async () => {
-    const client = await begin()
-    const victim = await another()
+    const client = await served.begin()
+    const victim = await served.another()
     await victim.command('CLIENT', 'SETNAME', 'victim')
     const list = (await client.command('CLIENT', 'LIST')) as string
     expect(list.trim().split('\n')).toHaveLength(2)
@@ -125,11 +101,11 @@ describe('commands', () => {
 })
 
 test('replies come in the order of commands, whatever order the shards answer in', async () => {
-  const client = await begin(4)
+  const client = await served.begin(4)
   const next = numbers(SEED)
   console.log(`seed ${SEED}`)
   for (let index = 0; index < 50; index++) await client.command('SET', `key:${index}`, `value ${index}`)
-  backend.held = true
+  served.backend.held = true
   for (let round = 0; round < 20; round++) {
     const expected: Value[] = []
     const bytes: Buffer[] = []
@@ -152,15 +128,15 @@ test('replies come in the order of commands, whatever order the shards answer in
     const all = Buffer.concat(bytes)
     const at = next() % all.length
     client.socket.write(all.subarray(0, at))
-    await turn()
+    await sleep()
     client.socket.write(all.subarray(at))
     const replies: Value[] = []
     const reading = (async () => {
       while (replies.length < expected.length) replies.push(await client.next())
     })()
     while (replies.length < expected.length) {
-      for (let times = next() % 20; times > 0; times--) backend.answer(next() % 4)
-      await turn()
+      for (let times = next() % 20; times > 0; times--) served.backend.answer(next() % 4)
+      await sleep()
     }
     await reading
     expect(replies).toEqual(expected)
@@ -168,13 +144,13 @@ test('replies come in the order of commands, whatever order the shards answer in
 })
 
 test('errors of the backend reach the client whose command it was, in their place', async () => {
-  const client = await begin(1)
-  backend.held = true
+  const client = await served.begin(1)
+  served.backend.held = true
   for (const key of ['a', 'b', 'c']) client.send('INCR', key)
-  await expect.poll(() => backend.waiting).toBe(3)
-  backend.answer(0, 'unreachable')
-  backend.answer(0)
-  backend.answer(0, 'unknown')
+  await expect.poll(() => served.backend.waiting).toBe(3)
+  served.backend.answer(0, 'unreachable')
+  served.backend.answer(0)
+  served.backend.answer(0, 'unknown')
   expect(await client.next()).toMatch(/^-UNREACHABLE .*not executed/)
   expect(await client.next()).toBe(':1')
   expect(await client.next()).toMatch(/^-UNKNOWN /)
@@ -190,17 +166,17 @@ describe('bad input', () => {
     ['a line without an end', 'x'.repeat(KV_MAX_LINE_BYTES + 1), 'too big inline request'],
     ['an open quote', 'GET "a\r\n', 'unbalanced quotes in request'],
   ])('%s ends the connection, behind the replies to what came before', async (_what, text, error) => {
-    const client = await begin()
+    const client = await served.begin()
     client.socket.write(Buffer.concat([encode('SET', 'a', '1'), encode('GET', 'a'), Buffer.from(text, 'latin1')]))
     expect(await client.next()).toBe('+OK')
     expect(await client.next()).toBe('1')
     expect(await client.next()).toBe(`-ERR Protocol error: ${error}`)
     await client.closed
-    expect(await (await another()).command('GET', 'a')).toBe('1')
+    expect(await (await served.another()).command('GET', 'a')).toBe('1')
   })
 
   test('a request that no ring carries gets an error, and the connection goes on', async () => {
-    const client = await begin()
+    const client = await served.begin()
     expect(await client.command('SET', 'a', Buffer.alloc(600 * 1024, 'x'))).toBe(
       '-ERR the request is longer than a guest takes',
     )
@@ -211,9 +187,9 @@ describe('bad input', () => {
   test.each(['POST / HTTP/1.1', 'GET / HTTP/1.1\r\nHost: 127.0.0.1:6380'])(
     'what a browser was made to send executes nothing: %s',
     async (head) => {
-      const client = await begin()
+      const client = await served.begin()
       await client.command('SET', 'a', '1')
-      const browser = await another()
+      const browser = await served.another()
       browser.socket.write(`${head}\r\nContent-Length: 9\r\n\r\nFLUSHALL\r\n`)
       await browser.closed
       expect(await client.command('GET', 'a')).toBe('1')
@@ -221,49 +197,49 @@ describe('bad input', () => {
   )
 
   test('inline commands, as typed', async () => {
-    const client = await begin()
+    const client = await served.begin()
     client.socket.write('SET a "b c"\r\n\r\nGET a\r\n')
     expect([await client.next(), await client.next()]).toEqual(['+OK', 'b c'])
   })
 
   test('clients that vanish in the middle of a command, or before its reply', async () => {
-    const client = await begin()
-    backend.held = true
+    const client = await served.begin()
+    served.backend.held = true
     for (let index = 0; index < 20; index++) {
-      const other = await another()
+      const other = await served.another()
       other.send('SET', `gone:${index}`, '1')
       other.socket.write('*3\r\n$3\r\nSET\r\n$6\r\nnobody\r\n$100\r\nhalf')
-      await expect.poll(() => backend.waiting).toBe(index + 1)
+      await expect.poll(() => served.backend.waiting).toBe(index + 1)
       if (index % 2 === 0) other.socket.resetAndDestroy()
       else other.socket.destroy()
     }
-    backend.held = false
-    backend.answerAll()
-    await expect.poll(() => front?.clients.size).toBe(1)
+    served.backend.held = false
+    served.backend.answerAll()
+    await expect.poll(() => served.front.clients.size).toBe(1)
     expect(await client.command('DBSIZE')).toBe(':20')
     expect(await client.command('EXISTS', 'nobody')).toBe(':0')
   })
 
   test('one that ends its half of the connection still gets its replies', async () => {
-    const client = await begin()
-    backend.held = true
+    const client = await served.begin()
+    served.backend.held = true
     client.socket.end(Buffer.concat([encode('SET', 'a', '1'), encode('GET', 'a')]))
-    await expect.poll(() => backend.waiting).toBe(2)
-    backend.held = false
-    backend.answerAll()
+    await expect.poll(() => served.backend.waiting).toBe(2)
+    served.backend.held = false
+    served.backend.answerAll()
     expect([await client.next(), await client.next(), await client.next()]).toEqual(['+OK', '1', 'closed'])
   })
 
   test('one client too many is told so', async () => {
-    const client = await begin(1, { maxClients: 2 })
-    await another()
-    await expect.poll(() => front?.clients.size).toBe(2)
-    const third = await another()
+    const client = await served.begin(1, { maxClients: 2 })
+    await served.another()
+    await expect.poll(() => served.front.clients.size).toBe(2)
+    const third = await served.another()
     expect(await third.next()).toBe('-ERR max number of clients reached')
     await third.closed
     client.close()
-    await expect.poll(() => front?.clients.size).toBe(1)
-    expect(await (await another()).command('PING')).toBe('+PONG')
+    await expect.poll(() => served.front.clients.size).toBe(1)
+    expect(await (await served.another()).command('PING')).toBe('+PONG')
   })
 })
 
@@ -284,20 +260,20 @@ const IDLERS = `
 
 test('10,000 idle clients cost little memory, and no time', async () => {
   const count = 10_000
-  const client = await begin(1)
+  const client = await served.begin(1)
   await client.command('PING')
   const before = process.memoryUsage().rss
-  const idlers = spawn(process.execPath, ['-e', IDLERS, `${front?.port}`, `${count}`], {
+  const idlers = spawn(process.execPath, ['-e', IDLERS, `${served.front.port}`, `${count}`], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   try {
     await once(idlers.stdout, 'data')
-    await expect.poll(() => front?.clients.size, { timeout: 10_000 }).toBe(count + 1)
+    await expect.poll(() => served.front.clients.size, { timeout: 10_000 }).toBe(count + 1)
     const each = (process.memoryUsage().rss - before) / count
     console.log(`${count} idle clients: ${(each / 1024).toFixed(1)} KiB each`)
     expect(each).toBeLessThan(16 * 1024)
     const cpu = process.cpuUsage()
-    await turn(300)
+    await sleep(300)
     const { user, system } = process.cpuUsage(cpu)
     expect((user + system) / 1000).toBeLessThan(150)
     expect(await client.command('PING')).toBe('+PONG')
@@ -305,5 +281,5 @@ test('10,000 idle clients cost little memory, and no time', async () => {
     idlers.stdin.end()
     await once(idlers, 'exit')
   }
-  await expect.poll(() => front?.clients.size, { timeout: 10_000 }).toBe(1)
+  await expect.poll(() => served.front.clients.size, { timeout: 10_000 }).toBe(1)
 }, 30_000)

@@ -20,6 +20,7 @@ import { type Counter, count } from '../transfer/thread-counters.ts'
 import { dialExchange, ExchangeListener, noAnswer } from './connections.ts'
 import { ExchangeCore } from './core.ts'
 import { freshCore } from './core-state.ts'
+import { hearing } from './core-wire.ts'
 import type { ExchangeThreadData, FromExchangeThread, ToExchangeThread } from './messages.ts'
 import { rehearse } from './rehearsal.ts'
 import { SharedPages } from './shared-pages.ts'
@@ -132,11 +133,8 @@ function part(socket: Socket, error: GodwitError): void {
 }
 
 const sinkOf = (of: Link): ExchangeSink => ({
+  ...hearing(core),
   control: (message) => onControl(of, message),
-  give: (table, contents) => core.onGive(table, contents),
-  runs: (table) => core.onRuns(table),
-  cross: (crossing) => core.onCross(crossing),
-  ask: (wanted) => core.onAsk(wanted),
   applied(applied) {
     core.onApplied(applied)
     if (of.up) return

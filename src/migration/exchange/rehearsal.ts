@@ -6,12 +6,13 @@ import { GuestMemory } from '../../guest/memory.ts'
 import { beginSharing, homesOf } from '../../guest/sharing.ts'
 import { loadKernels } from '../../kernels/kernels.ts'
 import { MIN_MEMORY_BYTES, REHEARSAL_CROSSINGS } from '../../limits.ts'
-import { encodeApplied, encodeAsk, encodeCross, encodeGive, encodeRuns } from '../../wire/exchange-frames.ts'
+import { encodeApplied } from '../../wire/exchange-frames.ts'
 import { ExchangeReader } from '../../wire/exchange-reader.ts'
 import { ExchangeCore } from './core.ts'
 import { freshCore } from './core-state.ts'
+import { frameLink, hearing } from './core-wire.ts'
 import { SharedPages } from './shared-pages.ts'
-import type { ExchangeHost, ExchangeLink } from './sides.ts'
+import type { ExchangeHost } from './sides.ts'
 
 const MEMORY_BYTES = 16 * MIN_MEMORY_BYTES
 const REGISTER_BYTES = 1024
@@ -29,7 +30,8 @@ class Side {
   constructor(first: boolean, hash: boolean) {
     beginSharing(this.memory, first)
     const pages = new SharedPages(this.memory, loadKernels(this.memory), hash)
-    this.core = new ExchangeCore(freshCore(pages, first), pages, this.#link(), this.#host())
+    const link = frameLink((frame) => this.#wire.push(frame))
+    this.core = new ExchangeCore(freshCore(pages, first), pages, link, this.#host())
   }
 
   /** Lets everything happen that can; what is sent reaches `reader`. */
@@ -44,30 +46,7 @@ class Side {
   }
 
   reader(): ExchangeReader {
-    const { core } = this
-    return new ExchangeReader(this.memory.layout, {
-      control: NOTHING,
-      give: (table, contents) => core.onGive(table, contents),
-      runs: (table) => core.onRuns(table),
-      cross: (crossing) => core.onCross(crossing),
-      ask: (wanted) => core.onAsk(wanted),
-      applied: (count) => core.onApplied(count),
-    })
-  }
-
-  #link(): ExchangeLink {
-    const send = (frame: Uint8Array): number => {
-      this.#wire.push(frame)
-      return frame.length
-    }
-    return {
-      open: true,
-      give: (table) => send(encodeGive(table)),
-      runs: (table) => send(encodeRuns(table)),
-      cross: (crossing) => void send(encodeCross(crossing)),
-      ask: (pages, count) => void send(encodeAsk(pages, count)),
-      applied: (count) => void send(encodeApplied(count)),
-    }
+    return new ExchangeReader(this.memory.layout, { control: NOTHING, ...hearing(this.core) })
   }
 
   #host(): ExchangeHost {

@@ -9,9 +9,10 @@ import { loadKernels } from '../../../src/kernels/kernels.ts'
 import { PUSH_LOOK_PAGES, PUSH_REST_MS } from '../../../src/limits.ts'
 import { ExchangeCore } from '../../../src/migration/exchange/core.ts'
 import { freshCore } from '../../../src/migration/exchange/core-state.ts'
+import { frameLink, hearing } from '../../../src/migration/exchange/core-wire.ts'
 import { SharedPages } from '../../../src/migration/exchange/shared-pages.ts'
-import type { ExchangeCounter, ExchangeHost, ExchangeLink } from '../../../src/migration/exchange/sides.ts'
-import { encodeApplied, encodeAsk, encodeCross, encodeGive, encodeRuns } from '../../../src/wire/exchange-frames.ts'
+import type { ExchangeCounter, ExchangeHost } from '../../../src/migration/exchange/sides.ts'
+import { encodeApplied } from '../../../src/wire/exchange-frames.ts'
 import { ExchangeReader } from '../../../src/wire/exchange-reader.ts'
 
 const PAGES = 256
@@ -37,7 +38,8 @@ class Side {
     beginSharing(this.memory, first)
     this.pages = new SharedPages(this.memory, loadKernels(this.memory), false)
     this.state = freshCore(this.pages, first)
-    this.core = new ExchangeCore(this.state, this.pages, this.#link(), this.#host())
+    const link = frameLink((frame) => this.wire.push(frame))
+    this.core = new ExchangeCore(this.state, this.pages, link, this.#host())
   }
 
   get ours(): number {
@@ -45,15 +47,7 @@ class Side {
   }
 
   reader(): ExchangeReader {
-    const { core } = this
-    return new ExchangeReader(this.memory.layout, {
-      control: NOTHING,
-      give: (table, contents) => core.onGive(table, contents),
-      runs: (table) => core.onRuns(table),
-      cross: (crossing) => core.onCross(crossing),
-      ask: (wanted) => core.onAsk(wanted),
-      applied: (count) => core.onApplied(count),
-    })
+    return new ExchangeReader(this.memory.layout, { control: NOTHING, ...hearing(this.core) })
   }
 
   /** One turn; handshakes end at once. */
@@ -66,18 +60,6 @@ class Side {
   quiet(): void {
     this.handshake = false
     this.core.quiet()
-  }
-
-  #link(): ExchangeLink {
-    const send = (frame: Uint8Array): number => this.wire.push(frame)
-    return {
-      open: true,
-      give: (table) => send(encodeGive(table)),
-      runs: (table) => send(encodeRuns(table)),
-      cross: (crossing) => void send(encodeCross(crossing)),
-      ask: (pages, count) => void send(encodeAsk(pages, count)),
-      applied: (count) => void send(encodeApplied(count)),
-    }
   }
 
   #host(): ExchangeHost {
