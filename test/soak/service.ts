@@ -73,10 +73,22 @@ async function voyage(movement: Movement, seed: number, agents: readonly DemoAge
     longest = Math.max(longest, gap)
     if (result.failed > 0 || result.disconnects > 0 || result.exact !== true) throw new Error(JSON.stringify(result))
     return `${vcpus} vCPUs, ${load.rate}/s, ${result.requests} requests, longest gap ${gap.toFixed(0)} ms`
+  } catch (error) {
+    throw new Error(`${error instanceof Error ? error.message : error}; ${await standing(name, agents)}`)
   } finally {
     await running.kill()
     for (const { client } of agents) await client.stopGuest(name, true).catch(() => {})
   }
+}
+
+/** What both agents say of the guest: where a run that did not end has stopped. */
+async function standing(name: string, agents: readonly DemoAgent[]): Promise<string> {
+  const said = agents.map(async ({ client }) => {
+    const { state, owner, steps, migration } = await client.guest(name)
+    return JSON.stringify({ state, owner, steps, migration })
+  })
+  const all = await Promise.allSettled(said)
+  return all.map((each) => (each.status === 'fulfilled' ? each.value : String(each.reason))).join(' | ')
 }
 
 const agents = await Promise.all(['alpha', 'beta'].map((name) => DemoAgent.start(name, [0, 0])))
