@@ -74,13 +74,17 @@ test.each([
   }
 })
 
-test('before anything has left, the guest stays, and may go later', { timeout: 60_000 }, async () => {
-  unwatch = onMigrationEvent(Journey.nextId, (event) => {
-    if (event.type === 'stage' && event.stage === 'stop') void exchanges[0]?.terminate()
-  })
-  const report = await journey.move(SLOW)
-  expect(report).toMatchObject({ outcome: 'failed', error: { code: 'exchange-broken' } })
-  await journey.expectStayed(report)
-  await expect.poll(() => arrivalOf().status().state).toBe('handed-over')
-  await journey.expectArrived(await journey.move({ movement: 'soft' }))
-})
+test.each([0, 1])(
+  'before anything has left, at side %i, the guest stays, and may go later',
+  { timeout: 60_000 },
+  async (side) => {
+    unwatch = onMigrationEvent(Journey.nextId, (event) => {
+      if (event.type === 'stage' && event.stage === 'stop') void exchanges[side]?.terminate()
+    })
+    const report = await journey.move(SLOW)
+    expect(report).toMatchObject({ outcome: 'failed', error: { code: 'exchange-broken' } })
+    await journey.expectStayed(report)
+    await expect.poll(() => arrivalOf().status().state, { timeout: 5000 }).toBe('handed-over')
+    await journey.expectArrived(await journey.move({ movement: 'soft' }))
+  },
+)
