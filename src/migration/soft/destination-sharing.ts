@@ -77,6 +77,7 @@ export class DestinationSharing {
       drop: () => links.drop(),
       dial: () => this.#redial(),
       ask: () => this.#askAgent(),
+      needsExchange: () => true,
       onUp: () => this.#sayAgain(),
     })
   }
