@@ -2,9 +2,10 @@
 // sides stand still and say so, and the operator may give the guest up; where nothing had left, the guest stays.
 
 import type { Worker } from 'node:worker_threads'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { onMigrationEvent } from '../../src/events.ts'
 import type { GuestHost } from '../../src/guest-process/host.ts'
+import { DestinationOwnership } from '../../src/migration/destination-ownership.ts'
 import type { MigrationOptions } from '../../src/migration/settings.ts'
 import { MIB } from '../support/config.ts'
 import { Journey } from '../support/journey.ts'
@@ -88,3 +89,15 @@ test.each([0, 1])(
     await journey.expectArrived(await journey.move({ movement: 'soft' }))
   },
 )
+
+test('when everything has left, the source needs its exchange no more', { timeout: 60_000 }, async () => {
+  // Its first word that it has everything is lost: so the source is still waiting for it when its exchange breaks.
+  const carryOut = DestinationOwnership.prototype.carryOut
+  const spy = vi.spyOn(DestinationOwnership.prototype, 'carryOut').mockImplementation(function (this: never, action) {
+    if (action !== 'send-complete') return carryOut.call(this, action)
+    spy.mockRestore()
+    void exchanges[0]?.terminate()
+  })
+  await journey.expectArrived(await journey.move({ movement: 'soft' }))
+  expect(vi.isMockFunction(DestinationOwnership.prototype.carryOut)).toBe(false)
+})
