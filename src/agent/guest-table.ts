@@ -328,7 +328,8 @@ export class GuestTable {
       if (entry.process.alive) {
         const answer = await entry.process.call<Verdict>('verdict', { migration, epoch }).catch(() => null)
         if (answer !== null && answer !== 'unknown') return answer
-        if (answer === 'unknown' && entry.process.alive) {
+        // Also when it says nothing: what lives may do anything yet, and its record speaks only for the dead.
+        if (entry.process.alive) {
           const kept = data.keptRecord(migration)
           return kept === null ? 'unknown' : verdictForDead(kept, migration).verdict
         }

@@ -127,9 +127,12 @@ export function takenRecord(
   return { ...(record ?? { version: 1, guest, ...empty }), epoch, state }
 }
 
-/** What the other side is told of one migration: by the live session, or by the record once it is over. */
+/**
+ * What the other side is told of one migration: by the live session, or by the record once it is over. What holds of a record
+ * only because its process is dead, and would be written as such, is no word of one that lives (R20).
+ */
 export function verdictOf(current: Current | null, store: OwnershipStore, migration: string, epoch: number): Verdict {
   if (current?.id === migration && current.epoch === epoch) return verdictOfState(current.role, current.session.state)
-  const { verdict } = verdictForDead(store.read(migration), migration)
-  return verdict === 'dropped' ? 'unknown' : verdict
+  const { verdict, write } = verdictForDead(store.read(migration), migration)
+  return verdict === 'dropped' || write !== null ? 'unknown' : verdict
 }

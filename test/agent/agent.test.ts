@@ -10,7 +10,7 @@ import { isLoopback, serveAgent } from '../../src/agent/http.ts'
 import type { GuestView, MigrationView } from '../../src/agent/schemas.ts'
 import { isAlive } from '../../src/guest-process/supervise.ts'
 import { MAX_BODY_BYTES } from '../../src/limits.ts'
-import { writeRecord } from '../../src/migration/ownership-record.ts'
+import { readRecord, writeRecord } from '../../src/migration/ownership-record.ts'
 import { reportSchema } from '../../src/migration/report.ts'
 import { guestConfig, MIB } from '../support/config.ts'
 import { Agents, elsewhere, guest, start, until } from './agents.ts'
@@ -138,6 +138,18 @@ describe('migrations', () => {
     expect(await verdict(id)).toEqual({ verdict: 'released' })
     expect(await verdict(first)).toEqual({ verdict: 'not-released' })
     expect(await verdict(second)).toEqual({ verdict: 'not-released' })
+  })
+
+  it('of a guest that lives and does not say are not answered for by its record, which stays as it is', async () => {
+    const { client } = await startAgent()
+    const { config } = await start(client, 'a', { options: { mute: true } })
+    const directory = join(root, 'one', 'guests', config.id)
+    const migration = '1'.repeat(32)
+    // Of a dead process it would be the last word: released.
+    const record = { version: 1, guest: config.id, epoch: 1, role: 'source', peer: 'beta', state: 'owner' } as const
+    writeRecord(directory, { ...record, migration })
+    expect(await client.call('GET', `/v1/migrations/${migration}/verdict?epoch=1`)).toEqual({ verdict: 'unknown' })
+    expect(readRecord(directory)).toMatchObject({ state: 'owner' })
   })
 
   it('streams its events and ends with the report; the guest is gone afterwards', async () => {

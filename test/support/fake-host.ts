@@ -1,5 +1,5 @@
 // A GuestHost without a guest: answers the shell like the real one, moves nothing. Tests of the agent give its URL as
-// `hostModule`. What it does is chosen by the guest's options: `fail` (at start), `die` (after ms), `moveMs`; `arrives`
+// `hostModule`. What it does is chosen by the guest's options: `fail` (at start), `die` (after ms), `moveMs`, `mute` (says no verdict); `arrives`
 // (`pulling`: paused by a lost link, until recovered; `lost`) is what a received guest is.
 
 import { existsSync } from 'node:fs'
@@ -163,6 +163,7 @@ export class GuestHost implements GuestHostPort {
   }
 
   verdict(migration: string): Verdict {
+    if (this.#config.options.mute === true) throw new GodwitError('link-lost', 'told to say nothing')
     return this.#reservation?.migration === migration ? 'owner' : 'unknown'
   }
 

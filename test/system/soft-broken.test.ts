@@ -2,9 +2,10 @@
 // sides stand still and say so, and the operator may give the guest up; where nothing had left, the guest stays.
 
 import type { Worker } from 'node:worker_threads'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { onMigrationEvent } from '../../src/events.ts'
 import type { GuestHost } from '../../src/guest-process/host.ts'
+import { DestinationOwnership } from '../../src/migration/destination-ownership.ts'
 import type { MigrationOptions } from '../../src/migration/settings.ts'
 import { MIB } from '../support/config.ts'
 import { Journey } from '../support/journey.ts'
@@ -74,13 +75,29 @@ test.each([
   }
 })
 
-test('before anything has left, the guest stays, and may go later', { timeout: 60_000 }, async () => {
-  unwatch = onMigrationEvent(Journey.nextId, (event) => {
-    if (event.type === 'stage' && event.stage === 'stop') void exchanges[0]?.terminate()
+test.each([0, 1])(
+  'before anything has left, at side %i, the guest stays, and may go later',
+  { timeout: 60_000 },
+  async (side) => {
+    unwatch = onMigrationEvent(Journey.nextId, (event) => {
+      if (event.type === 'stage' && event.stage === 'stop') void exchanges[side]?.terminate()
+    })
+    const report = await journey.move(SLOW)
+    expect(report).toMatchObject({ outcome: 'failed', error: { code: 'exchange-broken' } })
+    await journey.expectStayed(report)
+    await expect.poll(() => arrivalOf().status().state, { timeout: 5000 }).toBe('handed-over')
+    await journey.expectArrived(await journey.move({ movement: 'soft' }))
+  },
+)
+
+test('when everything has left, the source needs its exchange no more', { timeout: 60_000 }, async () => {
+  // Its first word that it has everything is lost: so the source is still waiting for it when its exchange breaks.
+  const carryOut = DestinationOwnership.prototype.carryOut
+  const spy = vi.spyOn(DestinationOwnership.prototype, 'carryOut').mockImplementation(function (this: never, action) {
+    if (action !== 'send-complete') return carryOut.call(this, action)
+    spy.mockRestore()
+    void exchanges[0]?.terminate()
   })
-  const report = await journey.move(SLOW)
-  expect(report).toMatchObject({ outcome: 'failed', error: { code: 'exchange-broken' } })
-  await journey.expectStayed(report)
-  await expect.poll(() => arrivalOf().status().state).toBe('handed-over')
   await journey.expectArrived(await journey.move({ movement: 'soft' }))
+  expect(vi.isMockFunction(DestinationOwnership.prototype.carryOut)).toBe(false)
 })

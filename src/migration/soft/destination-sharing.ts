@@ -7,6 +7,7 @@ import { GodwitError } from '../../errors.ts'
 import { faultsOf, resetAsks } from '../../guest/asks.ts'
 import { clearAll } from '../../guest/page-set.ts'
 import { beginSharing, isOurs, presenceOf } from '../../guest/sharing.ts'
+import { REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../../limits.ts'
 import { abortOf, type MessageOf } from '../../wire/messages.ts'
 import type { DestinationWorld } from '../destination-context.ts'
 import type { DestinationOwnership } from '../destination-ownership.ts'
@@ -66,7 +67,7 @@ export class DestinationSharing {
     this.#links = links
     this.#ownership = ownership
     this.#exchange = exchange
-    exchange.broken.then((error) => this.#ended || this.crash(error))
+    exchange.broken.then((error) => this.#ended || this.#break(error))
     const { memory, vcpus, clock } = world
     this.#arrivals = new Arrivals({ memory, vcpus, clock, exchange, onArrived: (here) => this.#arrived(here) }, [])
     this.#link = new SharedLink({
@@ -76,6 +77,7 @@ export class DestinationSharing {
       drop: () => links.drop(),
       dial: () => this.#redial(),
       ask: () => this.#askAgent(),
+      needsExchange: () => true,
       onUp: () => this.#sayAgain(),
     })
   }
@@ -84,10 +86,16 @@ export class DestinationSharing {
     return this.#link.paused
   }
 
-  /** A vCPU has crashed here, or the exchange has: the guest runs nowhere any more. */
+  /** A vCPU has crashed here, or the exchange has with a part of the guest: it runs nowhere any more. */
   crash(error: GodwitError): void {
     this.#links.control.send(abortOf(error, 'destination'))
     this.#over.resolve('lost')
+  }
+
+  #break(error: GodwitError): void {
+    if (!this.#hasNothing) return this.crash(error)
+    // Whether the source has everything it knows alone: the link fails now, and then it is asked.
+    this.#links.control.send(abortOf(error, 'destination'))
   }
 
   /** The process is about to go. */
@@ -117,8 +125,9 @@ export class DestinationSharing {
     started.catch(() => this.#link.start(inbox, 0))
     try {
       return await Promise.race([this.#over.promise, this.#link.failed])
-    } catch {
-      return 'lost'
+    } catch (thrown) {
+      const broken = GodwitError.from(thrown).code === 'exchange-broken'
+      return broken && this.#hasNothing ? await this.#askSource() : 'lost'
     } finally {
       this.#ended = true
       this.#link.close()
@@ -189,10 +198,29 @@ export class DestinationSharing {
     )
   }
 
+  get #hasNothing(): boolean {
+    return this.#arrivals.here.size === 0 && !presenceOf(this.#world.memory).some(isOurs)
+  }
+
   /** The source has everything, or never gave anything; if it has not, part of the guest is lost. */
   #end(): void {
-    const nothing = this.#arrivals.here.size === 0 && !presenceOf(this.#world.memory).some(isOurs)
-    this.#over.resolve(nothing ? 'empty' : 'lost')
+    this.#over.resolve(this.#hasNothing ? 'empty' : 'lost')
+  }
+
+  /** Nothing is here, and nothing can come any more: the source goes on with all of it, or it has given what never came. */
+  async #askSource(): Promise<Taken> {
+    const { clock, askPeerAgent } = this.#world
+    const asked = async (): Promise<Taken> => {
+      for (let wait = REDIAL_FIRST_MS; wait <= REDIAL_MAX_MS; wait *= 2) {
+        const verdict = await askPeerAgent()
+        if (verdict === 'not-released') return 'empty'
+        if (verdict === 'lost') return 'lost'
+        await clock.sleep(wait)
+      }
+      return 'lost'
+    }
+    const verdict = asked()
+    return await Promise.race([verdict, this.#over.promise.catch(() => verdict)])
   }
 
   #sayAgain(): void {

@@ -25,6 +25,8 @@ export interface SharedLinkOptions {
   readonly host: () => string | null
   /** While there is no link: rejects when it is known that there never will be one. */
   readonly ask: () => Promise<void>
+  /** Pages or vCPUs are still to move: without an exchange there is no link, and one that is broken is the end. */
+  readonly needsExchange: () => boolean
   /** A link is up, the first or a later one: says again what the other side may have missed. */
   readonly onUp: (inbox: Inbox) => void
 }
@@ -86,10 +88,12 @@ export class SharedLink {
         this.#over.signal.throwIfAborted()
         if (this.#isUp) this.#up = Promise.withResolvers()
         this.#isUp = false
-        const error = (await this.#lastWord(link)) ?? GodwitError.from(thrown, 'link-lost')
+        const word = await this.#lastWord(link)
         this.#over.signal.throwIfAborted()
+        const error = word ?? GodwitError.from(thrown, 'link-lost')
         // The other side's part can run no more, or nothing comes from there any more.
-        if (error.code === 'guest-crashed' || error.code === 'exchange-broken') throw error
+        const broken = error.code === 'exchange-broken' && (word !== null || this.#options.needsExchange())
+        if (error.code === 'guest-crashed' || broken) throw error
         this.paused = error.message
         await this.#options.drop()
         await this.#options.ask()
@@ -106,10 +110,12 @@ export class SharedLink {
   }
 
   async #bringUp({ inbox, generation }: Link): Promise<void> {
-    const { exchange, host, onUp } = this.#options
+    const { exchange, host, needsExchange, onUp } = this.#options
     const gone = new AbortController()
     inbox.ended.then((error) => gone.abort(error))
-    await exchange.link(generation, host(), AbortSignal.any([this.#over.signal, gone.signal]))
+    await exchange.link(generation, host(), AbortSignal.any([this.#over.signal, gone.signal])).catch((thrown) => {
+      if (needsExchange() || GodwitError.from(thrown).code !== 'exchange-broken') throw thrown
+    })
     this.paused = null
     onUp(inbox)
     this.#isUp = true

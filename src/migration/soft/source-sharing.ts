@@ -69,7 +69,8 @@ export class SourceSharing {
     this.#narrowing = narrowing
     this.#lost.promise.catch(() => {})
     // Who has given everything needs no exchange any more.
-    exchange.broken.then((error) => this.#ownership.state !== 'retired' && this.end(error))
+    const needsExchange = (): boolean => this.#ownership.state !== 'retired'
+    exchange.broken.then((error) => needsExchange() && this.end(error))
     const { memory, vcpus, clock } = context
     this.#arrivals = new Arrivals({ memory, vcpus, clock, exchange }, everyVcpu(context))
     this.#link = new SharedLink({
@@ -79,6 +80,7 @@ export class SourceSharing {
       drop: () => this.#drop(),
       dial: (signal) => this.#redial(signal),
       ask: () => this.#askAgent(),
+      needsExchange,
       onUp: () => this.#sayAgain(),
     })
   }
