@@ -24,7 +24,7 @@ import {
 import type { MigrationReport } from '../migration/report.ts'
 import type { MigrationSettings } from '../migration/settings.ts'
 import { defaultPace, type Programs, programSource } from '../programs/registry.ts'
-import { CAPABILITIES, PROTOCOL_VERSION } from '../wire/messages.ts'
+import { CAPABILITIES, PROTOCOL_VERSION } from '../wire/protocol.ts'
 import { workerUrl } from '../worker-url.ts'
 import type { AgentOptions } from './agent-options.ts'
 import { type AgentAddress, addressText } from './client.ts'

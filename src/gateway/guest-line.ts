@@ -8,7 +8,7 @@ import { FRAME_TYPE } from '../wire/frame.ts'
 import { FrameBatch } from '../wire/frame-batch.ts'
 import { decodeLine, encodeLine, type GuestFacts, type LineMessage, lineEnd } from '../wire/line-messages.ts'
 import { LineReader } from '../wire/line-reader.ts'
-import { PROTOCOL_VERSION } from '../wire/messages.ts'
+import { PROTOCOL_VERSION } from '../wire/protocol.ts'
 import { AnswerCursor } from '../wire/service-frames.ts'
 
 export interface LineTarget {

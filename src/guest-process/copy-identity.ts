@@ -4,7 +4,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { GuestConfig } from '../guest/config.ts'
 import { wholeAtSwitch } from '../migration/settings.ts'
-import type { CAPABILITIES } from '../wire/messages.ts'
+import type { CAPABILITIES } from '../wire/protocol.ts'
 import type { Reservation } from './host-port.ts'
 
 const CAPABILITY: (typeof CAPABILITIES)[number] = 'copy'

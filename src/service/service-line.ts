@@ -14,7 +14,7 @@ import { FRAME_TYPE } from '../wire/frame.ts'
 import { FrameBatch } from '../wire/frame-batch.ts'
 import { decodeLine, encodeLine, type LineMessage, type LineMessageOf, lineEnd } from '../wire/line-messages.ts'
 import { LineReader } from '../wire/line-reader.ts'
-import { PROTOCOL_VERSION } from '../wire/messages.ts'
+import { PROTOCOL_VERSION } from '../wire/protocol.ts'
 import { answerSize, RequestCursor, writeAnswerHead } from '../wire/service-frames.ts'
 import type { GuestService } from './guest-service.ts'
 

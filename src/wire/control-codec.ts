@@ -1,21 +1,12 @@
-// Control messages ↔ bytes of a CONTROL frame. The bytes come from a socket: plain-values.ts unpacks them. Used by control
-// links and channel hellos.
+// What the bytes of a CONTROL frame say on a control link. They come from a socket: plain-values.ts unpacks them. control-frame.ts
+// writes them, channel-codec.ts reads what other connections carry.
 
 import { GodwitError } from '../errors.ts'
 import { MAX_CONTROL_FRAME_BYTES } from '../limits.ts'
-import { checkOf, encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from './frame.ts'
+import { encodeControl } from './control-frame.ts'
+import { FRAME_HEADER_BYTES } from './frame.ts'
 import { type ControlMessage, controlMessageSchema } from './messages.ts'
-import { badMessage, packPlain, unpackPlain } from './plain-values.ts'
-
-/** One CONTROL frame, header included. Throws `internal` when the message is above the cap. */
-export function encodeControl(message: ControlMessage): Buffer<ArrayBuffer> {
-  const body = packPlain(message)
-  const frame = Buffer.allocUnsafeSlow(FRAME_HEADER_BYTES + body.length)
-  const check = checkOf(FRAME_TYPE.control, body)
-  encodeHeader(frame, 0, { type: FRAME_TYPE.control, length: body.length, round: 0, check })
-  frame.set(body, FRAME_HEADER_BYTES)
-  return frame
-}
+import { badMessage, unpackPlain } from './plain-values.ts'
 
 /** The message in a CONTROL frame's payload. Throws `frame-too-long` or `bad-message`. */
 export function decodeControl(payload: Uint8Array): ControlMessage {

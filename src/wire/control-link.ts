@@ -7,7 +7,8 @@
 import type { Socket } from 'node:net'
 import { GodwitError, type Side } from '../errors.ts'
 import { MAX_CONTROL_FRAME_BYTES, MAX_QUEUED_MESSAGES, PEER_SILENT_MS, PING_INTERVAL_MS } from '../limits.ts'
-import { encodeControl } from './control-codec.ts'
+import { decodeControl } from './control-codec.ts'
+import { encodeControl } from './control-frame.ts'
 import { ControlFrameReader } from './frame-reader.ts'
 import type { ControlMessage, MessageOf } from './messages.ts'
 
@@ -31,7 +32,7 @@ export class SocketControlLink {
   readonly #socket: Socket
   readonly #side: Side
   readonly #peerSilentMs: number
-  readonly #reader = new ControlFrameReader()
+  readonly #reader = new ControlFrameReader(decodeControl)
   readonly #queue: ControlMessage[] = []
   readonly #timers: NodeJS.Timeout[] = []
   readonly #ended = Promise.withResolvers<void>()

@@ -5,7 +5,7 @@
 
 import { GodwitError } from '../errors.ts'
 import { HELLO_FRAME_BYTES, MAX_GIVE_FRAME_BYTES } from '../limits.ts'
-import { decodeControl } from './control-codec.ts'
+import { type ChannelMessage, decodeChannel } from './channel-codec.ts'
 import {
   type Bounds,
   type Crossing,
@@ -20,11 +20,10 @@ import {
   type RunsTable,
 } from './exchange-frames.ts'
 import { checkOf, decodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameHeader, requireCheck } from './frame.ts'
-import type { ControlMessage } from './messages.ts'
 
 /** Where frames go. Tables and contents are the reader's again when a call returns. */
 export interface ExchangeSink {
-  control(message: ControlMessage): void
+  control(message: ChannelMessage): void
   give(table: GiveTable, contents: Uint8Array): void
   runs(table: RunsTable): void
   cross(crossing: Crossing): void
@@ -89,7 +88,7 @@ export class ExchangeReader {
     requireCheck(this.#header, checkOf(type, payload.subarray(0, checkedBytes(type, payload))))
     switch (type) {
       case FRAME_TYPE.control:
-        return this.#sink.control(decodeControl(payload))
+        return this.#sink.control(decodeChannel(payload))
       case FRAME_TYPE.give:
         decodeGive(payload, this.#bounds, this.#give)
         return this.#sink.give(this.#give, payload.subarray(this.#give.contentsAt))

@@ -3,9 +3,7 @@
 
 import { GodwitError } from '../errors.ts'
 import { MAX_CONTROL_FRAME_BYTES } from '../limits.ts'
-import { decodeControl } from './control-codec.ts'
 import { checkOf, decodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameHeader, requireCheck } from './frame.ts'
-import type { ControlMessage } from './messages.ts'
 import { decodeNeeds } from './needs.ts'
 
 /** What a lane of the pull phase takes beside control messages. */
@@ -17,16 +15,22 @@ export interface Feedback {
 }
 
 /** Collects control frames; holds at most one frame, and allocates it only when its header has passed. */
-export class ControlFrameReader {
+export class ControlFrameReader<Message> {
   /** Largest payload accepted now; a stranger's first frame has a small one (R14). */
   capBytes: number
   readonly #head = new Uint8Array(FRAME_HEADER_BYTES)
   readonly #header: FrameHeader = { type: FRAME_TYPE.control, length: 0, round: 0, check: 0 }
   #payload: Uint8Array | null = null
   #filled = 0
+  readonly #decode: (payload: Uint8Array) => Message
   readonly #feedback: Feedback | null
 
-  constructor(capBytes = MAX_CONTROL_FRAME_BYTES, feedback: Feedback | null = null) {
+  constructor(
+    decode: (payload: Uint8Array) => Message,
+    capBytes = MAX_CONTROL_FRAME_BYTES,
+    feedback: Feedback | null = null,
+  ) {
+    this.#decode = decode
     this.capBytes = capBytes
     this.#feedback = feedback
   }
@@ -37,7 +41,7 @@ export class ControlFrameReader {
   }
 
   /** Takes bytes and hands each complete message to `deliver`, in order. Throws the decoder's named errors. */
-  push(bytes: Uint8Array, deliver: (message: ControlMessage) => void): void {
+  push(bytes: Uint8Array, deliver: (message: Message) => void): void {
     let at = 0
     for (;;) {
       const target: Uint8Array = this.#payload ?? this.#head
@@ -54,7 +58,7 @@ export class ControlFrameReader {
         this.#payload = null
         requireCheck(this.#header, checkOf(this.#header.type, payload))
         if (this.#header.type === FRAME_TYPE.need) this.#feedback?.need(decodeNeeds(payload))
-        else deliver(decodeControl(payload))
+        else deliver(this.#decode(payload))
       }
     }
   }

@@ -17,7 +17,7 @@ import {
   MAX_RUNS_FRAME_BYTES,
   MAX_SERVICE_FRAME_BYTES,
 } from '../limits.ts'
-import { PROTOCOL_VERSION } from './messages.ts'
+import { PROTOCOL_VERSION } from './protocol.ts'
 
 export const FRAME_HEADER_BYTES = 16
 /** 'GDWT', read as a little-endian u32. */

@@ -5,9 +5,11 @@ import { timingSafeEqual } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { GodwitError } from '../errors.ts'
 import { HELLO_FRAME_BYTES, HELLO_TIMEOUT_MS } from '../limits.ts'
-import { encodeControl } from './control-codec.ts'
+import { type ChannelMessage, decodeChannel } from './channel-codec.ts'
+import { encodeControl } from './control-frame.ts'
 import { ControlFrameReader } from './frame-reader.ts'
-import { CAPABILITIES, type ControlMessage, type MessageOf, PROTOCOL_VERSION } from './messages.ts'
+import type { MessageOf } from './messages.ts'
+import { CAPABILITIES, PROTOCOL_VERSION } from './protocol.ts'
 
 export interface Expected {
   readonly migration: string
@@ -19,8 +21,8 @@ export interface Expected {
 
 /** Resolves with the welcome frame to answer with; otherwise closes the socket and rejects with the named error. */
 export async function greet(socket: Socket, expected: Expected): Promise<Buffer> {
-  const { promise, resolve, reject } = Promise.withResolvers<ControlMessage>()
-  const reader = new ControlFrameReader(HELLO_FRAME_BYTES)
+  const { promise, resolve, reject } = Promise.withResolvers<ChannelMessage>()
+  const reader = new ControlFrameReader(decodeChannel, HELLO_FRAME_BYTES)
   const onData = (bytes: Buffer): void => {
     try {
       reader.push(bytes, resolve)
@@ -50,7 +52,7 @@ export async function greet(socket: Socket, expected: Expected): Promise<Buffer>
   }
 }
 
-function check(message: ControlMessage, expected: Expected): asserts message is MessageOf<'hello'> {
+function check(message: ChannelMessage, expected: Expected): asserts message is MessageOf<'hello'> {
   if (message.type !== 'hello') throw new GodwitError('unexpected-message', `'${message.type}' before hello`)
   if (message.version !== PROTOCOL_VERSION) {
     throw new GodwitError('wrong-version', `the peer speaks protocol ${message.version}, not ${PROTOCOL_VERSION}`)

@@ -2,7 +2,6 @@
 // what when; a test walks both. Everything here comes from a socket and is validated before anyone looks at it.
 
 import { z } from 'zod'
-import { ENCODINGS } from '../encoding/registry.ts'
 import type { GodwitError, Side } from '../errors.ts'
 import { COPY_HASHES, MAX_LANES, MAX_MEMORY_BYTES, MAX_NEIGHBOURS, MAX_VCPUS, PAGE_BYTES } from '../limits.ts'
 
@@ -206,17 +205,3 @@ export function abortOf(error: GodwitError, side: Side): MessageOf<'abort'> {
 }
 
 export type VcpuState = z.output<typeof vcpuState>
-
-/** Protocol version of this build. */
-export const PROTOCOL_VERSION = 1
-/** What this build can do; a migration names what it needs and the reservation refuses what is missing. */
-export const CAPABILITIES = [
-  'pre-copy',
-  'stop-and-copy',
-  'post-copy',
-  'hybrid',
-  'soft',
-  'digest',
-  'copy',
-  ...ENCODINGS.map(({ name }) => name),
-] as const

@@ -20,7 +20,7 @@ import type { GuestMemory } from '../guest/memory.ts'
 import type { Kernels } from '../kernels/kernels.ts'
 import { createReferenceKernel, type ReferenceKernel } from '../kernels/reference.ts'
 import { BATCH_PAGES, PAGE_BYTES, READ_BYTES, STAGING_BYTES } from '../limits.ts'
-import { decodeControl } from './control-codec.ts'
+import { decodeChannel } from './channel-codec.ts'
 import { checkOf, decodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameHeader, requireCheck } from './frame.ts'
 import { decodeRuns, decodeTableHead, RUN_BYTES, TABLE_HEAD_BYTES } from './page-frame.ts'
 import { PullReader } from './pull-reader.ts'
@@ -361,7 +361,7 @@ export class StreamReader {
   /** The source says welcome once, and later at most why it gives up. */
   #onControl(): void {
     requireCheck(this.#header, checkOf(this.#header.type, this.#control))
-    const message = decodeControl(this.#control)
+    const message = decodeChannel(this.#control)
     this.#expect('header', FRAME_HEADER_BYTES)
     if (message.type === 'welcome' && !this.welcomed) {
       this.welcomed = true

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { AgentClient } from '../../src/agent/client.ts'
 import type { AgentInfo, CopyView, GuestView } from '../../src/agent/schemas.ts'
 import { isAlive } from '../../src/guest-process/supervise.ts'
-import { CAPABILITIES } from '../../src/wire/messages.ts'
+import { CAPABILITIES } from '../../src/wire/protocol.ts'
 import { MIB } from '../support/config.ts'
 import { Agents, elsewhere, guest, start, until } from './agents.ts'
 

@@ -11,7 +11,7 @@ import type { GuestFile } from '../../src/guest-process/guest-file.ts'
 import type { Reservation } from '../../src/guest-process/host-port.ts'
 import { MAX_NEIGHBOURS } from '../../src/limits.ts'
 import { settingsSchema } from '../../src/migration/settings.ts'
-import { CAPABILITIES } from '../../src/wire/messages.ts'
+import { CAPABILITIES } from '../../src/wire/protocol.ts'
 import { guestConfig, MIB } from '../support/config.ts'
 import { Agents, elsewhere, start, until } from './agents.ts'
 

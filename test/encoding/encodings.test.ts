@@ -9,7 +9,7 @@ import { WantedPages } from '../../src/encoding/shared.ts'
 import { zero } from '../../src/encoding/zero.ts'
 import type { ErrorCode } from '../../src/errors.ts'
 import { loadKernels } from '../../src/kernels/kernels.ts'
-import { CAPABILITIES } from '../../src/wire/messages.ts'
+import { CAPABILITIES } from '../../src/wire/protocol.ts'
 import {
   type Content,
   PAGE_BYTES,

@@ -3,9 +3,9 @@
 import { connect, type Socket } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
 import { ControlListener } from '../../src/guest-process/control-listener.ts'
-import { encodeControl } from '../../src/wire/control-codec.ts'
+import { encodeControl } from '../../src/wire/control-frame.ts'
 import { SocketControlLink } from '../../src/wire/control-link.ts'
-import { CAPABILITIES, PROTOCOL_VERSION } from '../../src/wire/messages.ts'
+import { CAPABILITIES, PROTOCOL_VERSION } from '../../src/wire/protocol.ts'
 
 const identity = { migration: 'a'.repeat(32), token: 'b'.repeat(32), generation: 0 }
 const sockets: Socket[] = []

@@ -3,7 +3,8 @@
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import type { ControlLink } from '../../src/migration/ports.ts'
-import { encodeControl } from '../../src/wire/control-codec.ts'
+import { decodeControl } from '../../src/wire/control-codec.ts'
+import { encodeControl } from '../../src/wire/control-frame.ts'
 import { type ControlLinkOptions, SocketControlLink } from '../../src/wire/control-link.ts'
 import { ControlFrameReader } from '../../src/wire/frame-reader.ts'
 import type { ControlMessage } from '../../src/wire/messages.ts'
@@ -109,7 +110,7 @@ describe('a control link', () => {
   it.each(wrong)('%s is told to the peer and ends the link', async (code, bytes) => {
     const [link, peer] = await linkAndSocket()
     const heard: ControlMessage[] = []
-    const reader = new ControlFrameReader()
+    const reader = new ControlFrameReader(decodeControl)
     peer.on('data', (piece) => reader.push(piece, (message) => heard.push(message)))
     peer.write(bytes)
     await expect(link.receive()).rejects.toMatchObject({ code, side: 'source' })

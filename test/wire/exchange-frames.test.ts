@@ -5,7 +5,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { GodwitError } from '../../src/errors.ts'
 import { BATCH_PAGES, MAX_NEEDS, MAX_RUNS, PAGE_BYTES } from '../../src/limits.ts'
-import { encodeControl } from '../../src/wire/control-codec.ts'
+import { encodeControl } from '../../src/wire/control-frame.ts'
 import {
   createGiveTable,
   encodeApplied,

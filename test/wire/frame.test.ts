@@ -5,7 +5,8 @@ import { Packr } from 'msgpackr'
 import { describe, expect, it } from 'vitest'
 import { GodwitError } from '../../src/errors.ts'
 import { MAX_CONTROL_FRAME_BYTES, MAX_PAGE_FRAME_BYTES } from '../../src/limits.ts'
-import { decodeControl, encodeControl } from '../../src/wire/control-codec.ts'
+import { decodeControl } from '../../src/wire/control-codec.ts'
+import { encodeControl } from '../../src/wire/control-frame.ts'
 import {
   decodeHeader,
   encodeHeader,
@@ -129,7 +130,7 @@ describe('control messages', () => {
         (sent, portion) => {
           const stream = Buffer.concat(sent.map(encodeControl))
           const heard: ControlMessage[] = []
-          const reader = new ControlFrameReader()
+          const reader = new ControlFrameReader(decodeControl)
           for (let at = 0; at < stream.length; at += portion) {
             reader.push(stream.subarray(at, at + portion), (message) => heard.push(message))
           }
@@ -187,14 +188,14 @@ describe('control messages', () => {
   })
 
   it('takes no more than its cap, and only control frames', () => {
-    const small = new ControlFrameReader(100)
+    const small = new ControlFrameReader(decodeControl, 100)
     const long = encodeControl({ type: 'welcome', capabilities: ['x'.repeat(64), 'y'.repeat(64)] })
     expect(codeOf(() => small.push(long, () => {}))).toBe('frame-too-long')
     const end = new Uint8Array(FRAME_HEADER_BYTES)
     encodeHeader(end, 0, { type: FRAME_TYPE.roundEnd, length: 0, round: 3 })
-    expect(codeOf(() => new ControlFrameReader().push(end, () => {}))).toBe('unexpected-message')
+    expect(codeOf(() => new ControlFrameReader(decodeControl).push(end, () => {}))).toBe('unexpected-message')
     const empty = new Uint8Array(FRAME_HEADER_BYTES)
     encodeHeader(empty, 0, { type: FRAME_TYPE.control, length: 0, round: 0 })
-    expect(codeOf(() => new ControlFrameReader().push(empty, () => {}))).toBe('bad-message')
+    expect(codeOf(() => new ControlFrameReader(decodeControl).push(empty, () => {}))).toBe('bad-message')
   })
 })

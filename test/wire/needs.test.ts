@@ -4,9 +4,11 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { GodwitError } from '../../src/errors.ts'
 import { MAX_NEEDS } from '../../src/limits.ts'
-import { encodeControl } from '../../src/wire/control-codec.ts'
+import { decodeControl } from '../../src/wire/control-codec.ts'
+import { encodeControl } from '../../src/wire/control-frame.ts'
 import { checkOf, encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from '../../src/wire/frame.ts'
 import { ControlFrameReader } from '../../src/wire/frame-reader.ts'
+import type { ControlMessage } from '../../src/wire/messages.ts'
 import { decodeNeeds, encodeNeeds, kindOf, NEED, needOf, pageOf } from '../../src/wire/needs.ts'
 import { seeded } from '../kernels/memory-fixture.ts'
 
@@ -38,9 +40,13 @@ const needFrame = (payload: Uint8Array): Uint8Array => {
 }
 
 /** A reader that writes down what it hears, in order. */
-function listener(): { reader: ControlFrameReader; heard: unknown[]; push: (bytes: Uint8Array) => void } {
+function listener(): {
+  reader: ControlFrameReader<ControlMessage>
+  heard: unknown[]
+  push: (bytes: Uint8Array) => void
+} {
   const heard: unknown[] = []
-  const reader = new ControlFrameReader(undefined, {
+  const reader = new ControlFrameReader(decodeControl, undefined, {
     need: (needs) => heard.push([...needs]),
     got: () => heard.push('got'),
   })
@@ -162,7 +168,7 @@ describe('a reader with feedback', () => {
 
   it('a reader of control frames alone takes neither', () => {
     for (const frame of [got, encodeNeeds(Uint32Array.of(1), 1)]) {
-      expect(codeOf(() => new ControlFrameReader().push(frame, () => {}))).toBe('unexpected-message')
+      expect(codeOf(() => new ControlFrameReader(decodeControl).push(frame, () => {}))).toBe('unexpected-message')
     }
   })
 })

@@ -9,8 +9,9 @@ import * as limits from '../../src/limits.ts'
 import { GROUP_PAGES, PAGE_BYTES } from '../../src/limits.ts'
 import { FRAME_CAP, FRAME_HEADER_BYTES, FRAME_MAGIC, FRAME_TYPE } from '../../src/wire/frame.ts'
 import { lineSchemas } from '../../src/wire/line-messages.ts'
-import { messageSchemas, PROTOCOL_VERSION } from '../../src/wire/messages.ts'
+import { messageSchemas } from '../../src/wire/messages.ts'
 import { RUN_BYTES, TABLE_HEAD_BYTES } from '../../src/wire/page-frame.ts'
+import { PROTOCOL_VERSION } from '../../src/wire/protocol.ts'
 import { answerSize, REQUEST, requestSize } from '../../src/wire/service-frames.ts'
 
 const text = readFileSync(new URL('../../docs/protocol.md', import.meta.url), 'utf8')

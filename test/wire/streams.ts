@@ -5,7 +5,7 @@ import { GuestMemory } from '../../src/guest/memory.ts'
 import { fillAll } from '../../src/guest/page-set.ts'
 import { loadKernels } from '../../src/kernels/kernels.ts'
 import { BatchSender, beginRound } from '../../src/migration/transfer/batch.ts'
-import { encodeControl } from '../../src/wire/control-codec.ts'
+import { encodeControl } from '../../src/wire/control-frame.ts'
 import { checkOf, encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameType } from '../../src/wire/frame.ts'
 import { StreamReader } from '../../src/wire/stream-reader.ts'
 

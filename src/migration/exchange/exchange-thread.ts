@@ -10,9 +10,9 @@ import { HEADER } from '../../guest/layout.ts'
 import { GuestMemory } from '../../guest/memory.ts'
 import { loadKernels } from '../../kernels/kernels.ts'
 import { EXCHANGE_CHANNEL, EXCHANGE_TICK_MS, HELLO_TIMEOUT_MS, PEER_SILENT_MS } from '../../limits.ts'
-import { encodeControl } from '../../wire/control-codec.ts'
+import type { ChannelMessage } from '../../wire/channel-codec.ts'
+import { encodeControl } from '../../wire/control-frame.ts'
 import { ExchangeReader, type ExchangeSink } from '../../wire/exchange-reader.ts'
-import type { ControlMessage } from '../../wire/messages.ts'
 import { isPaid } from '../transfer/pacer.ts'
 import { PushWindow } from '../transfer/push-window.ts'
 import { wordChanged } from '../transfer/select-lock.ts'
@@ -144,7 +144,7 @@ const sinkOf = (of: Link): ExchangeSink => ({
   },
 })
 
-function onControl(of: Link, message: ControlMessage): void {
+function onControl(of: Link, message: ChannelMessage): void {
   if (message.type === 'abort') {
     const other = side === 'source' ? 'destination' : 'source'
     throw GodwitError.from({ ...message.error, side: message.error.side ?? other })

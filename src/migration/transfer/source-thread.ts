@@ -13,6 +13,7 @@ import { grantSteps, grantsUsed } from '../../guest/grants.ts'
 import { GuestMemory } from '../../guest/memory.ts'
 import { loadKernels } from '../../kernels/kernels.ts'
 import { BATCHES_IN_FLIGHT } from '../../limits.ts'
+import { decodeChannel } from '../../wire/channel-codec.ts'
 import { encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from '../../wire/frame.ts'
 import { ControlFrameReader } from '../../wire/frame-reader.ts'
 import { greet } from '../../wire/greeting.ts'
@@ -76,7 +77,7 @@ function adopt(accepted: Socket): void {
   const unexpected = (what: string): never => {
     throw new GodwitError('unexpected-message', `${what} on this lane`, { side: 'destination' })
   }
-  const reader = new ControlFrameReader(undefined, {
+  const reader = new ControlFrameReader(decodeChannel, undefined, {
     need: (entries) => (urgentLane === null ? unexpected('a need') : urgentLane.onNeed(entries)),
     got: () => (pushLane === null ? unexpected('an acknowledgement') : pushLane.onGot()),
   })

@@ -9,7 +9,7 @@ import { beginSharing, isOurs, presenceOf } from '../../../src/guest/sharing.ts'
 import { sealOf, xxh64OfPage } from '../../../src/kernels/twin.ts'
 import { EXCHANGE_BACKLOG_BYTES, EXCHANGE_CHANNEL, MAX_NEEDS } from '../../../src/limits.ts'
 import { ThreadedExchange } from '../../../src/migration/exchange/threaded-exchange.ts'
-import { encodeControl } from '../../../src/wire/control-codec.ts'
+import { encodeControl } from '../../../src/wire/control-frame.ts'
 import {
   createGiveTable,
   encodeApplied,

@@ -7,9 +7,10 @@ import { GuestMemory } from '../../../src/guest/memory.ts'
 import { addPage, fillAll } from '../../../src/guest/page-set.ts'
 import { ThreadedPageDestination } from '../../../src/migration/transfer/destination-transfer.ts'
 import { ThreadedPageSource } from '../../../src/migration/transfer/source-transfer.ts'
-import { encodeControl } from '../../../src/wire/control-codec.ts'
+import { type ChannelMessage, decodeChannel } from '../../../src/wire/channel-codec.ts'
+import { encodeControl } from '../../../src/wire/control-frame.ts'
 import { ControlFrameReader } from '../../../src/wire/frame-reader.ts'
-import type { ControlMessage, MessageOf } from '../../../src/wire/messages.ts'
+import type { MessageOf } from '../../../src/wire/messages.ts'
 import { ANY_PORT, digests, fillMixed, identity, LOOPBACK, openPair, relay, same } from './pair.ts'
 
 const MIB = 1024 * 1024
@@ -155,9 +156,9 @@ describe('bandwidth', () => {
 })
 
 /** A hand-made destination: sends `first`, collects control messages until the connection ends. */
-function stranger(port: number, first: Buffer): Promise<ControlMessage[]> {
-  const heard: ControlMessage[] = []
-  const reader = new ControlFrameReader()
+function stranger(port: number, first: Buffer): Promise<ChannelMessage[]> {
+  const heard: ChannelMessage[] = []
+  const reader = new ControlFrameReader(decodeChannel)
   return new Promise((resolve) => {
     const socket = connect(port, LOOPBACK, () => socket.write(first))
     socket.on('data', (bytes) => reader.push(bytes, (message) => heard.push(message)))
