@@ -43,6 +43,8 @@ export const PUSH_REST_MS = 20
 export const EXCHANGE_BACKLOG_BYTES = 16 * 1024 * 1024
 /** Crossings that an exchange thread tries out on small guests of its own before it begins: some ten ms, in which nobody stands still. */
 export const REHEARSAL_CROSSINGS = 200
+/** Between two of them, for whoever else wants the processor. */
+export const REHEARSAL_REST_MS = 5
 /** The exchange looks again this often for pages that may be given by now, or pushed. */
 export const EXCHANGE_TICK_MS = 1
 /** Pages in one NEED frame; every vCPU waits for one page at most, and notes come in portions. */

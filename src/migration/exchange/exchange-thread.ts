@@ -9,7 +9,13 @@ import { asksSeen } from '../../guest/asks.ts'
 import { HEADER } from '../../guest/layout.ts'
 import { GuestMemory } from '../../guest/memory.ts'
 import { loadKernels } from '../../kernels/kernels.ts'
-import { EXCHANGE_CHANNEL, EXCHANGE_TICK_MS, HELLO_TIMEOUT_MS, PEER_SILENT_MS } from '../../limits.ts'
+import {
+  EXCHANGE_CHANNEL,
+  EXCHANGE_TICK_MS,
+  HELLO_TIMEOUT_MS,
+  PEER_SILENT_MS,
+  REHEARSAL_REST_MS,
+} from '../../limits.ts'
 import type { ChannelMessage } from '../../wire/channel-codec.ts'
 import { encodeControl } from '../../wire/control-frame.ts'
 import { ExchangeReader, type ExchangeSink } from '../../wire/exchange-reader.ts'
@@ -22,7 +28,7 @@ import { ExchangeCore } from './core.ts'
 import { freshCore } from './core-state.ts'
 import { hearing } from './core-wire.ts'
 import type { ExchangeThreadData, FromExchangeThread, ToExchangeThread } from './messages.ts'
-import { rehearse } from './rehearsal.ts'
+import { rehearsal } from './rehearsal.ts'
 import { SharedPages } from './shared-pages.ts'
 import type { ExchangeCounter, ExchangeHost } from './sides.ts'
 import { SocketLink } from './socket-link.ts'
@@ -67,6 +73,7 @@ const host: ExchangeHost = {
   drained: () => tell({ type: 'drained', push: pushes }),
   count: (what, more) => count(memory, EXCHANGE_CHANNEL, COUNTER[what], more),
 }
+const rehearsing = rehearsal(data.hash)
 const state = freshCore(pages, where.role === 'listens')
 const core = new ExchangeCore(state, pages, out, host)
 /** Orders to push so far. */
@@ -248,6 +255,8 @@ function close(): void {
 function obey(message: ToExchangeThread): void {
   switch (message.type) {
     case 'link':
+      // What is left of it, at once: nobody stands still yet.
+      for (const _ of rehearsing);
       return makeLink(message.generation, message.host)
     case 'unlink':
       if (link?.generation === message.generation) fail(link, new GodwitError('link-lost', 'the link was given up'))
@@ -279,10 +288,15 @@ parentPort?.on('message', (message: ToExchangeThread) => {
   }
 })
 
+/** One crossing at a time: who is served meanwhile waits for none of it. */
+function rehearse(): void {
+  if (!closing && rehearsing.next().done !== true) setTimeout(rehearse, REHEARSAL_REST_MS).unref()
+}
+
 try {
-  rehearse(data.hash)
   const port = where.role === 'listens' ? await listener?.listen(where.host, where.portRange) : 0
   tell({ type: 'listening', port: port ?? 0 })
+  setImmediate(rehearse)
   askForever().catch(broken)
 } catch (thrown) {
   broken(thrown)

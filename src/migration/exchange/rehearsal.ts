@@ -1,6 +1,6 @@
 // Crossings between two small guests that are nobody's, in one thread and without a socket: what an exchange thread does
-// while a vCPU stands still has run before, with nothing to lose. Its first run takes ten times as long. Called by
-// exchange-thread.ts before it listens or dials.
+// while a vCPU stands still has run before, with nothing to lose. Its first run takes ten times as long. Played by
+// exchange-thread.ts in pieces, while the rounds go on and clients want the processor, and to its end before the first link.
 
 import { GuestMemory } from '../../guest/memory.ts'
 import { beginSharing, homesOf } from '../../guest/sharing.ts'
@@ -66,8 +66,8 @@ class Side {
   }
 }
 
-/** One vCPU goes to and fro with all its pages. */
-export function rehearse(hash: boolean): void {
+/** One vCPU goes to and fro with all its pages; each turn is one crossing. */
+export function* rehearsal(hash: boolean): Generator<void, void> {
   const sides = [new Side(true, hash), new Side(false, hash)] as const
   const readers = [sides[0].reader(), sides[1].reader()] as const
   const counts = sides.map(({ core }) => encodeApplied(core.begin()))
@@ -81,5 +81,6 @@ export function rehearse(hash: boolean): void {
     sides[from].core.cross(0, state)
     sides[from].run(readers[to])
     sides[to].run(readers[from])
+    yield
   }
 }
