@@ -1,5 +1,6 @@
-// Which pages are pushed next (R28): pages of the given homes, or all, in passes over the guest, those written least first,
-// the hottest last; never one that a vCPU here waits for, nor one that came a moment ago. Pure; core.ts asks it.
+// Which pages are pushed next (R28): those of vCPUs that have left, which the hottest of them want first, all in one pass over the
+// guest; or everything, in several passes, those written least first, the hottest last. Never one that a vCPU here waits for,
+// nor one that came a moment ago. Pure; core.ts asks it.
 
 import { PUSH_LOOK_PAGES, PUSH_RUN_PAGES } from '../../limits.ts'
 import type { ExchangePages } from './sides.ts'
@@ -38,7 +39,8 @@ export const noPush = (): PushState => ({
 })
 
 export function beginPush(state: PushState, what: PushWhat): void {
-  Object.assign(state, noPush(), { what })
+  const heat = what === 'everything' ? 0 : HEATS.length - 1
+  Object.assign(state, noPush(), { what, heat })
 }
 
 /**

@@ -38,10 +38,9 @@ async function giveVcpus(options: GiverOptions): Promise<boolean> {
   const homes: number[] = []
   for (const vcpu of [...here].sort((a, b) => a - b)) {
     if (goOn()) await narrow?.(vcpu)
-    if (!(await giveVcpu(options, vcpu))) return false
+    if (!(await giveVcpu(options, vcpu, homes))) return false
     homes.push(vcpu)
     if (!goOn()) return false
-    exchange.push({ homes: [...homes] })
     // What it left behind comes before the next one stops: each has the link to itself.
     await drainedOrLate(exchange, clock)
   }
@@ -55,7 +54,8 @@ async function drainedOrLate(exchange: PageExchange, clock: Clock): Promise<void
   over.abort(new GodwitError('cancelled', 'over'))
 }
 
-async function giveVcpu(options: GiverOptions, vcpu: number): Promise<boolean> {
+/** `gone`: those that went before it. */
+async function giveVcpu(options: GiverOptions, vcpu: number, gone: readonly number[]): Promise<boolean> {
   const { vcpus, exchange, clock, here, linked, onCrossed, goOn } = options
   while (goOn()) {
     await linked()
@@ -68,13 +68,17 @@ async function giveVcpu(options: GiverOptions, vcpu: number): Promise<boolean> {
     }
     here.delete(vcpu)
     try {
-      await exchange.cross(vcpu, vcpus.saveOne(vcpu))
+      const crossed = exchange.cross(vcpu, vcpus.saveOne(vcpu))
+      // Right behind it, not a round trip later: what it left behind is on its way before it asks.
+      exchange.push({ homes: [...gone, vcpu] })
+      await crossed
       onCrossed(vcpu, heldAt)
       return true
     } catch (thrown) {
       // Nobody knows who has it (R26): it runs nowhere.
       if (GodwitError.from(thrown).code !== 'cancelled') throw thrown
       // The link was cut, and the other side never had it: it is ours, and runs on until the next attempt.
+      exchange.push(gone.length > 0 ? { homes: gone } : null)
       here.add(vcpu)
       vcpus.release(vcpu)
     }
