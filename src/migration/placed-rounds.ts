@@ -39,10 +39,13 @@ export function placeRounds(control: ControlLink, pages: PageDestination, pageCo
   return { failed, until }
 }
 
-/** R12: the state that comes with a round of which nothing is missing. With `pull` the source names what is. */
+/**
+ * R12: the state that comes with a round of which nothing is missing. With `pull` or `shared` the source names what is, and there
+ * is no other state to wait for.
+ */
 export async function lastState(inbox: Inbox, placed: PlacedRounds): Promise<MessageOf<'state'>> {
   for (;;) {
     const state = await inbox.next('state')
-    if ((await placed.until(state.round)) || state.pull) return state
+    if ((await placed.until(state.round)) || state.pull || state.shared) return state
   }
 }
