@@ -164,8 +164,6 @@ export const SOCKET_PATH_BYTES = 107
 export const MAX_BODY_BYTES = 64 * 1024
 /** A guest process that is not ready after this long is given up: 4 GiB of memory is set up in a fraction of it. */
 export const GUEST_START_TIMEOUT_MS = 30_000
-/** One that receives a guest takes a smaller share of the processors for so long at most, until its channels are there. */
-export const GIVE_WAY_MS = 3000
 /** A guest process that was asked to end is killed after this long. */
 export const GUEST_STOP_TIMEOUT_MS = 5000
 /** An event stream whose client is this many events behind is dropped. */

@@ -21,7 +21,6 @@ import { CAPABILITIES, PROTOCOL_VERSION } from '../wire/protocol.ts'
 import type { Reservation } from './host-port.ts'
 import { askNeighbours } from './neighbourhood.ts'
 import { askVerdict } from './peer-agent.ts'
-import { processorShare } from './processor-share.ts'
 import { systemClock } from './system-clock.ts'
 import { usageSince } from './usage.ts'
 
@@ -112,7 +111,6 @@ export function destinationWorld(options: DestinationOptions): DestinationWorld 
         control.close()
         throw thrown
       })
-      processorShare.takeUsual()
       return { control, pages }
     },
     redial: (via) => dialControl(via ?? host),

@@ -10,7 +10,6 @@ import { type GuestFile, readGuestFile, writeGuestFile, writeJsonFile } from './
 import type { GuestEnd, GuestHostFactory, GuestHostPort, GuestStatus, MigrateRequest, Resolution } from './host-port.ts'
 import { type PageService, servePages } from './page-service.ts'
 import { pageTable } from './page-table.ts'
-import { processorShare } from './processor-share.ts'
 import { quietEvents } from './quiet-events.ts'
 import { type RpcHandler, type RpcServer, serveRpc } from './rpc.ts'
 import type { Offer } from './supervise.ts'
@@ -146,7 +145,6 @@ async function main(directory: string): Promise<void> {
   }
   process.on('SIGTERM', () => void end('asked to end'))
 
-  if (file.role === 'incoming') processorShare.giveWay()
   const resident: Resident = { host: makeHost(directory, file), directory, file, pages: null, onTaken: () => {} }
   resident.host.catch(() => {})
   let ready = false
