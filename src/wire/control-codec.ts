@@ -1,10 +1,10 @@
-// What the bytes of a CONTROL frame say on a control link. They come from a socket: plain-values.ts unpacks them. control-frame.ts
+// What the bytes of a CONTROL frame say on a control link. They come from a socket: plain-values.ts unpacks them. message-frame.ts
 // writes them, channel-codec.ts reads what other connections carry.
 
 import { GodwitError } from '../errors.ts'
 import { MAX_CONTROL_FRAME_BYTES } from '../limits.ts'
-import { encodeControl } from './control-frame.ts'
 import { FRAME_HEADER_BYTES } from './frame.ts'
+import { encodeControl } from './message-frame.ts'
 import { type ControlMessage, controlMessageSchema } from './messages.ts'
 import { badMessage, unpackPlain } from './plain-values.ts'
 

@@ -8,8 +8,8 @@ import type { Socket } from 'node:net'
 import { GodwitError, type Side } from '../errors.ts'
 import { MAX_CONTROL_FRAME_BYTES, MAX_QUEUED_MESSAGES, PEER_SILENT_MS, PING_INTERVAL_MS } from '../limits.ts'
 import { decodeControl } from './control-codec.ts'
-import { encodeControl } from './control-frame.ts'
 import { ControlFrameReader } from './frame-reader.ts'
+import { encodeControl } from './message-frame.ts'
 import type { ControlMessage, MessageOf } from './messages.ts'
 
 /** Pings in a row at the start: the smallest round trip is known before the first round ends. */

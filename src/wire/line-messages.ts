@@ -4,8 +4,9 @@
 import { z } from 'zod'
 import { GodwitError } from '../errors.ts'
 import { HELLO_FRAME_BYTES, MAX_VCPUS } from '../limits.ts'
-import { checkOf, encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from './frame.ts'
-import { badMessage, packPlain, unpackPlain } from './plain-values.ts'
+import { FRAME_TYPE } from './frame.ts'
+import { encodeMessage } from './message-frame.ts'
+import { badMessage, unpackPlain } from './plain-values.ts'
 
 const vcpu = z
   .number()
@@ -69,15 +70,8 @@ export type LineMessage = {
 export type LineMessageOf<Name extends LineMessage['type']> = Extract<LineMessage, { type: Name }>
 export type GuestFacts = LineMessageOf<'welcome'>['guest']
 
-/** One LINE frame, header included. */
-export function encodeLine(message: LineMessage): Buffer {
-  const body = packPlain(message)
-  const frame = Buffer.allocUnsafe(FRAME_HEADER_BYTES + body.length)
-  const check = checkOf(FRAME_TYPE.line, body)
-  encodeHeader(frame, 0, { type: FRAME_TYPE.line, length: body.length, round: 0, check })
-  frame.set(body, FRAME_HEADER_BYTES)
-  return frame
-}
+/** A LINE frame. */
+export const encodeLine = (message: LineMessage): Buffer => encodeMessage(FRAME_TYPE.line, message)
 
 /** The message in a LINE frame's payload. Throws `frame-too-long` or `bad-message`. */
 export function decodeLine(payload: Uint8Array): LineMessage {

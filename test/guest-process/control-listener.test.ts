@@ -3,8 +3,8 @@
 import { connect, type Socket } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
 import { ControlListener } from '../../src/guest-process/control-listener.ts'
-import { encodeControl } from '../../src/wire/control-frame.ts'
 import { SocketControlLink } from '../../src/wire/control-link.ts'
+import { encodeControl } from '../../src/wire/message-frame.ts'
 import { CAPABILITIES, PROTOCOL_VERSION } from '../../src/wire/protocol.ts'
 
 const identity = { migration: 'a'.repeat(32), token: 'b'.repeat(32), generation: 0 }

@@ -8,7 +8,7 @@ import { COPY_HASHES, MAX_CONTROL_FRAME_BYTES, PAGE_BYTES } from '../../src/limi
 import { Inbox } from '../../src/migration/inbox.ts'
 import { learnCopy, sayReady } from '../../src/migration/kept-copy.ts'
 import type { ControlLink, PageDestination } from '../../src/migration/ports.ts'
-import { encodeControl } from '../../src/wire/control-frame.ts'
+import { encodeControl } from '../../src/wire/message-frame.ts'
 import { type ControlMessage, messageSchemas } from '../../src/wire/messages.ts'
 
 const SEED = 0xfedc_ba98_7654_3210n

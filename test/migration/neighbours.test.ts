@@ -9,7 +9,7 @@ import { COPY_HASHES, MAX_CONTROL_FRAME_BYTES, MAX_FOREIGN_PAGES, MAX_NEIGHBOURS
 import { type Neighbourhood, NeighbourLearner, tellNeighbours } from '../../src/migration/neighbours.ts'
 import type { ControlLink, Neighbour, PageDestination } from '../../src/migration/ports.ts'
 import { refersToOthers, settingsSchema } from '../../src/migration/settings.ts'
-import { encodeControl } from '../../src/wire/control-frame.ts'
+import { encodeControl } from '../../src/wire/message-frame.ts'
 import { type MessageOf, messageSchemas } from '../../src/wire/messages.ts'
 import { seeded } from '../kernels/memory-fixture.ts'
 

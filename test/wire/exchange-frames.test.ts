@@ -5,7 +5,6 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { GodwitError } from '../../src/errors.ts'
 import { BATCH_PAGES, MAX_NEEDS, MAX_RUNS, PAGE_BYTES } from '../../src/limits.ts'
-import { encodeControl } from '../../src/wire/control-frame.ts'
 import {
   createGiveTable,
   encodeApplied,
@@ -18,6 +17,7 @@ import {
 } from '../../src/wire/exchange-frames.ts'
 import { ExchangeReader } from '../../src/wire/exchange-reader.ts'
 import { checkOf, encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameType } from '../../src/wire/frame.ts'
+import { encodeControl } from '../../src/wire/message-frame.ts'
 import { seeded } from '../kernels/memory-fixture.ts'
 
 const BOUNDS = { pageCount: 1000, vcpus: 4 }

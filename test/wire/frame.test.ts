@@ -6,7 +6,6 @@ import { describe, expect, it } from 'vitest'
 import { GodwitError } from '../../src/errors.ts'
 import { MAX_CONTROL_FRAME_BYTES, MAX_PAGE_FRAME_BYTES } from '../../src/limits.ts'
 import { decodeControl } from '../../src/wire/control-codec.ts'
-import { encodeControl } from '../../src/wire/control-frame.ts'
 import {
   decodeHeader,
   encodeHeader,
@@ -16,6 +15,7 @@ import {
   type FrameHeader,
 } from '../../src/wire/frame.ts'
 import { ControlFrameReader } from '../../src/wire/frame-reader.ts'
+import { encodeControl } from '../../src/wire/message-frame.ts'
 import type { ControlMessage } from '../../src/wire/messages.ts'
 import { seeded } from '../kernels/memory-fixture.ts'
 

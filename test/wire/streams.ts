@@ -5,8 +5,8 @@ import { GuestMemory } from '../../src/guest/memory.ts'
 import { fillAll } from '../../src/guest/page-set.ts'
 import { loadKernels } from '../../src/kernels/kernels.ts'
 import { BatchSender, beginRound } from '../../src/migration/transfer/batch.ts'
-import { encodeControl } from '../../src/wire/control-frame.ts'
 import { checkOf, encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE, type FrameType } from '../../src/wire/frame.ts'
+import { encodeControl } from '../../src/wire/message-frame.ts'
 import { StreamReader } from '../../src/wire/stream-reader.ts'
 
 /** A source guest whose pages are of the given kinds, repeated: z zero, r random. */

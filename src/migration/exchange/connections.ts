@@ -4,9 +4,9 @@
 import { connect, createServer, type Socket } from 'node:net'
 import { GodwitError } from '../../errors.ts'
 import { EXCHANGE_CHANNEL, READ_BYTES } from '../../limits.ts'
-import { encodeControl } from '../../wire/control-frame.ts'
 import { greet } from '../../wire/greeting.ts'
 import { listenInRange } from '../../wire/listen.ts'
+import { encodeControl } from '../../wire/message-frame.ts'
 import { CAPABILITIES, PROTOCOL_VERSION } from '../../wire/protocol.ts'
 import { admitStranger } from '../../wire/strangers.ts'
 

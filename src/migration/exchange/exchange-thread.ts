@@ -17,8 +17,8 @@ import {
   REHEARSAL_REST_MS,
 } from '../../limits.ts'
 import type { ChannelMessage } from '../../wire/channel-codec.ts'
-import { encodeControl } from '../../wire/control-frame.ts'
 import { ExchangeReader, type ExchangeSink } from '../../wire/exchange-reader.ts'
+import { encodeControl } from '../../wire/message-frame.ts'
 import { isPaid } from '../transfer/pacer.ts'
 import { PushWindow } from '../transfer/push-window.ts'
 import { wordChanged } from '../transfer/select-lock.ts'

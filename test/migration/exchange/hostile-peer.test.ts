@@ -9,7 +9,6 @@ import { beginSharing, isOurs, presenceOf } from '../../../src/guest/sharing.ts'
 import { sealOf, xxh64OfPage } from '../../../src/kernels/twin.ts'
 import { EXCHANGE_BACKLOG_BYTES, EXCHANGE_CHANNEL, MAX_NEEDS } from '../../../src/limits.ts'
 import { ThreadedExchange } from '../../../src/migration/exchange/threaded-exchange.ts'
-import { encodeControl } from '../../../src/wire/control-frame.ts'
 import {
   createGiveTable,
   encodeApplied,
@@ -20,6 +19,7 @@ import {
   HOW,
 } from '../../../src/wire/exchange-frames.ts'
 import { ExchangeReader } from '../../../src/wire/exchange-reader.ts'
+import { encodeControl } from '../../../src/wire/message-frame.ts'
 import { hashAll, LOOPBACK, newIdentity } from './two-hosts.ts'
 
 const MIB = 1024 * 1024

@@ -10,7 +10,7 @@ import { vcpuWords } from '../../../src/guest/safepoint.ts'
 import { ThreadedPageDestination } from '../../../src/migration/transfer/destination-transfer.ts'
 import { resetPushOrder } from '../../../src/migration/transfer/push-order.ts'
 import { ThreadedPageSource } from '../../../src/migration/transfer/source-transfer.ts'
-import { encodeControl } from '../../../src/wire/control-frame.ts'
+import { encodeControl } from '../../../src/wire/message-frame.ts'
 import { ANY_PORT, identity, LOOPBACK } from './pair.ts'
 
 export const PAGE = 4096
