@@ -2,7 +2,7 @@
 // movement, with settings, a size and a number of vCPUs drawn from a seed. Every run ends with the load's verdict: no command
 // failed, nobody was disconnected, every counter is exact. Prints one line a run.
 //
-//   node test/soak/service.ts [RUNS OF EACH MOVEMENT] [FIRST SEED]      default: 20 runs of each from seed 1
+//   node test/soak/service.ts [RUNS OF EACH MOVEMENT] [FIRST SEED] [MOVEMENT]      default: 20 runs of each from seed 1
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseAddress } from '../../src/cli/agent-client.ts'
@@ -13,6 +13,7 @@ import { Random } from '../simulation/random.ts'
 
 const wanted = Number(process.argv[2] ?? 20)
 const first = Number(process.argv[3] ?? 1)
+const movements = MOVEMENTS.filter((movement) => movement === (process.argv[4] ?? movement))
 const HOPS = 2
 const RUN_LIMIT_MS = 120_000
 const failed: string[] = []
@@ -94,7 +95,7 @@ async function standing(name: string, agents: readonly DemoAgent[]): Promise<str
 const agents = await Promise.all(['alpha', 'beta'].map((name) => DemoAgent.start(name, [0, 0])))
 try {
   for (let seed = first; seed < first + wanted; seed++) {
-    for (const movement of MOVEMENTS) {
+    for (const movement of movements) {
       try {
         console.log(`ok     ${movement} seed ${seed}: ${await voyage(movement, seed, agents)}`)
       } catch (error) {
@@ -106,7 +107,7 @@ try {
 } finally {
   await Promise.all(agents.map((agent) => agent.close()))
 }
-const runs = wanted * MOVEMENTS.length
+const runs = wanted * movements.length
 console.log(
   `${runs - failed.length} passed, ${failed.length} failed${failed.length > 0 ? `: ${failed}` : ''}; ${requests} requests`,
 )
