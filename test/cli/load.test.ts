@@ -76,7 +76,8 @@ describe('godwit load', () => {
     const { status, output } = await running
     expect(status).toBe(1)
     expect(output).toContain('2 disconnects')
-    expect(output).toContain('2 × disconnected: ECONNRESET')
+    // Before Node.js 24 a socket that is written to is told of a reset as of an end, once in a hundred times.
+    expect(output).toMatch(/\d × disconnected: (ECONNRESET|closed by the server)/)
   })
 
   test('a service that does not keep what it acknowledged: 5, and where', async () => {
