@@ -6,7 +6,7 @@ import { MAX_CONTROL_FRAME_BYTES } from '../limits.ts'
 import { FRAME_HEADER_BYTES } from './frame.ts'
 import { encodeControl } from './message-frame.ts'
 import { type ControlMessage, controlMessageSchema } from './messages.ts'
-import { badMessage, unpackPlain } from './plain-values.ts'
+import { misfit, unpackPlain } from './plain-values.ts'
 
 /** The message in a CONTROL frame's payload. Throws `frame-too-long` or `bad-message`. */
 export function decodeControl(payload: Uint8Array): ControlMessage {
@@ -15,8 +15,7 @@ export function decodeControl(payload: Uint8Array): ControlMessage {
   }
   const parsed = controlMessageSchema.safeParse(unpackPlain(payload))
   if (parsed.success) return parsed.data
-  const issue = parsed.error.issues[0]
-  throw badMessage(`does not match its schema: ${issue?.path.map(String).join('.') || 'message'}: ${issue?.message}`)
+  throw misfit(parsed.error.issues)
 }
 
 /**

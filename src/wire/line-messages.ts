@@ -6,7 +6,7 @@ import { GodwitError } from '../errors.ts'
 import { HELLO_FRAME_BYTES, MAX_VCPUS } from '../limits.ts'
 import { FRAME_TYPE } from './frame.ts'
 import { encodeMessage } from './message-frame.ts'
-import { badMessage, unpackPlain } from './plain-values.ts'
+import { misfit, unpackPlain } from './plain-values.ts'
 
 const vcpu = z
   .number()
@@ -80,8 +80,7 @@ export function decodeLine(payload: Uint8Array): LineMessage {
   }
   const parsed = lineMessageSchema.safeParse(unpackPlain(payload))
   if (parsed.success) return parsed.data as LineMessage
-  const issue = parsed.error.issues[0]
-  throw badMessage(`does not match its schema: ${issue?.path.map(String).join('.') || 'message'}: ${issue?.message}`)
+  throw misfit(parsed.error.issues)
 }
 
 /** The last message of a line that ends because of `error`. */

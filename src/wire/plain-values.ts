@@ -11,6 +11,14 @@ const packr = new Packr({ useRecords: false, mapsAsObjects: true, int64AsType: '
 
 export const badMessage = (reason: string): GodwitError => new GodwitError('bad-message', `a control message ${reason}`)
 
+/** What a schema says of a message that it refuses. */
+export function misfit([issue]: readonly {
+  readonly path: readonly PropertyKey[]
+  readonly message: string
+}[]): GodwitError {
+  return badMessage(`does not match its schema: ${issue?.path.map(String).join('.') || 'message'}: ${issue?.message}`)
+}
+
 export const packPlain = (value: unknown): Buffer => packr.pack(value)
 
 /** The one value in a message, for a schema to look at. Throws `bad-message`. */

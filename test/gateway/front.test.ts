@@ -11,7 +11,7 @@ import { encode, type Value } from '../support/resp-client.ts'
 
 const SEED = Number(process.env.GODWIT_SEED ?? 1)
 
-const served = TestFront.forEach()
+const served = new TestFront()
 
 describe('commands', () => {
   test('of one key, of several shards, and of all', async () => {

@@ -6,7 +6,7 @@ import { GATEWAY_CLOSE_BYTES, GATEWAY_WINDOW_COMMANDS } from '../../src/limits.t
 import { TestFront } from '../support/front.ts'
 import { encode } from '../support/resp-client.ts'
 
-const served = TestFront.forEach()
+const served = new TestFront()
 
 describe('slow readers', () => {
   const VALUE = 400 * 1024

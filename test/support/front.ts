@@ -1,27 +1,21 @@
 // A service port over real sockets, with the store's shards in this process behind it, and clients at it: all of it is gone
-// after each test.
+// when the test that began it has finished.
 
-import { afterEach } from 'vitest'
+import { onTestFinished } from 'vitest'
 import { Front, type FrontOptions } from '../../src/gateway/front.ts'
 import { KvBackend } from './kv-backend.ts'
 import { RespClient } from './resp-client.ts'
 
 export class TestFront {
-  backend = new KvBackend()
-  front = new Front({ backend: this.backend })
+  backend!: KvBackend
+  front!: Front
   readonly #clients: RespClient[] = []
-
-  /** One that is opened and closed with every test of the file. */
-  static forEach(): TestFront {
-    const served = new TestFront()
-    afterEach(() => served.#close())
-    return served
-  }
 
   /** Listens, and gives the first client. */
   async begin(vcpus = 2, options: Partial<FrontOptions> = {}): Promise<RespClient> {
     this.backend = new KvBackend(vcpus)
     this.front = new Front({ backend: this.backend, ...options })
+    onTestFinished(() => this.#close())
     await this.front.listen('127.0.0.1', [0, 0])
     return await this.another()
   }

@@ -1,4 +1,4 @@
-// Which pages are pushed next (R28): those of vCPUs that have left, which the hottest of them want first, all in one pass over the
+// Which pages are pushed next (R28): those of vCPUs that have left, which miss the hottest of them first, all in one pass over the
 // guest; or everything, in several passes, those written least first, the hottest last. Never one that a vCPU here waits for,
 // nor one that came a moment ago. Pure; core.ts asks it.
 

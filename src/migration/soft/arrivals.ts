@@ -2,7 +2,7 @@
 // Used by both sides, for a cancelled migration brings everything back.
 
 import type { GuestMemory } from '../../guest/memory.ts'
-import { allOurs, presenceOf } from '../../guest/sharing.ts'
+import { allOurs, isOurs, presenceOf } from '../../guest/sharing.ts'
 import type { Clock, PageExchange, Vcpus } from '../ports.ts'
 
 /** How often a side looks whether everything is there once the other has nothing. */
@@ -44,6 +44,11 @@ export class Arrivals {
   get whole(): boolean {
     const { memory } = this.#options
     return this.here.size === memory.layout.vcpus && allOurs(presenceOf(memory))
+  }
+
+  /** Nothing of the guest is here. */
+  get empty(): boolean {
+    return this.here.size === 0 && !presenceOf(this.#options.memory).some(isOurs)
   }
 
   end(): void {

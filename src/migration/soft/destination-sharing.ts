@@ -6,7 +6,7 @@
 import { GodwitError } from '../../errors.ts'
 import { faultsOf, resetAsks } from '../../guest/asks.ts'
 import { clearAll } from '../../guest/page-set.ts'
-import { beginSharing, isOurs, presenceOf } from '../../guest/sharing.ts'
+import { beginSharing } from '../../guest/sharing.ts'
 import { REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../../limits.ts'
 import { abortOf, type MessageOf } from '../../wire/messages.ts'
 import type { DestinationWorld } from '../destination-context.ts'
@@ -93,7 +93,7 @@ export class DestinationSharing {
   }
 
   #break(error: GodwitError): void {
-    if (!this.#hasNothing) return this.crash(error)
+    if (!this.#arrivals.empty) return this.crash(error)
     // Whether the source has everything it knows alone: the link fails now, and then it is asked.
     this.#links.control.send(abortOf(error, 'destination'))
   }
@@ -127,7 +127,7 @@ export class DestinationSharing {
       return await Promise.race([this.#over.promise, this.#link.failed])
     } catch (thrown) {
       const broken = GodwitError.from(thrown).code === 'exchange-broken'
-      return broken && this.#hasNothing ? await this.#askSource() : 'lost'
+      return broken && this.#arrivals.empty ? await this.#askSource() : 'lost'
     } finally {
       this.#ended = true
       this.#link.close()
@@ -198,13 +198,9 @@ export class DestinationSharing {
     )
   }
 
-  get #hasNothing(): boolean {
-    return this.#arrivals.here.size === 0 && !presenceOf(this.#world.memory).some(isOurs)
-  }
-
   /** The source has everything, or never gave anything; if it has not, part of the guest is lost. */
   #end(): void {
-    this.#over.resolve(this.#hasNothing ? 'empty' : 'lost')
+    this.#over.resolve(this.#arrivals.empty ? 'empty' : 'lost')
   }
 
   /** Nothing is here, and nothing can come any more: the source goes on with all of it, or it has given what never came. */
