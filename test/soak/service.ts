@@ -4,10 +4,12 @@
 //
 //   node test/soak/service.ts [RUNS OF EACH MOVEMENT] [FIRST SEED] [MOVEMENT]      default: 20 runs of each from seed 1
 
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseAddress } from '../../src/cli/agent-client.ts'
 import { DemoAgent } from '../../src/cli/demo-agents.ts'
 import { startLoad } from '../../src/load/load.ts'
+import type { MigrationReport } from '../../src/migration/report.ts'
 import { MOVEMENTS, type Movement } from '../../src/migration/settings.ts'
 import { Random } from '../simulation/random.ts'
 
@@ -19,6 +21,9 @@ const RUN_LIMIT_MS = 120_000
 const failed: string[] = []
 let requests = 0
 let longest = 0
+/** This process does next to nothing: when it stands still, the machine does. */
+const standstill = monitorEventLoopDelay({ resolution: 5 })
+standstill.enable()
 
 /** One guest, there and back, one load. */
 async function voyage(movement: Movement, seed: number, agents: readonly DemoAgent[]): Promise<string> {
@@ -39,6 +44,8 @@ async function voyage(movement: Movement, seed: number, agents: readonly DemoAge
     seed,
   }
   const signal = AbortSignal.timeout(RUN_LIMIT_MS)
+  const told: unknown[] = []
+  standstill.reset()
   const hops = async (): Promise<void> => {
     for (let hop = 0; hop < HOPS; hop++) {
       const [from, to] = hop % 2 === 0 ? [alpha, beta] : [beta, alpha]
@@ -53,6 +60,7 @@ async function voyage(movement: Movement, seed: number, agents: readonly DemoAge
       for (;;) {
         const { state, report } = await from.client.migration(id)
         if (state === 'ended') {
+          told.push(settings, essence(report))
           if (report?.outcome !== 'completed' || report.consistent === false)
             throw new Error(JSON.stringify(report?.error))
           break
@@ -75,12 +83,16 @@ async function voyage(movement: Movement, seed: number, agents: readonly DemoAge
     if (result.failed > 0 || result.disconnects > 0 || result.exact !== true) throw new Error(JSON.stringify(result))
     return `${vcpus} vCPUs, ${load.rate}/s, ${result.requests} requests, longest gap ${gap.toFixed(0)} ms`
   } catch (error) {
-    throw new Error(`${error instanceof Error ? error.message : error}; ${await standing(name, agents)}`)
+    const still = `this process stood still for ${(standstill.max / 1e6).toFixed(0)} ms at most`
+    const message = error instanceof Error ? error.message : error
+    throw new Error(`${message}; ${still}; ${JSON.stringify(told)}; ${await standing(name, agents)}`)
   } finally {
     await running.kill()
     for (const { client } of agents) await client.stopGuest(name, true).catch(() => {})
   }
 }
+
+const essence = (report: MigrationReport | null): unknown => report && { ...report, rounds: report.rounds.length }
 
 /** What both agents say of the guest: where a run that did not end has stopped. */
 async function standing(name: string, agents: readonly DemoAgent[]): Promise<string> {
