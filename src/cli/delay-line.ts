@@ -3,6 +3,7 @@
 // these for each connection.
 
 import type { Socket } from 'node:net'
+import { giveBack } from '../give-back.ts'
 
 /**
  * Most bytes on their way in one direction, 32 MiB: 6.7 GB/s at 5 ms, so no limit there; a link with a longer delay is
@@ -78,7 +79,7 @@ export class DelayLine {
     let passed = 0
     for (const { piece, dueAt } of this.#underWay) {
       if (this.#full || dueAt - now >= TICK_MS / 2) break
-      this.#full = !this.#to.write(piece)
+      this.#full = !this.#to.write(piece, () => giveBack(piece))
       this.#bytes -= piece.length
       passed++
     }

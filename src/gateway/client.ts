@@ -5,6 +5,7 @@
 //                          └─► answered here ────────────────────┘└─ early: kept
 
 import type { Socket } from 'node:net'
+import { giveBack } from '../give-back.ts'
 import {
   GATEWAY_CLOSE_BYTES,
   GATEWAY_FIRST_WINDOW_COMMANDS,
@@ -29,6 +30,7 @@ const SHORT_BYTES = 64
 const FADING = 7 / 8
 /** What a client may bring when all of them bring too much. */
 const SMALL_INPUT_BYTES = 64 * 1024
+const NOTHING = new Uint8Array(0)
 
 export class Client implements ReplyTaker {
   readonly id: number
@@ -46,6 +48,8 @@ export class Client implements ReplyTaker {
   readonly #order = new ReplyOrder()
   /** Made when the first bytes come: most of many clients say nothing. */
   #parser: RequestParser | null = null
+  /** What one read brought, until the parser has taken all of it. */
+  #portion: Uint8Array = NOTHING
   /** The parser's request is still to be dispatched: the backend was full. */
   #again = false
   /** Nothing more is executed: it said QUIT or broke the protocol. */
@@ -175,6 +179,7 @@ export class Client implements ReplyTaker {
     if (this.#ending) return
     this.lastAt = performance.now()
     this.#parser ??= new RequestParser(REQUEST_LIMITS)
+    this.#portion = bytes
     this.#parser.push(bytes)
     this.#consume()
     if (this.#again || this.#isBehind()) this.#stop()
@@ -191,7 +196,11 @@ export class Client implements ReplyTaker {
         const parsed = parser.next()
         if (parsed !== 'request') {
           this.#idle = parsed === 'more'
-          if (parsed === 'more') break
+          if (parsed === 'more') {
+            giveBack(this.#portion)
+            this.#portion = NOTHING
+            break
+          }
           this.answerError(parser.error)
           this.finish()
           break

@@ -37,7 +37,8 @@ const closing =
 
 /**
  * Makes a guest; one that is coming in waits paused, with its memory resident: zeros, or `copy`, the pages of its kept copy.
- * Throws `bad-size`, what is wrong with the program, and `usage` for one that serves and steps only when it is granted.
+ * `gently`: it may take longer, and leaves the processors to whoever is served on them meanwhile: vCPU threads start one after the
+ * other, and memory becomes resident as pages come. Throws `bad-size`, what is wrong with the program, and `usage` for one that serves and steps only when it is granted.
  */
 export async function assemble(
   config: GuestConfig,
@@ -47,14 +48,16 @@ export async function assemble(
     lines?: ListenForGateways | null | undefined
     /** Of the copy's process: they are there already. */
     oldLines?: ServiceLines | null
+    gently?: boolean
   },
   begin: { state: 'running' | 'incoming'; epoch: number },
 ): Promise<GuestParts> {
+  const { copy = null, gently = false } = options
   const serving = serves(config.program)
   if (serving && config.pace.kind === 'locked') {
     throw new GodwitError('usage', `program ${config.program} serves requests and cannot step at a locked pace`)
   }
-  const memory = GuestMemory.create(config.memoryBytes, config.vcpus, options.copy)
+  const memory = GuestMemory.create(config.memoryBytes, config.vcpus, copy)
   const { promise: crashed, resolve: onCrash } = Promise.withResolvers<GodwitError>()
   const incoming = begin.state === 'incoming'
   const rings = serving ? Array.from({ length: config.vcpus }, newServiceRings) : null
@@ -64,10 +67,11 @@ export async function assemble(
       config,
       programs: programSource(options.programsDirectory),
       startPaused: incoming,
+      oneByOne: gently,
       rings,
       onCrash,
     }),
-    incoming && !options.copy ? touchPages(memory) : null,
+    incoming && copy === null && !gently ? touchPages(memory) : null,
   ])
   const service = rings === null ? null : new GuestService(memory, rings, !incoming)
   const { programsDirectory, oldLines = null } = options

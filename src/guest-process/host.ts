@@ -116,7 +116,9 @@ export class GuestHost implements GuestHostPort {
   ): Promise<GuestHost> {
     const { reservation, directory } = options
     const begin = { state: 'incoming', epoch: reservation.epoch - 1 } as const
-    const parts = await assemble(reservation.guest, { ...options, copy, oldLines }, begin)
+    // Whoever moves softly has clients who are not to notice.
+    const gently = shares(reservation.settings.movement)
+    const parts = await assemble(reservation.guest, { ...options, copy, oldLines, gently }, begin)
     const host = new GuestHost({ ...parts, store: directoryStore(directory) })
     host.#receive(options, copy !== null)
     return host

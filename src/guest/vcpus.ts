@@ -32,6 +32,8 @@ export interface GuestVcpusOptions {
   readonly programs: ProgramSource
   /** True at a destination: memory stays as it is, and nothing steps before `resume`. */
   readonly startPaused: boolean
+  /** No thread starts before the one before it has. */
+  readonly oneByOne?: boolean
   /** One a vCPU, of a program that serves. */
   readonly rings?: readonly ServiceRings[] | null
   /** Called once, with `guest-crashed`, when a vCPU throws or its thread ends (R7). */
@@ -72,12 +74,16 @@ export class GuestVcpus implements Vcpus {
    * `program-differs` or `program-invalid`.
    */
   static async create(options: GuestVcpusOptions): Promise<GuestVcpus> {
-    const { memory, config, programs, startPaused, rings } = options
+    const { memory, config, programs, startPaused, oneByOne = false, rings } = options
     const programUrl = await programs.locate(config.program, config.programHash)
     const vcpus = new GuestVcpus(options)
     try {
       const common = { memory: memory.shared, config, programUrl }
-      const ready = vcpus.#words.map((_, vcpu) => vcpus.#start({ ...common, vcpu, rings: rings?.[vcpu] ?? null }))
+      const ready: Promise<void>[] = []
+      for (const vcpu of vcpus.#words.keys()) {
+        ready.push(vcpus.#start({ ...common, vcpu, rings: rings?.[vcpu] ?? null }))
+        if (oneByOne) await ready[vcpu]
+      }
       if (!startPaused) ready.push(fillGuest(memory, config, programUrl))
       await Promise.all(ready)
       await vcpus.pause()

@@ -7,6 +7,7 @@
 
 import type { Socket } from 'node:net'
 import { GodwitError } from '../errors.ts'
+import { giveBack } from '../give-back.ts'
 import type { ServiceAnswer } from '../guest/program.ts'
 import { ANSWERS } from '../guest/service-ports.ts'
 import { HELLO_TIMEOUT_MS, SERVICE_FULL_RETRY_MS, SERVICE_LINE_QUEUE_BYTES } from '../limits.ts'
@@ -34,6 +35,7 @@ export interface LineHost {
 /** Up to so many bytes are copied one by one: a call costs more. */
 const SHORT_BYTES = 64
 const NOBODY = -1
+const NOTHING = new Uint8Array(0)
 const KIND = Object.fromEntries(ANSWERS.map((what, kind) => [what, kind])) as Record<ServiceAnswer['what'], number>
 
 export class ServiceLine {
@@ -48,6 +50,8 @@ export class ServiceLine {
   readonly #answers: FrameBatch
   /** vCPUs whose requests came back since they were here last: one word for all of them. */
   readonly #bounced = new Set<number>()
+  /** What one read brought, until all of it is handed on. */
+  #portion: Uint8Array = NOTHING
   /** The cursor stands on a request that was not handed on. */
   #pending = false
   #retry: NodeJS.Timeout | null = null
@@ -64,6 +68,7 @@ export class ServiceLine {
     socket.setNoDelay(true)
     socket.setKeepAlive(true, 1000)
     socket.on('data', (bytes) => {
+      this.#portion = bytes
       this.#reader.push(bytes)
       this.#work()
     })
@@ -133,6 +138,8 @@ export class ServiceLine {
           this.#pending = this.#cursor.next()
         }
       }
+      giveBack(this.#portion)
+      this.#portion = NOTHING
       if (!this.#closed && this.#socket.isPaused()) this.#socket.resume()
     } catch (thrown) {
       this.end(GodwitError.from(thrown))

@@ -7,6 +7,7 @@
 //   next:  begin ──'*'──► arguments: length line ◄──► its bytes ──last one──► request
 //            └──other──► inline line ──────────────────────────────────────► request
 
+import { giveBack } from '../../give-back.ts'
 import { KV_MAX_ARGUMENTS, KV_MAX_LINE_BYTES, KV_MAX_REQUEST_BYTES, KV_MAX_VALUE_BYTES } from '../../limits.ts'
 import { splitInline } from './inline.ts'
 import { parseInteger } from './integers.ts'
@@ -186,7 +187,7 @@ export class RequestParser {
   #more(): Parsed {
     if (this.error !== '') return 'broken'
     if (this.#at === this.#end && this.#start === this.#at) {
-      if (!this.#own || this.#bytes.length > KEPT_BYTES) this.#bytes = NOTHING
+      if (!this.#own || this.#bytes.length > KEPT_BYTES) this.#replace(NOTHING)
       this.#start = this.#at = this.#end = this.#searched = 0
     } else if (!this.#own) this.#reserve(0)
     return 'more'
@@ -207,8 +208,13 @@ export class RequestParser {
     this.#end -= this.#start
     this.#searched = Math.max(0, this.#searched - this.#start)
     this.#start = 0
-    this.#bytes = bytes
+    if (bytes !== this.#bytes) this.#replace(bytes)
     this.#own = true
+  }
+
+  #replace(bytes: Uint8Array): void {
+    if (this.#own) giveBack(this.#bytes)
+    this.#bytes = bytes
   }
 
   #fail(reason: string): Parsed {
