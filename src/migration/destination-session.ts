@@ -143,8 +143,10 @@ export class DestinationSession {
     vcpus.load(vcpus.save())
     // Nothing is promised before PREPARED.
     this.#ownership.carryOut('record-dropped')
-    this.#early = new EarlyExchange(this.#world)
     const { control, pages } = await this.#world.connect()
+    if (this.#closing) throw new GodwitError('cancelled', 'closed while it dialled')
+    // Not while the channels' threads start: whoever is served on the same processors would wait for both.
+    this.#early = new EarlyExchange(this.#world)
     this.#control = control
     this.#pages = pages
     this.#inbox = new Inbox(control, 'source')
