@@ -144,11 +144,11 @@ export class DestinationSession {
     // Nothing is promised before PREPARED.
     this.#ownership.carryOut('record-dropped')
     const { control, pages } = await this.#world.connect()
+    this.#control = control
+    this.#pages = pages
     if (this.#closing) throw new GodwitError('cancelled', 'closed while it dialled')
     // Not while the channels' threads start: whoever is served on the same processors would wait for both.
     this.#early = new EarlyExchange(this.#world)
-    this.#control = control
-    this.#pages = pages
     this.#inbox = new Inbox(control, 'source')
     const failed = this.#inbox.ended.then((error) => Promise.reject(error))
     failed.catch(() => {})
