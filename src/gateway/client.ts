@@ -161,7 +161,8 @@ export class Client implements ReplyTaker {
     this.#sendPiece()
     this.#countOutput()
     if (this.#order.pending === 0 && (this.#ending || (this.#ended && this.#idle))) this.#socket.destroySoon()
-    else if (!this.#reading && !this.#again) this.resume()
+    // There may have been room again while it was behind.
+    else if (!this.#reading && !(this.#again && this.front.isStalled(this))) this.resume()
   }
 
   #markDirty(): void {

@@ -82,6 +82,11 @@ export class Front {
     this.#stalled.add(client)
   }
 
+  /** False: nobody calls its `resume` by itself. */
+  isStalled(client: Client): boolean {
+    return this.#stalled.has(client)
+  }
+
   /** Bytes of requests in part, more or fewer; false: those of all clients are too many. */
   countInput(difference: number): boolean {
     this.#inputBytes += difference

@@ -46,6 +46,25 @@ describe('slow readers', () => {
     expect(await client.command('PING')).toBe('+PONG')
   })
 
+  test('one that is behind at the moment in which its vCPU has room again goes on afterwards', async () => {
+    const client = await served.begin(1)
+    await client.command('SET', 'big', Buffer.alloc(VALUE, 'x'))
+    const one = await served.another()
+    for (let index = 0; index < 200; index++) expect(await one.command('SET', 'small', '1')).toBe('+OK')
+    const { backend } = served
+    backend.held = true
+    backend.room = 200
+    one.send('GET', 'big')
+    for (let index = 1; index <= 200; index++) one.send('GET', 'small')
+    await expect.poll(() => backend.waiting).toBe(200)
+    // By its length so many others are too much; and now there is room.
+    backend.answer(0)
+    backend.held = false
+    backend.answerAll()
+    expect(await one.next()).toHaveLength(VALUE)
+    for (let index = 1; index <= 200; index++) expect(await one.next()).toBe('1')
+  })
+
   test('a client that sends without end has no more than a window of commands under way', async () => {
     const client = await served.begin(1)
     served.backend.held = true
