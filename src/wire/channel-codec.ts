@@ -14,10 +14,11 @@ type Check = (value: unknown) => boolean
 /** Whether the value has these fields and no others. */
 type Shape = Readonly<Record<string, Check>>
 
+/** Characters are counted, not units, as schemas do. */
 const text =
   (most: number): Check =>
   (value) =>
-    typeof value === 'string' && value.length <= most
+    typeof value === 'string' && (value.length <= most || (value.length <= 2 * most && [...value].length <= most))
 const whole =
   (most: number): Check =>
   (value) =>

@@ -22,7 +22,11 @@ function outcome(decode: (payload: Uint8Array) => unknown, payload: Uint8Array):
 
 const hex = (digits: number) => fc.stringMatching(new RegExp(`^[0-9a-f]{${digits}}$`))
 const text = (most: number) =>
-  fc.oneof(fc.string({ maxLength: most }), fc.constantFrom('x'.repeat(most), 'x'.repeat(most + 1)))
+  fc.oneof(
+    fc.string({ maxLength: most }),
+    // One of these is two units of a string.
+    fc.constantFrom(...['x', 'é', '😀'].flatMap((one) => [one.repeat(most), one.repeat(most + 1)])),
+  )
 const capabilities = fc.oneof(
   { weight: 8, arbitrary: fc.array(text(64), { maxLength: 5 }) },
   fc.constant(Array(65).fill('x')),
