@@ -94,6 +94,8 @@ export const PEER_SILENT_MS = 5000
  * that lives, a destination that has not placed the round waits for bytes that never come.
  */
 export const ROUND_PLACED_MS = 2 * PEER_SILENT_MS
+/** Message and hint of an error that is sent to the peer, characters each. */
+export const ERROR_TEXT_LENGTH = 1000
 /** An idle control channel sends a ping this often. */
 export const PING_INTERVAL_MS = 1000
 /** A vCPU that is not at a safepoint after this long fails the migration (R7). */

@@ -4,7 +4,7 @@
 // verdicts.
 
 import { GodwitError } from '../errors.ts'
-import { MAX_CONTROL_FRAME_BYTES, MAX_LANES } from '../limits.ts'
+import { ERROR_TEXT_LENGTH, MAX_CONTROL_FRAME_BYTES, MAX_LANES } from '../limits.ts'
 import type { MessageOf } from './messages.ts'
 import { badMessage, unpackPlain } from './plain-values.ts'
 
@@ -33,8 +33,8 @@ const optional =
 const lane = whole(MAX_LANES - 1)
 const ERROR: Shape = {
   code: text(64),
-  message: text(1000),
-  hint: optional(text(1000)),
+  message: text(ERROR_TEXT_LENGTH),
+  hint: optional(text(ERROR_TEXT_LENGTH)),
   side: optional((value) => value === 'source' || value === 'destination'),
 }
 const SHAPES: Readonly<Record<ChannelMessage['type'], Shape>> = {

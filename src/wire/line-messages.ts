@@ -3,7 +3,7 @@
 
 import { z } from 'zod'
 import { GodwitError } from '../errors.ts'
-import { HELLO_FRAME_BYTES, MAX_VCPUS } from '../limits.ts'
+import { ERROR_TEXT_LENGTH, HELLO_FRAME_BYTES, MAX_VCPUS } from '../limits.ts'
 import { FRAME_TYPE } from './frame.ts'
 import { encodeMessage } from './message-frame.ts'
 import { misfit, unpackPlain } from './plain-values.ts'
@@ -58,7 +58,7 @@ export const lineSchemas = {
   /** Either: the line ends, and why. */
   end: z.strictObject({
     type: z.literal('end'),
-    error: z.strictObject({ code: z.string().max(64), message: z.string().max(1000) }),
+    error: z.strictObject({ code: z.string().max(64), message: z.string().max(ERROR_TEXT_LENGTH) }),
   }),
 } as const
 
@@ -85,4 +85,4 @@ export function decodeLine(payload: Uint8Array): LineMessage {
 
 /** The last message of a line that ends because of `error`. */
 export const lineEnd = ({ code, message }: GodwitError): Buffer =>
-  encodeLine({ type: 'end', error: { code, message: message.slice(0, 1000) } })
+  encodeLine({ type: 'end', error: { code, message: message.slice(0, ERROR_TEXT_LENGTH) } })

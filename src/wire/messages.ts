@@ -3,7 +3,15 @@
 
 import { z } from 'zod'
 import type { GodwitError, Side } from '../errors.ts'
-import { COPY_HASHES, MAX_LANES, MAX_MEMORY_BYTES, MAX_NEIGHBOURS, MAX_VCPUS, PAGE_BYTES } from '../limits.ts'
+import {
+  COPY_HASHES,
+  ERROR_TEXT_LENGTH,
+  MAX_LANES,
+  MAX_MEMORY_BYTES,
+  MAX_NEIGHBOURS,
+  MAX_VCPUS,
+  PAGE_BYTES,
+} from '../limits.ts'
 
 const hex128 = z.string().regex(/^[0-9a-f]{32}$/)
 const hex64 = z.string().regex(/^[0-9a-f]{16}$/)
@@ -20,8 +28,8 @@ const pageHashes = z.custom<Uint8Array>(
 )
 const errorShape = z.strictObject({
   code: z.string().max(64),
-  message: z.string().max(1000),
-  hint: z.string().max(1000).optional(),
+  message: z.string().max(ERROR_TEXT_LENGTH),
+  hint: z.string().max(ERROR_TEXT_LENGTH).optional(),
   side: z.enum(['source', 'destination']).optional(),
 })
 
@@ -200,8 +208,9 @@ export type MessageOf<T extends ControlMessage['type']> = Extract<ControlMessage
 /** Why one side gives up, as it travels: cut to what the peer takes. `side` found it, unless the error says who did. */
 export function abortOf(error: GodwitError, side: Side): MessageOf<'abort'> {
   const { code, message, hint, side: found } = error.toJSON()
-  const text = message.slice(0, 1000)
-  return { type: 'abort', error: { code, message: text, ...(hint === undefined ? {} : { hint }), side: found ?? side } }
+  const cut = (text: string): string => text.slice(0, ERROR_TEXT_LENGTH)
+  const hinted = hint === undefined ? {} : { hint: cut(hint) }
+  return { type: 'abort', error: { code, message: cut(message), ...hinted, side: found ?? side } }
 }
 
 export type VcpuState = z.output<typeof vcpuState>

@@ -8,6 +8,7 @@ import { decodeChannel } from '../../src/wire/channel-codec.ts'
 import { decodeControl } from '../../src/wire/control-codec.ts'
 import { FRAME_HEADER_BYTES } from '../../src/wire/frame.ts'
 import { encodeControl } from '../../src/wire/message-frame.ts'
+import { abortOf } from '../../src/wire/messages.ts'
 import { packPlain } from '../../src/wire/plain-values.ts'
 import { seeded } from '../kernels/memory-fixture.ts'
 
@@ -120,4 +121,11 @@ describe('messages of a channel', () => {
       seeded(2000),
     )
   })
+})
+
+it('an error of any length is said in as many words as the other side takes', () => {
+  const long = 'x'.repeat(3000)
+  const said = abortOf(new GodwitError('internal', long, { hint: long }), 'source')
+  const bytes = encodeControl(said)
+  for (const decode of [decodeChannel, decodeControl]) expect(decode(bytes.subarray(FRAME_HEADER_BYTES))).toEqual(said)
 })
