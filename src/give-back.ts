@@ -5,9 +5,12 @@
 /** Smaller ones cost less than giving them back. */
 const WORTH_BYTES = 16 * 1024
 
-/** Frees what lies under `bytes`, if that is all there is: a piece of something larger stays. Nobody may look at it again. */
+/**
+ * Frees the memory under `bytes`, if it is theirs: they begin it and are most of it, as what a socket read is (Node.js 26 leaves the
+ * end of it empty), and no piece of a pool. Nobody may look at it again.
+ */
 export function giveBack(bytes: Uint8Array): void {
-  const { buffer } = bytes
-  const whole = bytes.length >= WORTH_BYTES && bytes.length === buffer.byteLength
-  if (whole && buffer instanceof ArrayBuffer) buffer.transfer(0)
+  const { buffer, byteOffset, length } = bytes
+  const theirs = byteOffset === 0 && length > buffer.byteLength / 2
+  if (length >= WORTH_BYTES && theirs && buffer instanceof ArrayBuffer) buffer.transfer(0)
 }

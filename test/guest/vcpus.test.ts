@@ -1,6 +1,6 @@
 // GuestVcpus with real threads: pause and resume, pace, throttle, moving state, crashes and stuck vCPUs.
 
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
@@ -137,6 +137,24 @@ test('a guest goes on in another memory from registers, steps and pages', async 
   expect(there.vcpus.steps()).toBeGreaterThan(here.vcpus.steps())
   const states = there.vcpus.save()
   expect(await runOracle({ ...there, states, programsDirectory: null })).toMatchObject({ equal: true })
+})
+
+test('threads start one after the other where that is asked for', async () => {
+  const programsDirectory = programs(
+    'slow.mjs',
+    `import { appendFileSync } from 'node:fs'
+     export const create = ({ vcpu, options }) => {
+       appendFileSync(options.log, 'begins ' + vcpu + '\\n')
+       for (const until = Date.now() + 50; Date.now() < until; );
+       appendFileSync(options.log, 'ready ' + vcpu + '\\n')
+       return { step: () => false }
+     }`,
+  )
+  const log = join(programsDirectory, 'log')
+  const config = { program: 'slow.mjs', vcpus: 3, options: { log } }
+  await startGuest(config, { programsDirectory, startPaused: true, oneByOne: true })
+  const inOrder = [0, 1, 2].flatMap((vcpu) => [`begins ${vcpu}`, `ready ${vcpu}`])
+  expect(readFileSync(log, 'utf8').trim().split('\n')).toEqual(inOrder)
 })
 
 test('a page that is older than its last write stops the guest', async () => {

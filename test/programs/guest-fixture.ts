@@ -37,13 +37,14 @@ export interface Started {
 /** A guest whose threads end with the test. */
 export async function startGuest(
   changes: Partial<GuestConfig> = {},
-  more: { programsDirectory?: string; startPaused?: boolean; memory?: GuestMemory } = {},
+  more: { programsDirectory?: string; startPaused?: boolean; oneByOne?: boolean; memory?: GuestMemory } = {},
 ): Promise<Started> {
   const config = configOf(changes)
   const memory = more.memory ?? GuestMemory.create(config.memoryBytes, config.vcpus)
   const { promise: crashed, resolve: onCrash } = Promise.withResolvers<GodwitError>()
   const programs = programSource(more.programsDirectory ?? null)
-  const vcpus = await GuestVcpus.create({ memory, config, programs, startPaused: more.startPaused ?? false, onCrash })
+  const { startPaused = false, oneByOne = false } = more
+  const vcpus = await GuestVcpus.create({ memory, config, programs, startPaused, oneByOne, onCrash })
   onTestFinished(() => vcpus.close())
   return { config, memory, vcpus, crashed }
 }

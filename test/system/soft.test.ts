@@ -11,6 +11,8 @@ import type { GuestHost } from '../../src/guest-process/host.ts'
 import { PAGE_BYTES } from '../../src/limits.ts'
 import type { MigrationReport } from '../../src/migration/report.ts'
 import type { MigrationOptions } from '../../src/migration/settings.ts'
+import { journalPages } from '../../src/programs/journal.ts'
+import { firstOwned } from '../../src/programs/words.ts'
 import { MIB } from '../support/config.ts'
 import { Journey } from '../support/journey.ts'
 import { carryOut, drawSoftRun } from '../support/pull-run.ts'
@@ -189,7 +191,7 @@ describe('a program that throws while both serve ends the guest at both', () => 
       owner: 'nobody',
       error: { code: expect.stringMatching(/^(guest-crashed|lost)$/) },
     })
-    // What was spoilt at one side may have gone to the other before anybody looked.
+    // The vCPU may have crossed before it looked.
     const both = [journey.source, arrivalOf()]
     const there = both.find((host) => host.status().state === 'crashed') ?? journey.source
     const here = both.find((host) => host !== there) as GuestHost
@@ -201,9 +203,14 @@ describe('a program that throws while both serve ends the guest at both', () => 
     expect(await here.resolve({ what: 'abandon', peerIsDead: false })).toMatchObject({ state: 'handed-over' })
   }
   const hot: Partial<GuestConfig> = { options: { workload: 'hot', content: 'random' } }
-  /** A mutator finds what it wrote gone, sooner or later; the first two pages are its journals. */
-  const spoiling = async (host: GuestHost, until: () => Promise<void>): Promise<void> => {
-    const timer = setInterval(() => host.memory.bytes.fill(0, 2 * PAGE_BYTES), 5)
+  /** The vCPU finds that its words are not what its journal says, sooner or later; it alone, for others look at their own. */
+  const spoiling = async (host: GuestHost, vcpu: number, until: () => Promise<void>): Promise<void> => {
+    const { memoryBytes, vcpus } = host.status().config
+    const words = new Uint32Array(host.memory.bytes.buffer, 0, (journalPages(memoryBytes, vcpus) * PAGE_BYTES) / 4)
+    const timer = setInterval(() => {
+      const firstValue = firstOwned(0, vcpu, vcpus) + vcpus
+      for (let at = firstValue; at < words.length; at += 2 * vcpus) words[at] = 0xdead_beef
+    }, 5)
     try {
       await until()
     } finally {
@@ -213,12 +220,12 @@ describe('a program that throws while both serve ends the guest at both', () => 
 
   test('at the source', async () => {
     const { moving } = await bothServe(hot)
-    await spoiling(journey.source, () => expectLost(moving))
+    await spoiling(journey.source, 3, () => expectLost(moving))
   })
 
   test('at the destination', async () => {
     const { moving } = await bothServe(hot)
-    await spoiling(arrivalOf(), () => expectLost(moving))
+    await spoiling(arrivalOf(), 0, () => expectLost(moving))
   })
 })
 
