@@ -37,8 +37,9 @@ const closing =
 
 /**
  * Makes a guest; one that is coming in waits paused, with its memory resident: zeros, or `copy`, the pages of its kept copy.
- * `gently`: it may take longer, and leaves the processors to whoever is served on them meanwhile: vCPU threads start one after the
- * other, and memory becomes resident as pages come. Throws `bad-size`, what is wrong with the program, and `usage` for one that serves and steps only when it is granted.
+ * `gently`: it leaves the processors to whoever is served on them meanwhile. vCPU threads start one after the other, and memory
+ * becomes resident as pages come. Throws `bad-size`, what is wrong with the program, and `usage` for one that serves and steps
+ * only when it is granted.
  */
 export async function assemble(
   config: GuestConfig,
