@@ -161,8 +161,8 @@ export class Client implements ReplyTaker {
     this.#sendPiece()
     this.#countOutput()
     if (this.#order.pending === 0 && (this.#ending || (this.#ended && this.#idle))) this.#socket.destroySoon()
-    // There may have been room again while it was behind.
-    else if (!this.#reading && !(this.#again && this.front.isStalled(this))) this.resume()
+    // There may have been room again while it was behind: then it is stalled no more, and nobody else wakes it.
+    else if (!this.#reading && !this.front.isStalled(this)) this.resume()
   }
 
   #markDirty(): void {

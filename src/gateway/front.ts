@@ -82,7 +82,7 @@ export class Front {
     this.#stalled.add(client)
   }
 
-  /** False: nobody calls its `resume` by itself. */
+  /** It waits for room, and is woken when there is some. */
   isStalled(client: Client): boolean {
     return this.#stalled.has(client)
   }

@@ -4,15 +4,14 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { GodwitError } from '../../src/errors.ts'
 import { onMigrationEvent } from '../../src/events.ts'
+import type { Accessors } from '../../src/guest/accessors.ts'
 import type { GuestConfig } from '../../src/guest/config.ts'
 import { loadWord, vcpuWords } from '../../src/guest/safepoint.ts'
 import { isShared } from '../../src/guest/safepoint-machine.ts'
 import type { GuestHost } from '../../src/guest-process/host.ts'
-import { PAGE_BYTES } from '../../src/limits.ts'
 import type { MigrationReport } from '../../src/migration/report.ts'
 import type { MigrationOptions } from '../../src/migration/settings.ts'
-import { journalPages } from '../../src/programs/journal.ts'
-import { firstOwned } from '../../src/programs/words.ts'
+import { Journal } from '../../src/programs/journal.ts'
 import { MIB } from '../support/config.ts'
 import { Journey } from '../support/journey.ts'
 import { carryOut, drawSoftRun } from '../support/pull-run.ts'
@@ -206,10 +205,13 @@ describe('a program that throws while both serve ends the guest at both', () => 
   /** The vCPU finds that its words are not what its journal says, sooner or later; it alone, for others look at their own. */
   const spoiling = async (host: GuestHost, vcpu: number, until: () => Promise<void>): Promise<void> => {
     const { memoryBytes, vcpus } = host.status().config
-    const words = new Uint32Array(host.memory.bytes.buffer, 0, (journalPages(memoryBytes, vcpus) * PAGE_BYTES) / 4)
+    const journal = new Journal(memoryBytes, vcpu, vcpus)
+    const words = new Uint32Array(host.memory.bytes.buffer)
+    const storeU32 = (address: number, value: number): void => {
+      words[address / 4] = value
+    }
     const timer = setInterval(() => {
-      const firstValue = firstOwned(0, vcpu, vcpus) + vcpus
-      for (let at = firstValue; at < words.length; at += 2 * vcpus) words[at] = 0xdead_beef
+      for (let word = 4096; word < 6144; word++) journal.write({ storeU32 } as Accessors, word, 0xdead_beef)
     }, 5)
     try {
       await until()
