@@ -11,20 +11,21 @@ test('what an accepted socket read goes', async () => {
   await once(server, 'listening')
   const accepted = once(server, 'connection')
   const client = connect((server.address() as AddressInfo).port, '127.0.0.1')
-  client.write(Buffer.alloc(1024 * 1024))
+  client.end(Buffer.alloc(1024 * 1024))
   const [socket] = (await accepted) as [Socket]
   onTestFinished(() => void socket.destroy())
   onTestFinished(() => void client.destroy())
-  let largest = 0
+  let gone = 0
+  // The kernel says how much a portion has; one of more than half of what Node.js makes room for is given back on every version.
   for await (const portion of socket as AsyncIterable<Buffer>) {
-    const before = portion.length
+    const worth = portion.length > 32 * 1024
     giveBack(portion)
-    if (before < 16 * 1024) continue
-    largest = Math.max(largest, before)
+    if (!worth) continue
+    gone++
     expect(portion.length).toBe(0)
-    if (socket.bytesRead >= 1024 * 1024) break
   }
-  expect(largest).toBeGreaterThan(0)
+  expect(socket.bytesRead).toBe(1024 * 1024)
+  expect(gone).toBeGreaterThan(0)
 })
 
 test('a piece of something larger stays, and so do small ones and shared memory', () => {
