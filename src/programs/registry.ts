@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import { findPackageJSON } from 'node:module'
 import { basename, extname, isAbsolute, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { GodwitError } from '../errors.ts'
@@ -92,7 +93,20 @@ async function readProgram(directory: string | null, program: string): Promise<B
       hint: 'a program is one self-contained file',
     })
   }
+  await mustLoadAsModule(directory, program, content)
   return content
+}
+
+/** `npm init` writes `"type": "commonjs"`, and Node.js then does not take a `.ts` or `.js` file beside it for a module. */
+async function mustLoadAsModule(directory: string, program: string, content: Buffer): Promise<void> {
+  if (!['.ts', '.js'].includes(extname(program)) || !/^\s*export\s/m.test(content.toString('utf8'))) return
+  const manifest = findPackageJSON(pathToFileURL(join(directory, program)))
+  if (manifest === undefined) return
+  const text = await readFile(manifest, 'utf8').catch(() => '')
+  if (!/"type"\s*:\s*"commonjs"/.test(text)) return
+  throw new GodwitError('program-invalid', `program '${program}' is CommonJS by the word of ${manifest}`, {
+    hint: `call it ${program.replace(/\.(.)s$/, '.m$1s')}, or say "type": "module" there`,
+  })
 }
 
 /** Steps granted per page record to a locked guest: what it asks for, else its workload's own λ; null at a free pace. */

@@ -1,7 +1,7 @@
 // Where programs are found: built in, in a directory, and every way not to be found.
 
 import { createHash } from 'node:crypto'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -45,6 +45,29 @@ test.each([
   ['relative.mjs', 'program-invalid'],
 ])('%s: %s', async (name, code) => {
   await expect(source.locate(name, null)).rejects.toMatchObject({ code })
+})
+
+test('a module that Node.js would take for CommonJS is refused with a way out', async () => {
+  const beside = join(directory, 'commonjs')
+  mkdirSync(beside)
+  writeFileSync(join(beside, 'package.json'), '{ "type": "commonjs" }')
+  for (const name of ['mine.ts', 'mine.mts', 'plain.js']) writeFileSync(join(beside, name), content)
+  writeFileSync(join(beside, 'old.js'), 'exports.create = () => ({ step() {} })\n')
+  const there = programSource(beside)
+  for (const [name, better] of [
+    ['mine.ts', 'mine.mts'],
+    ['plain.js', 'plain.mjs'],
+  ] as const) {
+    await expect(there.hashOf(name)).rejects.toMatchObject({
+      code: 'program-invalid',
+      message: `program '${name}' is CommonJS by the word of ${join(beside, 'package.json')}`,
+      hint: `call it ${better}, or say "type": "module" there`,
+    })
+  }
+  expect(await there.hashOf('mine.mts')).toBe(hash)
+  expect(await there.hashOf('old.js')).not.toBeNull()
+  writeFileSync(join(beside, 'package.json'), '{ "type": "module" }')
+  expect(await there.hashOf('mine.ts')).toBe(hash)
 })
 
 test('without a directory there are only built-in programs', async () => {
