@@ -98,7 +98,7 @@ export const ROUND_PLACED_MS = 2 * PEER_SILENT_MS
 export const ERROR_TEXT_LENGTH = 1000
 /** An idle control channel sends a ping this often. */
 export const PING_INTERVAL_MS = 1000
-/** A vCPU that is not at a safepoint after this long fails the migration (R7). */
+/** A vCPU that is not at a safepoint after this long, while somebody looks, fails the migration (R7). */
 export const HANDSHAKE_TIMEOUT_MS = 1000
 /** A vCPU polls the safepoint word at least this often, in steps (R3). */
 export const POLL_STEPS = 64

@@ -10,6 +10,7 @@ import { fillGuest } from './fill.ts'
 import { grantSteps } from './grants.ts'
 import { HEADER, VCPU_BLOCK } from './layout.ts'
 import type { GuestMemory } from './memory.ts'
+import { Patience } from './patience.ts'
 import type { ProgramSource } from './program.ts'
 import { arrive, loadWord, publishWord, type VcpuWords, vcpuWords, wake } from './safepoint.ts'
 import { acknowledged, type HandshakeKind, isPause, nextWord, reached, tableOf, VCPU } from './safepoint-machine.ts'
@@ -359,21 +360,20 @@ export class GuestVcpus implements Vcpus {
   }
 
   async #await(target: number, kind: HandshakeKind, whose = this.#words): Promise<HandshakeTime> {
-    const { controlWords } = this.#memory
-    const startedAt = performance.now()
-    let ms = 0
+    const patience = new Patience(LOOK_AGAIN_MS)
     for (;;) {
-      const seen = Atomics.load(controlWords, HEADER.arrivals)
+      const seen = Atomics.load(this.#memory.controlWords, HEADER.arrivals)
       const done = whose.every((words) => this.#obeyed(words, target, kind))
-      ms = performance.now() - startedAt
+      patience.look()
       if (done) break
       if (this.#closed) throw new GodwitError('guest-not-running', 'the guest was closed')
       if (kind === 'pause' && !isPause(loadWord(this.#memory))) {
         throw new GodwitError('cancelled', 'the pause was withdrawn')
       }
-      if (ms > HANDSHAKE_TIMEOUT_MS) this.#giveUp(target, kind, ms, whose)
-      if (ms > SPIN_MS) await this.#arrival(seen)
+      if (patience.countedMs > HANDSHAKE_TIMEOUT_MS) this.#giveUp(target, kind, patience.ms, whose)
+      if (patience.ms > SPIN_MS) await this.#arrival(seen)
     }
+    const { ms } = patience
     this.handshakes.count++
     this.handshakes.totalMs += ms
     this.handshakes.maxMs = Math.max(this.handshakes.maxMs, ms)

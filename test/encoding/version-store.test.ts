@@ -125,20 +125,17 @@ describe('a slot', () => {
 
 it('threads that race for one slot never tear a version', { timeout: 60_000 }, async () => {
   const versions = createVersions(2 * 4096, 1000) as SharedVersions
-  const workerData = { versions, turns: 30_000, clock: new Int32Array(new SharedArrayBuffer(8)) }
+  const workerData = { versions, puts: 10_000, clock: new Int32Array(new SharedArrayBuffer(8)) }
   const threads = [0, 1, 2].map((thread) => {
     const worker = new Worker(new URL('./version-thread.ts', import.meta.url), {
       workerData: { ...workerData, thread },
     })
-    return new Promise<{ puts: number; takes: number; torn: number; foreign: number }>((resolve, reject) => {
+    return new Promise<{ takes: number; torn: number; foreign: number }>((resolve, reject) => {
       worker.once('message', resolve)
       worker.once('error', reject)
     })
   })
   const results = await Promise.all(threads)
-  for (const { puts, torn, foreign } of results) {
-    expect([torn, foreign]).toEqual([0, 0])
-    expect(puts).toBeGreaterThan(100)
-  }
+  for (const { torn, foreign } of results) expect([torn, foreign]).toEqual([0, 0])
   expect(results.some(({ takes }) => takes > 100)).toBe(true)
 })

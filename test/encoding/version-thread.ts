@@ -4,11 +4,12 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { type SharedVersions, VersionStore } from '../../src/encoding/version-store.ts'
 
-const { versions, clock, turns, thread } = workerData as {
+const { versions, clock, puts, thread } = workerData as {
   versions: SharedVersions
   /** Threads that are there, and turns that all have taken together. */
   clock: Int32Array
-  turns: number
+  /** Versions that each thread keeps. */
+  puts: number
   thread: number
 }
 const store = new VersionStore(versions)
@@ -32,7 +33,8 @@ Atomics.add(clock, 0, 1)
 Atomics.notify(clock, 0)
 for (let there = 1; there < 3; there++) Atomics.wait(clock, 0, there)
 
-for (let turn = 0; turn < turns; turn++) {
+// Not so many turns: while both slots are those of threads that the processor was taken from, turns come to nothing.
+while (result.puts < puts) {
   // Pages of three threads share two slots; rounds go on fast enough for slots to change hands.
   const page = 3 * below(4) + thread
   const round = Atomics.add(clock, 1, 1) >> 2
@@ -49,9 +51,9 @@ for (let turn = 0; turn < turns; turn++) {
   }
   const stored = taken >= 0 ? taken : store.claim(page, round)
   if (stored < 0) continue
-  result.puts++
-  words.fill(turn * 4 + thread, stored / 4, stored / 4 + 1024)
-  kept.set(page, turn * 4 + thread)
+  const version = 4 * result.puts++ + thread
+  words.fill(version, stored / 4, stored / 4 + 1024)
+  kept.set(page, version)
   store.release(page, round)
 }
 parentPort?.postMessage(result)

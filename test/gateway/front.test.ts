@@ -262,6 +262,7 @@ test('10,000 idle clients cost little memory, and no time', async () => {
   const count = 10_000
   const client = await served.begin(1)
   await client.command('PING')
+  const timers = (): number => process.getActiveResourcesInfo().filter((what) => what === 'Timeout').length
   const before = process.memoryUsage().rss
   const idlers = spawn(process.execPath, ['-e', IDLERS, `${served.front.port}`, `${count}`], {
     stdio: ['pipe', 'pipe', 'inherit'],
@@ -272,10 +273,16 @@ test('10,000 idle clients cost little memory, and no time', async () => {
     const each = (process.memoryUsage().rss - before) / count
     console.log(`${count} idle clients: ${(each / 1024).toFixed(1)} KiB each`)
     expect(each).toBeLessThan(16 * 1024)
-    const cpu = process.cpuUsage()
-    await sleep(300)
-    const { user, system } = process.cpuUsage(cpu)
-    expect((user + system) / 1000).toBeLessThan(150)
+    // Nobody looks after each of them; and what else the process does, collecting garbage above all, is not in every interval.
+    expect(timers()).toBeLessThan(10)
+    const busyMs: number[] = []
+    for (let interval = 0; interval < 5; interval++) {
+      const cpu = process.cpuUsage()
+      await sleep(100)
+      const { user, system } = process.cpuUsage(cpu)
+      busyMs.push((user + system) / 1000)
+    }
+    expect(Math.min(...busyMs)).toBeLessThan(50)
     expect(await client.command('PING')).toBe('+PONG')
   } finally {
     idlers.stdin.end()

@@ -2,7 +2,10 @@
 // purpose is not in the list; docs/service.md has it ("Other than Redis").
 
 import { spawn, spawnSync } from 'node:child_process'
-import { connect, createServer, type Socket } from 'node:net'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { connect, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { Front } from '../../src/gateway/front.ts'
 import { KvBackend } from '../support/kv-backend.ts'
@@ -23,8 +26,10 @@ class Asker {
   #text = ''
   #wake: () => void = () => {}
 
-  constructor(port: number) {
-    this.socket = connect({ port, host: '127.0.0.1', noDelay: true })
+  /** At a port, or at the path of a socket. */
+  constructor(place: number | string) {
+    this.socket =
+      typeof place === 'string' ? connect(place) : connect({ port: place, host: '127.0.0.1', noDelay: true })
     this.socket.on('error', () => {})
     this.socket.on('data', (bytes) => {
       this.#text += bytes.toString('latin1')
@@ -48,33 +53,30 @@ class Asker {
   }
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', resolve))
-  const { port } = server.address() as { port: number }
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
-
 function wordsOf(line: string): string[] {
   return [...line.matchAll(/"(?:[^"\\]|\\.)*"|\S+/g)].map(([word]) => (word.startsWith('"') ? JSON.parse(word) : word))
 }
 
 describe.skipIf(!HAS_SERVER)('as Redis answers', () => {
   let front: Front
-  let ports: [number, number]
+  let places: [number, string]
   let askers: Asker[] = []
   let stop: () => void
 
   beforeEach(async () => {
-    const port = await freePort()
-    const words = ['--port', `${port}`, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--databases', '1']
+    // Not at a port: a free one that it is told may be another's before it has it.
+    const directory = mkdtempSync(join(tmpdir(), 'godwit-redis-'))
+    const path = join(directory, 'redis.sock')
+    const words = ['--port', '0', '--unixsocket', path, '--save', '', '--appendonly', 'no', '--databases', '1']
     const redis = spawn('redis-server', words, { stdio: 'ignore' })
-    stop = () => redis.kill()
+    stop = () => {
+      redis.kill('SIGKILL')
+      rmSync(directory, { recursive: true })
+    }
     front = new Front({ backend: new KvBackend(2) })
     await front.listen('127.0.0.1', [0, 0])
-    ports = [front.port, port]
-    await expect.poll(async () => await open(port).ask(encode('PING')), { timeout: 10_000 }).toBe('+PONG\r\n')
+    places = [front.port, path]
+    await expect.poll(async () => await open(path).ask(encode('PING'))).toBe('+PONG\r\n')
   })
 
   afterEach(async () => {
@@ -84,8 +86,8 @@ describe.skipIf(!HAS_SERVER)('as Redis answers', () => {
     stop()
   })
 
-  function open(port: number): Asker {
-    const asker = new Asker(port)
+  function open(place: number | string): Asker {
+    const asker = new Asker(place)
     askers.push(asker)
     return asker
   }
@@ -96,16 +98,17 @@ describe.skipIf(!HAS_SERVER)('as Redis answers', () => {
     const binary = 'bin\0\r\nkey\xff'
     requests.push(['SET', binary, 'v\0\r\n\xfe'], ['GET', binary], ['X'.repeat(300), 'y'.repeat(300)])
     requests.push(['foo\r\nbar', 'x\0y'], ['foo\0bar', 'z'])
-    const [ours, theirs] = ports.map(open) as [Asker, Asker]
+    const both = places.map(open)
     for (const words of requests) {
-      const [answer, wanted] = [await ours.ask(encode(...words)), await theirs.ask(encode(...words))]
+      // Both at once: what they say of times is the same, however late it is asked for.
+      const [answer, wanted] = await Promise.all(both.map((asker) => asker.ask(encode(...words))))
       expect(`${words.join(' ')}: ${answer}`).toBe(`${words.join(' ')}: ${wanted}`)
     }
   }, 30_000)
 
   test('bytes that are no command, or hardly one', async () => {
     for (const raw of RAW) {
-      const [answer, wanted] = await Promise.all(ports.map((port) => open(port).ask(Buffer.from(raw, 'latin1'))))
+      const [answer, wanted] = await Promise.all(places.map((place) => open(place).ask(Buffer.from(raw, 'latin1'))))
       expect(JSON.stringify(raw) + answer).toBe(JSON.stringify(raw) + wanted)
     }
   }, 30_000)

@@ -4,9 +4,22 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { GATEWAY_CLOSE_BYTES, GATEWAY_WINDOW_COMMANDS } from '../../src/limits.ts'
 import { TestFront } from '../support/front.ts'
-import { encode } from '../support/resp-client.ts'
+import { encode, type RespClient } from '../support/resp-client.ts'
 
 const served = new TestFront()
+
+/**
+ * Waits until the port takes in no more of what others have sent: none while this client has many commands answered. Returns how
+ * many it has taken in.
+ */
+async function settled(client: RespClient): Promise<number> {
+  for (let own = 0, before = -1; ; ) {
+    for (const until = own + 20; own < until; own++) expect(await client.command('PING')).toBe('+PONG')
+    const others = served.front.commands - own
+    if (others === before) return others
+    before = others
+  }
+}
 
 describe('slow readers', () => {
   const VALUE = 400 * 1024
@@ -17,13 +30,9 @@ describe('slow readers', () => {
     const slow = await served.another()
     slow.socket.pause()
     for (let index = 0; index < 400; index++) slow.send('GET', 'big')
-    await sleep(300)
-    const seen = served.front.commands
     // 160 MB of replies were asked for.
-    expect(seen).toBeLessThan(150)
-    await sleep(100)
-    expect(served.front.commands).toBe(seen)
-    expect(await client.command('PING')).toBe('+PONG')
+    await expect.poll(() => served.front.commands).toBeGreaterThan(1)
+    expect(await settled(client)).toBeLessThan(150)
     slow.socket.resume()
     for (let index = 0; index < 400; index++) expect(await slow.next()).toHaveLength(VALUE)
   })
@@ -35,8 +44,7 @@ describe('slow readers', () => {
     slow.socket.pause()
     // Replies to these are short, so that many are allowed under way.
     for (let index = 0; index < 200; index++) slow.send('SET', 'small', '1')
-    await expect.poll(() => served.backend.waiting).toBe(0)
-    await sleep(50)
+    await expect.poll(() => [served.front.commands, served.backend.waiting]).toEqual([201, 0])
     served.backend.held = true
     for (let index = 0; index < 1000; index++) slow.send('GET', 'big')
     await expect.poll(() => served.backend.waiting).toBeGreaterThan((2 * GATEWAY_CLOSE_BYTES) / VALUE)
@@ -56,7 +64,8 @@ describe('slow readers', () => {
     backend.room = 200
     one.send('GET', 'big')
     for (let index = 1; index <= 200; index++) one.send('GET', 'small')
-    await expect.poll(() => backend.waiting).toBe(200)
+    // The last one has come and found no room.
+    await expect.poll(() => [served.front.commands, backend.waiting]).toEqual([402, 200])
     // By its length so many others are too much; and now there is room.
     backend.answer(0)
     backend.held = false
@@ -71,7 +80,8 @@ describe('slow readers', () => {
     const one = encode('INCR', 'n')
     const count = 3 * GATEWAY_WINDOW_COMMANDS
     client.socket.write(Buffer.concat(Array.from({ length: count }, () => one)))
-    await sleep(100)
+    await expect.poll(() => served.backend.waiting).toBeGreaterThan(0)
+    await settled(await served.another())
     expect(served.backend.waiting).toBeLessThanOrEqual(GATEWAY_WINDOW_COMMANDS)
     served.backend.held = false
     served.backend.answerAll()
@@ -85,7 +95,8 @@ describe('slow readers', () => {
     const all = [first, await served.another(), await served.another()]
     const one = encode('INCR', 'n')
     for (const client of all) client.socket.write(Buffer.concat(Array.from({ length: 100 }, () => one)))
-    await sleep(50)
+    await expect.poll(() => served.backend.waiting).toBe(8)
+    await settled(await served.another())
     expect(served.backend.waiting).toBe(8)
     const counts = all.map(async (client) => {
       const seen: number[] = []
@@ -108,7 +119,8 @@ describe('slow readers', () => {
     await expect.poll(() => served.backend.waiting).toBe(8)
     const others = await Promise.all([served.another(), served.another()])
     const replies = others.map((client) => client.command('INCR', 'modest'))
-    await sleep(50)
+    // One more of the greedy client, and theirs, have come and found no room.
+    await expect.poll(() => served.front.commands).toBe(8 + 1 + 2)
     let answered = false
     void Promise.all(replies).then(() => {
       answered = true

@@ -1,12 +1,15 @@
 // The write barrier under real threads: vCPUs at full speed, rounds as fast as they go, and a copy made of marked pages
 // only. After a pause the copy must be the guest. A coordinator that does not await the handshake is caught.
 
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { loadWord, publishWord } from '../../src/guest/safepoint.ts'
 import { nextWord, type Table, tableOf } from '../../src/guest/safepoint-machine.ts'
 import { cardTracker } from '../../src/guest/tracker.ts'
 import { loadKernels } from '../../src/kernels/kernels.ts'
 import { SEED, type Started, startGuest } from '../programs/guest-fixture.ts'
+
+// Some hundred handshakes with threads that all want a processor: where others have the processors, each takes their time slices.
+vi.setConfig({ testTimeout: 120_000 })
 
 const MEMORY_BYTES = 1024 * 1024
 const ROUNDS = 3

@@ -19,14 +19,16 @@ describe('a read of an absent page', () => {
       expect([guest.presence(page), guest.missing(), guest.done(0)]).toEqual([PRESENCE.requested, PAGES, false])
       expect(guest.asks()).toEqual({ faults: [page], unneeded: [] })
       expect(guest.asks()).toEqual({ faults: [], unneeded: [] })
+      const parkedBy = performance.now()
       await wait(5)
       expect(guest.parkedInside(0)).toBe(true)
+      const parkedMs = performance.now() - parkedBy
       guest.bring(page, 7)
       await until(() => guest.done(0), 'the load')
       expect([guest.value(0), guest.missing()]).toEqual([FULL, PAGES - 1])
       const [faults] = faultsOf(guest.memory)
       expect([faults?.network, faults?.localWait, faults?.histogram.reduce((a, b) => a + b, 0)]).toEqual([1, 0, 1])
-      expect(faults?.stallMs).toBeGreaterThan(4)
+      expect(faults?.stallMs).toBeGreaterThanOrEqual(parkedMs)
       expect(faults?.longestMs).toBeCloseTo(faults?.stallMs as number, 6)
       // R8: INSTALLED is enough; PRESENT, too.
       guest.order(0, OP.load, page * PAGE)

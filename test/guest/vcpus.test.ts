@@ -8,6 +8,7 @@ import { grantSteps, grantsUsed, limitOf } from '../../src/guest/grants.ts'
 import { HEADER } from '../../src/guest/layout.ts'
 import { GuestMemory } from '../../src/guest/memory.ts'
 import { registersOf } from '../../src/guest/safepoint.ts'
+import { HANDSHAKE_TIMEOUT_MS } from '../../src/limits.ts'
 import { runOracle } from '../../src/programs/oracle.ts'
 import { configOf, MIB, startGuest, stepsMore } from '../programs/guest-fixture.ts'
 
@@ -191,8 +192,8 @@ test('R7: a thread that ends counts as dead', async () => {
   await vcpus.pause()
 })
 
-test('R7: a vCPU that reaches no safepoint fails the handshake and runs on', async () => {
-  // Stays in its 51st step until register 1 is set from outside.
+/** A guest whose vCPU 1 stays in its 51st step until register 1 is set from outside. */
+async function stuckGuest() {
   const source = `export const create = ({ vcpu }) => ({ step(a) {
     if (vcpu === 1 && ++a.registers[0] === 51) while (Atomics.load(a.registers, 1) === 0);
   } })`
@@ -200,10 +201,26 @@ test('R7: a vCPU that reaches no safepoint fails the handshake and runs on', asy
   const { vcpus, memory } = await startGuest({ program: 'stuck.mjs', vcpus: 2 }, { programsDirectory })
   const registers = registersOf(memory, 1)
   await expect.poll(() => registers[0]).toBe(51)
+  return { vcpus, registers }
+}
+
+test('R7: a vCPU that reaches no safepoint fails the handshake and runs on', async () => {
+  const { vcpus, registers } = await stuckGuest()
   await expect(vcpus.pause()).rejects.toMatchObject({ code: 'vcpu-stuck', message: expect.stringContaining('vCPU 1') })
   Atomics.store(registers, 1, 1)
   await stepsMore(vcpus, 100)
   await vcpus.pause()
+})
+
+test('R7: a time in which whoever waits stood still says nothing of the vCPU', async () => {
+  const { vcpus, registers } = await stuckGuest()
+  const pause = vcpus.pause()
+  await wait(50)
+  for (const until = performance.now() + 1.2 * HANDSHAKE_TIMEOUT_MS; performance.now() < until; );
+  // It has looked again by then.
+  await wait(50)
+  Atomics.store(registers, 1, 1)
+  await pause
 })
 
 test.each([

@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
 import { GuestMemory } from '../../src/guest/memory.ts'
 import { newServiceRings, VcpuRequests } from '../../src/guest/service-ports.ts'
-import { HELLO_TIMEOUT_MS, MAX_STRANGERS } from '../../src/limits.ts'
+import { MAX_STRANGERS } from '../../src/limits.ts'
 import { GuestService } from '../../src/service/guest-service.ts'
 import { ServiceLines } from '../../src/service/service-lines.ts'
 import { FRAME_TYPE } from '../../src/wire/frame.ts'
@@ -32,6 +32,8 @@ async function begin(here = true) {
     await lines.close()
   })
   const ports = rings.map((ring) => new VcpuRequests(ring))
+  /** A request is there for the vCPU. */
+  const isAsked = (vcpu: number): boolean => (ports[vcpu] as VcpuRequests).peek() !== null
   /** The vCPU answers what it has with the request's bytes; how many they were. */
   const work = (vcpu: number): number => {
     const port = ports[vcpu] as VcpuRequests
@@ -42,14 +44,15 @@ async function begin(here = true) {
     }
     return count
   }
-  return { service, lines, work, port: lines.port }
+  return { service, lines, isAsked, work, port: lines.port }
 }
 
-/** Whoever dials, and everything it hears. */
+/** Whoever dials, and everything it hears; that the guest is alive, which it says by the clock, stands apart. */
 class Peer {
   readonly socket: Socket
   readonly heard: LineMessage[] = []
   readonly answers: string[] = []
+  alive = 0
   closed = false
   readonly #batch: FrameBatch
 
@@ -66,7 +69,7 @@ class Peer {
     this.socket.on('data', (bytes) => {
       reader.push(bytes)
       while (reader.next()) {
-        if (reader.type === FRAME_TYPE.line) this.heard.push(decodeLine(reader.payload))
+        if (reader.type === FRAME_TYPE.line) this.#hear(decodeLine(reader.payload))
         else for (cursor.begin(reader.payload); cursor.next(); ) this.answers.push(`${cursor.vcpu}/${cursor.sequence}`)
       }
     })
@@ -87,11 +90,16 @@ class Peer {
   }
 
   get types(): string[] {
-    return this.heard.filter(({ type }) => type !== 'alive').map(({ type }) => type)
+    return this.heard.map(({ type }) => type)
   }
 
   async expectEnd(code: string): Promise<void> {
     await expect.poll(() => [this.heard.at(-1), this.closed]).toMatchObject([{ type: 'end', error: { code } }, true])
+  }
+
+  #hear(message: LineMessage): void {
+    if (message.type === 'alive') this.alive++
+    else this.heard.push(message)
   }
 }
 
@@ -140,16 +148,16 @@ test('a full ring stops the reading, and nothing is lost', async () => {
   for (let sequence = 1; sequence <= count; sequence++) peer.request(0, sequence, 100_000)
   await new Promise((resolve) => setTimeout(resolve, 100))
   expect(peer.answers).toEqual([])
-  await expect.poll(() => work(0) >= 0 && peer.answers.length, { interval: 2, timeout: 5000 }).toBe(count)
+  await expect.poll(() => work(0) >= 0 && peer.answers.length, { interval: 2 }).toBe(count)
   expect(peer.answers).toEqual(Array.from({ length: count }, (_, index) => `0/${index + 1}`))
 })
 
 test('the newer line of a gateway takes the place of the older one', async () => {
-  const { work, port } = await begin()
+  const { work, port, isAsked } = await begin()
   const older = new Peer(port).hello(7)
   await expect.poll(() => older.types).toEqual(['welcome'])
   older.request(0, 1)
-  await new Promise((resolve) => setTimeout(resolve, 20))
+  await expect.poll(() => isAsked(0)).toBe(true)
   const newer = new Peer(port).hello(7)
   await older.expectEnd('line-replaced')
   await expect.poll(() => newer.types).toEqual(['welcome'])
@@ -159,11 +167,11 @@ test('the newer line of a gateway takes the place of the older one', async () =>
 })
 
 test('a gateway whose session was forgotten has another number for that vCPU', async () => {
-  const { work, port } = await begin()
+  const { work, port, isAsked } = await begin()
   const peer = new Peer(port).hello(1)
   await expect.poll(() => peer.types).toEqual(['welcome'])
   peer.request(0, 1)
-  await new Promise((resolve) => setTimeout(resolve, 20))
+  await expect.poll(() => isAsked(0)).toBe(true)
   peer.socket.write(encodeLine({ type: 'number', vcpu: 0, gateway: 9 }))
   await expect.poll(() => peer.heard.at(-1)).toEqual({ type: 'numbered', vcpu: 0, gateway: 9 })
   // The answer to the old number is nobody's.
@@ -198,7 +206,7 @@ test('strangers keep nobody out, and do not stay', async () => {
   await expect.poll(() => strangers.filter(({ closed }) => closed)).toHaveLength(3)
   const peer = new Peer(port).hello(1)
   await expect.poll(() => peer.types).toEqual(['welcome'])
-  await expect.poll(() => strangers.every(({ closed }) => closed), { timeout: HELLO_TIMEOUT_MS + 2000 }).toBe(true)
+  await expect.poll(() => strangers.every(({ closed }) => closed)).toBe(true)
   expect(peer.closed).toBe(false)
-  await expect.poll(() => peer.heard.at(-1)).toEqual({ type: 'alive' })
-}, 10_000)
+  await expect.poll(() => peer.alive).toBeGreaterThan(0)
+})

@@ -1,7 +1,7 @@
 // What a side of the exchange does about cuts that come at a bad moment: between two real page tables, without threads, sockets
 // or time, so that the moment is exactly that one.
 
-import { expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { GuestMemory } from '../../../src/guest/memory.ts'
 import { PRESENCE } from '../../../src/guest/presence.ts'
 import { beginSharing, homesOf, isOurs, presenceOf } from '../../../src/guest/sharing.ts'
@@ -110,15 +110,25 @@ class Pair {
     }
   }
 
-  /** Until nothing more happens: longer than a page that came is kept (R28). */
-  async settle(): Promise<void> {
-    for (const end = performance.now() + 4 * PUSH_REST_MS; performance.now() < end; ) {
+  /** Until nothing more happens: longer than a page that came is kept (R28), a millisecond a turn. */
+  settle(): void {
+    for (let turn = 0; turn < 8 * PUSH_REST_MS; turn++) {
       for (const side of this.#sides) side.turn()
       this.deliver()
-      await new Promise((resolve) => setTimeout(resolve, 1))
+      nowMs++
     }
   }
 }
+
+/** The time by which pages rest: a machine that stands still makes it no longer. */
+let nowMs = 0
+beforeEach(() => {
+  nowMs = 1000
+  vi.spyOn(performance, 'now').mockImplementation(() => nowMs)
+})
+afterEach(() => {
+  vi.restoreAllMocks()
+})
 
 test('who is to cross while there is no link stays, and so does who waits for his turn when it is cut', () => {
   const { source } = new Pair()
@@ -131,7 +141,7 @@ test('who is to cross while there is no link stays, and so does who waits for hi
   source.core.cross(1, state)
 })
 
-test('pages that were to cross with a vCPU stay when a cut and a new link come before their handshake ends', async () => {
+test('pages that were to cross with a vCPU stay when a cut and a new link come before their handshake ends', () => {
   const pair = new Pair()
   const { source, destination } = pair
   homesOf(source.memory).fill(1, 10, 60)
@@ -145,11 +155,11 @@ test('pages that were to cross with a vCPU stay when a cut and a new link come b
   expect(source.state.leaving.some(Boolean)).toBe(false)
   // And nothing stands in their way later.
   source.core.cross(0, state)
-  await pair.settle()
+  pair.settle()
   expect([source.ours, destination.ours]).toEqual([PAGES - 50, 50])
 })
 
-test('what a cut brings back is pushed again before anybody says that nothing is left', async () => {
+test('what a cut brings back is pushed again before anybody says that nothing is left', () => {
   const pair = new Pair()
   const { source, destination } = pair
   source.core.push('everything')
@@ -158,11 +168,11 @@ test('what a cut brings back is pushed again before anybody says that nothing is
   // All of it is lost on the way.
   pair.link()
   expect([source.ours, source.drained]).toEqual([PAGES, []])
-  await pair.settle()
+  pair.settle()
   expect([source.ours, destination.ours, source.drained]).toEqual([0, PAGES, [0]])
 })
 
-test('what a cut brings back behind a pass that is under way is not overlooked', async () => {
+test('what a cut brings back behind a pass that is under way is not overlooked', () => {
   // More pages of others than are looked at in one go, behind those that are wanted.
   const pair = new Pair(PUSH_LOOK_PAGES + 1024)
   const { source } = pair
@@ -174,26 +184,26 @@ test('what a cut brings back behind a pass that is under way is not overlooked',
   expect(source.ours).toBe(PUSH_LOOK_PAGES + 1014)
   while (source.state.push.mine > 0 || source.state.push.cursor === 0) source.turn()
   pair.link()
-  await pair.settle()
+  pair.settle()
   expect(source.drained).toEqual([PUSH_LOOK_PAGES + 1014])
 })
 
-test('what comes back to a side that had nothing left is given once more', async () => {
+test('what comes back to a side that had nothing left is given once more', () => {
   const pair = new Pair()
   const { source, destination } = pair
   source.core.push('everything')
-  await pair.settle()
+  pair.settle()
   expect(source.drained).toEqual([0])
   // What the destination gave before it was told to stop is still on its way.
   destination.core.push('everything')
   destination.turn()
   destination.core.push(null)
   expect(destination.ours).toBe(0)
-  await pair.settle()
+  pair.settle()
   expect([source.ours, destination.ours]).toEqual([0, PAGES])
 })
 
-test('pages that the other side finds to differ go with their data once there is a link again', async () => {
+test('pages that the other side finds to differ go with their data once there is a link again', () => {
   const pair = new Pair()
   const { source, destination } = pair
   source.core.push('everything')
@@ -201,19 +211,19 @@ test('pages that the other side finds to differ go with their data once there is
   expect(source.counts).toMatchObject({ withoutData: PAGES })
   source.core.distrust()
   pair.link()
-  await pair.settle()
+  pair.settle()
   expect(destination.ours).toBe(PAGES)
   expect(source.counts).toMatchObject({ withoutData: PAGES, pushed: PAGES })
   // What came after that is believed again.
   source.core.push(null)
   destination.core.push('everything')
-  await pair.settle()
+  pair.settle()
   expect(source.ours).toBe(PAGES)
   source.core.push('everything')
   destination.core.push(null)
   source.turn()
   pair.link()
-  await pair.settle()
+  pair.settle()
   expect([destination.ours, source.counts.pushed]).toEqual([PAGES, PAGES])
 })
 

@@ -25,6 +25,9 @@ import { hashAll, LOOPBACK, newIdentity } from './two-hosts.ts'
 const MIB = 1024 * 1024
 const state = { steps: 5, registers: new Uint8Array(1024) }
 
+/** A busy machine takes its time to bring a link up; a test has none for longer. */
+const patience = (): AbortSignal => AbortSignal.timeout(25_000)
+
 interface Peer {
   readonly exchange: ThreadedExchange
   readonly memory: GuestMemory
@@ -56,7 +59,7 @@ async function peerOf(options: { memoryBytes?: number; silent?: boolean; generat
   onTestFinished(() => exchange.close())
   const cut = Promise.withResolvers<GodwitError>()
   exchange.onCut((error) => cut.resolve(error))
-  const up = exchange.link(1, null, AbortSignal.timeout(5000))
+  const up = exchange.link(1, null, patience())
   up.catch(() => {})
   const socket = connect(exchange.port, LOOPBACK)
   onTestFinished(() => void socket.destroy())
@@ -209,7 +212,7 @@ describe('a hostile peer', () => {
     peer.socket.destroy()
     expect((await peer.cut).code).toBe('link-lost')
     expect(ours(peer.memory)).toBe(254)
-    const up = peer.exchange.link(2, null, AbortSignal.timeout(5000))
+    const up = peer.exchange.link(2, null, patience())
     peer.dialAgain(2)
     await up
     expect(ours(peer.memory)).toBe(256)
@@ -220,7 +223,7 @@ describe('a hostile peer', () => {
     peer.say(encodeAsk(Uint32Array.of(7), 1))
     const error = await peer.cut
     expect(error).toMatchObject({ code: 'link-lost', message: expect.stringContaining('confirm') })
-    const up = peer.exchange.link(2, null, AbortSignal.timeout(5000))
+    const up = peer.exchange.link(2, null, patience())
     peer.dialAgain(2)
     await up
     expect(ours(peer.memory)).toBe(256)

@@ -250,14 +250,12 @@ describe('failures', () => {
   })
 
   it('a stream that breaks a rule is named on both sides', async () => {
-    let broken = false
+    // Bytes from here on to the encoding of the first run of the first page frame, whatever portions they come in.
+    let left = Number.POSITIVE_INFINITY
     const through = async (ports: readonly number[]) => {
       const faulty = await relay(ports[0] as number, (bytes, to) => {
-        if (bytes.length > 40 && broken) {
-          // The run's encoding byte of the first page frame.
-          bytes[16 + 8 + 8] = 77
-          broken = false
-        }
+        if (left >= 0 && left < bytes.length) bytes[left] = 77
+        left -= bytes.length
         to.write(bytes)
       })
       atEnd(faulty)
@@ -265,7 +263,7 @@ describe('failures', () => {
     }
     const pair = atEnd(await openPair({ memoryBytes: 16 * MIB, channels: 1, through }))
     pair.from.bytes.fill(6)
-    broken = true
+    left = 16 + 8 + 8
     const sent = pair.source.sendRound(order(0))
     sent.catch(() => {})
     await expect(pair.destination.placed(0)).rejects.toMatchObject({ code: 'bad-encoding' })
