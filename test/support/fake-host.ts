@@ -1,5 +1,5 @@
 // A GuestHost without a guest: answers the shell like the real one, moves nothing. Tests of the agent give its URL as
-// `hostModule`. What it does is chosen by the guest's options: `fail` (at start), `die` (after ms), `moveMs`, `mute` (says no verdict); `arrives`
+// `hostModule`. What it does is chosen by the guest's options: `fail` (at start), `die` (when it is paused), `moveMs`, `mute` (says no verdict); `arrives`
 // (`pulling`: paused by a lost link, until recovered; `lost`) is what a received guest is.
 
 import { existsSync } from 'node:fs'
@@ -61,13 +61,8 @@ export class GuestHost implements GuestHostPort {
     this.#directory = directory
     this.#state = state
     this.#reservation = reservation
-    const { fail, die } = config.options
+    const { fail } = config.options
     if (typeof fail === 'string') throw new GodwitError('program-invalid', fail, { hint: 'this is a test' })
-    if (typeof die === 'number') {
-      setTimeout(() => {
-        throw new Error('the fake guest fell over')
-      }, die)
-    }
   }
 
   static async create({ config, directory }: CreateOptions): Promise<GuestHost> {
@@ -155,6 +150,11 @@ export class GuestHost implements GuestHostPort {
   }
 
   async pause(): Promise<void> {
+    if (this.#config.options.die === true) {
+      setImmediate(() => {
+        throw new Error('the fake guest fell over')
+      })
+    }
     this.#state = 'paused'
   }
 
