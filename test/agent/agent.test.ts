@@ -1,6 +1,6 @@
 // The agent with real guest processes that hold a fake guest: start, crash, restart, migrate, refuse, and its HTTP API.
 
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -194,12 +194,13 @@ describe('migrations', () => {
 
   it('goes on without its agent; the next agent has the report', async () => {
     const first = await startAgent()
-    await start(first.client, 'a', { options: { moveMs: 1200 } })
+    const { config } = await start(first.client, 'a', { options: { moveMs: 60_000 } })
     const { id } = await move(first.client, 'a')
     await until(async () => (await guest(first.client, 'a')).state === 'migrating')
     await closeAgents(false)
     // Nothing that the agent guessed while it ended may stand for the report.
-    await new Promise((resolve) => setTimeout(resolve, 700))
+    writeFileSync(join(root, 'one', 'guests', config.id, 'arrive'), '')
+    await until(() => existsSync(join(root, 'one', 'reports', `${id}.json`)))
     const { client } = await startAgent()
     expect(await report(client, id)).toMatchObject({ outcome: 'completed' })
     await until(async () => (await client.call<GuestView[]>('GET', '/v1/guests')).length === 0)
