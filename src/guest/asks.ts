@@ -66,12 +66,14 @@ export function faultsOf(memory: GuestMemory): VcpuFaults[] {
     const block = layout.vcpuBlocks + vcpu * VCPU_BLOCK.bytes
     const word = (offset: number): number => controlWords[(block + offset) / 4] as number
     const first = (block + VCPU_BLOCK.faultHistogram) / 4
+    const histogram = [...controlWords.subarray(first, first + 256)]
     return {
-      network: word(VCPU_BLOCK.networkFaults),
+      // Not its own counter: a vCPU that wakes late from its last fault may be counting now, and the two would differ.
+      network: histogram.reduce((sum, count) => sum + count, 0),
       localWait: word(VCPU_BLOCK.localWaits),
       stallMs: (controlFloats[(block + VCPU_BLOCK.stallMicros) / 8] as number) / 1000,
       longestMs: (controlFloats[(block + VCPU_BLOCK.longestStallMicros) / 8] as number) / 1000,
-      histogram: [...controlWords.subarray(first, first + 256)],
+      histogram,
     }
   })
 }

@@ -1,6 +1,6 @@
 // The agent with real guest processes that hold a fake guest: start, crash, restart, migrate, refuse, and its HTTP API.
 
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -82,7 +82,9 @@ describe('guests', () => {
   it('a crash is shown with its cause and touches no other guest', async () => {
     const { client } = await startAgent()
     await start(client, 'well')
-    await start(client, 'ill', { options: { die: 50 } })
+    await start(client, 'ill', { options: { die: true } })
+    // It may fall over before it has answered.
+    await client.call('POST', '/v1/guests/ill/pause').catch(() => {})
     const dead = await until(async () => {
       const view = await guest(client, 'ill')
       return view.state === 'crashed' && view
@@ -156,7 +158,6 @@ describe('migrations', () => {
     const { client } = await startAgent()
     const { pid } = await start(client, 'a', { options: { moveMs: 200 } })
     const { id } = await move(client, 'a')
-    await expect(move(client, 'a')).rejects.toMatchObject({ code: 'guest-busy' })
     const types: string[] = []
     for await (const event of client.events(`/v1/migrations/${id}/events`)) types.push(event.type)
     expect(types.at(-1)).toBe('report')
@@ -175,6 +176,7 @@ describe('migrations', () => {
     await start(client, 'a', { options: { moveMs: 60_000 } })
     const { id } = await move(client, 'a')
     await until(async () => (await guest(client, 'a')).state === 'migrating')
+    await expect(move(client, 'a')).rejects.toMatchObject({ code: 'guest-busy' })
     await expect(client.call('DELETE', '/v1/guests/a')).rejects.toMatchObject({ code: 'guest-busy' })
     await client.call('POST', '/v1/guests/a/cancel')
     expect(await report(client, id)).toMatchObject({ outcome: 'cancelled', owner: 'source' })
@@ -192,12 +194,13 @@ describe('migrations', () => {
 
   it('goes on without its agent; the next agent has the report', async () => {
     const first = await startAgent()
-    await start(first.client, 'a', { options: { moveMs: 1200 } })
+    const { config } = await start(first.client, 'a', { options: { moveMs: 60_000 } })
     const { id } = await move(first.client, 'a')
     await until(async () => (await guest(first.client, 'a')).state === 'migrating')
     await closeAgents(false)
     // Nothing that the agent guessed while it ended may stand for the report.
-    await new Promise((resolve) => setTimeout(resolve, 700))
+    writeFileSync(join(root, 'one', 'guests', config.id, 'arrive'), '')
+    await until(() => existsSync(join(root, 'one', 'reports', `${id}.json`)))
     const { client } = await startAgent()
     expect(await report(client, id)).toMatchObject({ outcome: 'completed' })
     await until(async () => (await client.call<GuestView[]>('GET', '/v1/guests')).length === 0)

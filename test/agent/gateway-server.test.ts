@@ -46,9 +46,11 @@ test('however many ask for the page log, an agent makes one table at a time', as
   const asked: string[] = []
   const gateway = await open([await agent(viewOf({}), asked)])
   const url = `http://127.0.0.1:${gateway.httpPort}/pages`
-  const answers = await Promise.all(Array.from({ length: 50 }, async () => await (await fetch(url)).json()))
-  for (const answer of answers) expect(answer).toMatchObject({ guest: 'store', runs: [{ count: 16, host: 'left' }] })
-  expect(asked.filter((path) => path.endsWith('/pages')).length).toBeLessThan(5)
+  // Those in this process ask while the first table is certainly not there; when requests come to its port nobody knows.
+  const all = [...Array.from({ length: 50 }, () => gateway.pages()), fetch(url).then((answer) => answer.json())]
+  for (const answer of await Promise.all(all))
+    expect(answer).toMatchObject({ guest: 'store', runs: [{ count: 16, host: 'left' }] })
+  expect(asked.filter((path) => path.endsWith('/pages')).length).toBeLessThanOrEqual(2)
 })
 
 test('with nobody to ask there is no page log, rather than one without pages', async () => {

@@ -1,6 +1,6 @@
 // The harness: every competitor as often as asked, interleaved, verdicts that decide, errors that do not end the bench.
 
-import { describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it, vi } from 'vitest'
 import {
   type Competitor,
   fails,
@@ -9,8 +9,17 @@ import {
   samplesOf,
   type Technique,
 } from '../../native-free-bench/harness.ts'
+import type * as machine from '../../native-free-bench/machine.ts'
 import { parseProcessorTime, stolenShare } from '../../native-free-bench/machine.ts'
 import { digits, printOutcome } from '../../native-free-bench/print.ts'
+
+// A virtual machine's own /proc/stat would say now and then that the processor was taken away, and runs would be repeated.
+const processor = vi.hoisted(() => ({ total: 0, stolen: 0 }))
+vi.mock('../../native-free-bench/machine.ts', async (original) => ({
+  ...(await original<typeof machine>()),
+  processorTime: () => ({ ...processor }),
+}))
+beforeEach(() => void Object.assign(processor, { total: 0, stolen: 0 }))
 
 const options: Options = { seed: 7, quick: false, repetitions: 5, log: () => {} }
 const row = { unit: '×', higherIsBetter: false, samples: [2, 2, 2] } as const
@@ -41,6 +50,31 @@ describe('a technique', () => {
     // After the warm-up every pair holds both, whatever their order.
     const pairs = Array.from({ length: 5 }, (_, index) => order.slice(2 + 2 * index, 4 + 2 * index).sort())
     expect(pairs).toEqual(Array(5).fill(['a', 'b']))
+  })
+
+  it('repeats a run during which the processor was taken away, and keeps one that is never left alone', async () => {
+    const outcomeOf = async (disturbed: number) => {
+      let runs = 0
+      const run = async (): Promise<Record<string, number>> => {
+        // The first one is the warm-up.
+        const stolen = runs > 0 && runs <= disturbed ? 7 : 0
+        Object.assign(processor, { total: processor.total + 100, stolen: processor.stolen + stolen })
+        return { value: runs++ }
+      }
+      const technique: Technique = {
+        name: 'alone',
+        about: '',
+        async run(context) {
+          const samples = await context.repeat([{ name: 'a', run }], 1)
+          return [{ ...row, name: 'a', samples: samplesOf(samples, 'a', 'value') }]
+        },
+      }
+      const { repeated, stolen, rows } = await runTechnique(technique, options)
+      return { repeated, stolen, samples: rows[0]?.samples }
+    }
+    expect(await outcomeOf(0)).toEqual({ repeated: 0, stolen: 0, samples: [1] })
+    expect(await outcomeOf(2)).toEqual({ repeated: 2, stolen: 0, samples: [3] })
+    expect(await outcomeOf(99)).toEqual({ repeated: 3, stolen: 1, samples: [4] })
   })
 
   it('that throws is a failure of its own', async () => {

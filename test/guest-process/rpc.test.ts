@@ -90,6 +90,8 @@ describe('server and client', () => {
       await RpcClient.connect(path, (event) => seen.push(['a', event])),
       await RpcClient.connect(path, (event) => seen.push(['b', event])),
     ]
+    // The server knows those whom it has answered; a connection may be known to its client first.
+    await Promise.all(clients.map((client) => client.call('echo')))
     server.broadcast({ n: 1 })
     await Promise.all(clients.map((client) => client.call('echo')))
     expect(seen).toHaveLength(2)

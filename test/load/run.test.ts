@@ -31,12 +31,15 @@ function load(server: { port: number }, options: Partial<LoadOptions> = {}, wind
     keys: 200,
     warmUpMs: 100,
     durationMs: 20_000,
-    patienceMs: 2000,
     seed: SEED,
   }
   const started = startLoad({ ...common, ...options }, { window })
   closing.push(() => started.kill())
   return started
+}
+/** Waits for what is not a matter of time; fails by the test's time limit. */
+async function until(probe: () => boolean): Promise<void> {
+  while (!probe()) await sleep(5)
 }
 const windowOf = (result: LoadResult, name: string) => {
   const found = result.windows.find((window) => window.name === name)
@@ -53,8 +56,11 @@ describe('a load', () => {
     expect(result.counters).toMatchObject({ ok: true, unanswered: 0, lost: 0, doubled: 0, wrongReplies: 0 })
     expect(result.counters.read).toBe(result.counters.acknowledged)
     expect(result.counters.increments).toBeGreaterThan(300)
-    expect(result.operationsPerSecond).toBeGreaterThan(1700)
-    expect(result.operationsPerSecond).toBeLessThan(2300)
+    // Not the rate itself: a machine that stands still at the end makes the end later, not the operations fewer.
+    expect(result.durationMs).toBeGreaterThanOrEqual(1000)
+    const answered = (result.operationsPerSecond * result.durationMs) / 1000
+    expect(answered).toBeGreaterThan(1700)
+    expect(answered).toBeLessThan(2300)
     expect(result.timeline.operations.reduce((sum, each) => sum + each, 0)).toBeGreaterThan(1700)
     expect(server.values.size).toBe(0)
   })
@@ -96,9 +102,10 @@ describe('a load', () => {
     expect(during.latencyMs.p90).toBeGreaterThan(0.8 * 500 * (1 - 0.1 / stalled))
     for (const gap of [during.longestGapMs, during.longestSilenceMs]) {
       expect(gap).toBeGreaterThan(470)
-      expect(gap).toBeLessThan(900)
+      // It began and ended in this window, however long a busy machine made it.
+      expect(gap).toBeLessThan(during.ms)
     }
-    expect(before.longestGapMs).toBeLessThan(300)
+    expect(before.longestGapMs).toBeLessThan(during.longestGapMs)
     expect(Math.max(...result.timeline.longestGapMs)).toBeCloseTo(result.longestGapMs, 2)
   })
 
@@ -168,9 +175,12 @@ describe('exactness', () => {
   test('a server whose replies are another key’s is caught', async () => {
     class Mixed extends BareServer {
       mixing = false
+      mixed = 0
       protected override send(socket: Socket, replies: Uint8Array): void {
-        const others = [...this.sockets].filter((other) => other !== socket)
-        super.send(this.mixing ? (others[0] ?? socket) : socket, replies)
+        const [other] = [...this.sockets].filter((each) => each !== socket)
+        if (!this.mixing || other === undefined) return super.send(socket, replies)
+        this.mixed++
+        super.send(other, replies)
       }
     }
     const server = await serve(new Mixed())
@@ -178,7 +188,7 @@ describe('exactness', () => {
     await running.ready
     await sleep(200)
     server.mixing = true
-    await sleep(100)
+    await until(() => server.mixed > 20)
     server.mixing = false
     await sleep(100)
     const result = await running.stop()
@@ -199,16 +209,35 @@ describe('exactness', () => {
 })
 
 describe('connections', () => {
+  class Silent extends BareServer {
+    silent = false
+    swallowed = 0
+    readonly answered = new Set<Socket>()
+    protected override send(socket: Socket, replies: Uint8Array): void {
+      if (this.silent) this.swallowed++
+      else {
+        this.answered.add(socket)
+        super.send(socket, replies)
+      }
+    }
+  }
+
   test('that break are named, dialled again, and what was out may have been done', async () => {
-    const server = await serve(new BareServer())
+    const server = await serve(new Silent())
     const running = load(server)
     await running.ready
     for (let cut = 0; cut < 3; cut++) {
-      await sleep(100)
-      // Requests are out when it breaks: they were taken in by the system, not by the server.
+      // All four are up again; a connection that is still dialled could not break.
+      await until(() => [...server.sockets].filter((socket) => server.answered.has(socket)).length === 4)
+      // Requests are out when it breaks: some were done and not answered, some taken in by the system and not by the server.
+      const { swallowed } = server
+      server.silent = true
+      await until(() => server.swallowed > swallowed + 10)
       server.pause()
       await sleep(30)
       server.disconnect()
+      server.answered.clear()
+      server.silent = false
       server.resume()
     }
     await sleep(200)
@@ -225,10 +254,11 @@ describe('connections', () => {
 
   test('a service that is away for good: nothing is exact that nobody can read', async () => {
     const server = await serve(new BareServer())
-    const running = load(server, { durationMs: 300, patienceMs: 500 })
+    const running = load(server, { patienceMs: 500 })
     await running.ready
     await server.close()
-    const result = await running.done
+    await sleep(300)
+    const result = await running.stop()
     expect(result.exact).toBe(false)
     expect(result.counters.unread).toBe(1024)
     expect(result.errors['not sent: the connection took no more']).toBeGreaterThan(100)

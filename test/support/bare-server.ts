@@ -16,6 +16,8 @@ type Value = string | number | Map<string, string>
 export class BareServer {
   readonly values = new Map<string, Value>()
   readonly sockets = new Set<Socket>()
+  /** Requests so far. */
+  commands = 0
   readonly #server: Server
   readonly #reply = new Reply(Buffer.allocUnsafeSlow(REPLY_BYTES), MOST_REPLY_BYTES)
   /** The bytes of the reply and of the last request as buffers, made anew only when they are others. */
@@ -123,6 +125,7 @@ export class BareServer {
 
   #execute(request: Request): void {
     const [reply, { values }] = [this.#reply, this]
+    this.commands++
     const spec = findCommand(request)
     if (spec === null) return reply.error(`ERR unknown command '${this.#text(request, 0)}'`)
     if (!fitsArity(spec, request)) return reply.error(`ERR wrong number of arguments for '${spec.name}' command`)

@@ -1,6 +1,7 @@
 // A GuestHost without a guest: answers the shell like the real one, moves nothing. Tests of the agent give its URL as
-// `hostModule`. What it does is chosen by the guest's options: `fail` (at start), `die` (after ms), `moveMs`, `mute` (says no verdict); `arrives`
-// (`pulling`: paused by a lost link, until recovered; `lost`) is what a received guest is.
+// `hostModule`. What it does is chosen by the guest's options: `fail` (at start), `die` (when it is paused), `moveMs` (or until
+// its directory has a file `arrive`), `mute` (says no verdict); `arrives` (`pulling`: paused by a lost link, until recovered;
+// `lost`) is what a received guest is.
 
 import { existsSync } from 'node:fs'
 import { stubReport } from '../../src/agent/stub-report.ts'
@@ -61,13 +62,8 @@ export class GuestHost implements GuestHostPort {
     this.#directory = directory
     this.#state = state
     this.#reservation = reservation
-    const { fail, die } = config.options
+    const { fail } = config.options
     if (typeof fail === 'string') throw new GodwitError('program-invalid', fail, { hint: 'this is a test' })
-    if (typeof die === 'number') {
-      setTimeout(() => {
-        throw new Error('the fake guest fell over')
-      }, die)
-    }
   }
 
   static async create({ config, directory }: CreateOptions): Promise<GuestHost> {
@@ -118,10 +114,15 @@ export class GuestHost implements GuestHostPort {
     this.#migration = { id: request.id, role: 'source', peer: `${request.to.host}:${request.to.port}`, progress: null }
     const ms = Number(this.#config.options.moveMs ?? 20)
     publish({ type: 'stage', migration: request.id, stage: 'iterate', at: 0 })
+    let look: NodeJS.Timeout | undefined
     const error = await new Promise<GodwitError | null>((resolve) => {
       this.#cancelled = resolve
       setTimeout(() => resolve(null), ms)
+      look = setInterval(() => {
+        if (existsSync(`${this.#directory}/arrive`)) resolve(null)
+      }, 10)
     })
+    clearInterval(look)
     this.#state = error === null ? 'handed-over' : 'running'
     this.#migration = null
     if (error === null) {
@@ -155,6 +156,11 @@ export class GuestHost implements GuestHostPort {
   }
 
   async pause(): Promise<void> {
+    if (this.#config.options.die === true) {
+      setImmediate(() => {
+        throw new Error('the fake guest fell over')
+      })
+    }
     this.#state = 'paused'
   }
 

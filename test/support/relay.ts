@@ -23,6 +23,7 @@ export class Relay {
   #corruptAfterBytes = Number.POSITIVE_INFINITY
   #smallestToDestination = 0
   #forwarded = 0
+  #waiting: { readonly until: number; readonly resolve: () => void }[] = []
   /** Loses what the destination says on its control connection. */
   deaf = false
   /** Control connections so far that were not refused. */
@@ -73,8 +74,8 @@ export class Relay {
   }
 
   /**
-   * Loses what is smaller than `bytes` on its way to the destination. The state of a vCPU is above 1 KiB and still
-   * arrives, the word to commit does not.
+   * Loses what is smaller than `bytes` on its way to the destination by the control connection. The state of a vCPU is
+   * above 1 KiB and still arrives, the word to commit does not. Pieces of pages may have any size, so none of them is lost.
    */
   loseSmall(bytes: number): void {
     this.#smallestToDestination = bytes
@@ -83,6 +84,12 @@ export class Relay {
   /** Flips one bit of the byte that passes towards the destination after `bytes` more. */
   corruptAfter(bytes: number): void {
     this.#corruptAfterBytes = this.#forwarded + bytes
+  }
+
+  /** Resolves when so many bytes more have passed towards the destination: then a pull, say, is that far and no further. */
+  passed(bytes: number): Promise<void> {
+    const until = this.#forwarded + bytes
+    return new Promise((resolve) => this.#waiting.push({ until, resolve }))
   }
 
   async close(): Promise<void> {
@@ -115,9 +122,9 @@ export class Relay {
 
   #forward(from: Socket, to: Socket, towardsDestination: boolean, control: boolean): void {
     from.on('data', (piece: Buffer) => {
-      if (towardsDestination && piece.length < this.#smallestToDestination) return
+      if (towardsDestination && control && piece.length < this.#smallestToDestination) return
       if (!towardsDestination && control && this.deaf) return
-      if (towardsDestination) this.#corrupt(piece)
+      if (towardsDestination) this.#count(piece)
       const write = (): void => {
         if (to.destroyed) return
         if (!to.write(piece)) {
@@ -137,9 +144,14 @@ export class Relay {
     from.on('end', () => setTimeout(() => to.end(), this.#delayMs + 1))
   }
 
-  #corrupt(piece: Buffer): void {
+  /** Counts what passes towards the destination, and spoils it where it is to be. */
+  #count(piece: Buffer): void {
     const at = this.#corruptAfterBytes - this.#forwarded
     this.#forwarded += piece.length
+    this.#waiting = this.#waiting.filter(({ until, resolve }) => {
+      if (this.#forwarded >= until) resolve()
+      return this.#forwarded < until
+    })
     if (at >= piece.length) return
     piece[Math.max(0, at)] = (piece[Math.max(0, at)] as number) ^ 0x10
     this.#corruptAfterBytes = Number.POSITIVE_INFINITY

@@ -5,7 +5,7 @@ import { mkdirSync, rmSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { onMigrationEvent } from '../../src/events.ts'
-import { PEER_SILENT_MS } from '../../src/limits.ts'
+import { PEER_SILENT_MS, relinkMs } from '../../src/limits.ts'
 import type { MigrationReport } from '../../src/migration/report.ts'
 import type { MigrationOptions } from '../../src/migration/settings.ts'
 import { Journey } from '../support/journey.ts'
@@ -42,18 +42,31 @@ async function pulled(settings: MigrationOptions, strike: (relay: Relay, going: 
 /** Why the pull at the destination is paused; null while its link is up. */
 const pausedFor = (going: Journey): string | null => going.agent.arrivals.at(-1)?.status().migration?.paused ?? null
 
-async function cutAndRecover(relay: Relay, going: Journey, refuseMs = 0): Promise<void> {
-  relay.cut(refuseMs > 0)
-  await expect.poll(() => pausedFor(going), { interval: 1 }).not.toBeNull()
-  if (refuseMs > 0) await wait(refuseMs)
-  relay.heal()
-  await expect.poll(() => pausedFor(going), { timeout: 20_000 }).toBeNull()
+/** Two attempts to bring a link up: a machine with much other work takes seconds to start lanes, and may spoil the first. */
+const RELINKED_MS = relinkMs(0) + relinkMs(1)
+
+/** The link is up again, as the destination sees it. The pause itself may be over before anybody looks. */
+async function redialled(relay: Relay, controls: number, going: Journey): Promise<void> {
+  await expect.poll(() => relay.controls, { timeout: RELINKED_MS }).toBeGreaterThan(controls)
+  await expect.poll(() => pausedFor(going), { timeout: RELINKED_MS }).toBeNull()
 }
 
-test.each([1, 3])('three cuts, %i channels: the pull recovers each time', { timeout: 60_000 }, async (channels) => {
+async function cutAndRecover(relay: Relay, going: Journey, refuseMs = 0): Promise<void> {
+  const { controls } = relay
+  relay.cut(refuseMs > 0)
+  if (refuseMs > 0) {
+    await expect.poll(() => pausedFor(going)).not.toBeNull()
+    await wait(refuseMs)
+    relay.heal()
+  }
+  await redialled(relay, controls, going)
+}
+
+test.each([1, 3])('three cuts, %i channels: the pull recovers each time', { timeout: 120_000 }, async (channels) => {
   const report = await pulled({ channels, bandwidth: 15_000_000 }, async (relay, going) => {
     for (let cut = 0; cut < 3; cut++) {
-      await wait(50)
+      // Pages come, so the source is up as well: a cut before it is would be one more of the same recovery.
+      await relay.passed(500_000)
       await cutAndRecover(relay, going, cut * 100)
     }
   })
@@ -66,10 +79,10 @@ test.each(['control', 'data'] as const)(
   { timeout: 60_000 },
   async (lines: Lines) => {
     const report = await pulled({ channels: 2, bandwidth: 10_000_000 }, async (relay, going) => {
-      await wait(100)
+      await relay.passed(1_000_000)
+      const { controls } = relay
       relay.cut(false, lines)
-      await expect.poll(() => pausedFor(going), { interval: 1, timeout: 10_000 }).not.toBeNull()
-      await expect.poll(() => pausedFor(going), { timeout: 20_000 }).toBeNull()
+      await redialled(relay, controls, going)
     })
     await (journey as Journey).expectArrived(report)
     expect(report.pull?.recoveries).toBe(1)
@@ -78,7 +91,7 @@ test.each(['control', 'data'] as const)(
 
 test('a stall of the link is noticed, and recovered from', { timeout: 60_000 }, async () => {
   const report = await pulled({ bandwidth: 10_000_000 }, async (relay, going) => {
-    await wait(50)
+    await relay.passed(500_000)
     relay.stall()
     await expect.poll(() => pausedFor(going), { timeout: 2 * PEER_SILENT_MS }).toMatch(/nothing for|lost/)
     relay.heal()
@@ -96,7 +109,7 @@ test.each([10, 1_000_003])('a byte spoilt after %i is found and sent again', asy
 test.each([1, 300, 700, 3000])('cut again %i bytes into the recovery', { timeout: 60_000 }, async (bytes) => {
   let cuts = 0
   const report = await pulled({ bandwidth: 10_000_000 }, async (relay, going) => {
-    await wait(50)
+    await relay.passed(500_000)
     relay.cut(false)
     let left = bytes
     relay.onForwarded = (_, __, passed) => {
@@ -176,17 +189,18 @@ test.each(['commit', 'activate', 'pull'] as const)('a cut right at %s', { timeou
 describe('the last word', () => {
   /** Strikes when every page is at the destination; what it says of that goes to the source by the control connection. */
   async function atTheEnd(strike: (relay: Relay) => void): Promise<MigrationReport> {
-    return await pulled({}, async (relay, going) => {
+    let struck = false
+    const report = await pulled({}, async (relay, going) => {
       const arrival = going.agent.arrivals.at(-1)
-      await expect
-        .poll(() => arrival?.status().migration?.progress?.missingPages ?? 0, { interval: 1, timeout: 20_000 })
-        .toBeLessThan(200)
       relay.onForwarded = (towardsDestination, control) => {
         if (towardsDestination || !control || arrival?.status().state !== 'running') return
         relay.onForwarded = () => {}
+        struck = true
         strike(relay)
       }
     })
+    expect(struck).toBe(true)
+    return report
   }
 
   test('is heard, and its answer lost', { timeout: 60_000 }, async () => {
@@ -215,10 +229,10 @@ describe('the last word', () => {
 
 test('an operator redials at once, by another address', { timeout: 60_000 }, async () => {
   const report = await pulled({ bandwidth: 10_000_000 }, async (relay, going) => {
-    await wait(50)
+    await relay.passed(500_000)
     const arrival = going.agent.arrivals.at(-1)
     relay.cut()
-    await expect.poll(() => pausedFor(going), { interval: 1 }).not.toBeNull()
+    await expect.poll(() => pausedFor(going)).not.toBeNull()
     await wait(3000)
     relay.heal()
     expect(await arrival?.recover(Journey.lastId, 'localhost')).toMatchObject({ migration: { paused: null } })
@@ -230,10 +244,10 @@ test('an operator redials at once, by another address', { timeout: 60_000 }, asy
 
 test('a wrong address of the operator is no dead end', { timeout: 60_000 }, async () => {
   const report = await pulled({ bandwidth: 10_000_000 }, async (relay, going) => {
-    await wait(50)
+    await relay.passed(500_000)
     const arrival = going.agent.arrivals.at(-1)
     relay.cut()
-    await expect.poll(() => pausedFor(going), { interval: 1 }).not.toBeNull()
+    await expect.poll(() => pausedFor(going)).not.toBeNull()
     // It answers when it knows what came of the dial.
     expect(await arrival?.recover(Journey.lastId, '127.0.0.77')).toMatchObject({
       migration: { paused: expect.stringContaining('127.0.0.77') },

@@ -90,7 +90,8 @@ function expectKept({ report, result }: Seen): void {
 /** R31: a command that was held for too long fails with an error that says so. */
 function expectOnlyHeld({ result }: Seen): void {
   for (const error of Object.keys(result.errors)) expect(error).toMatch(/^(UNKNOWN|UNREACHABLE)\b/)
-  expect(result.longestGapMs).toBeLessThan(LONGEST_MS)
+  // Where the machine stood still, the clients did, too.
+  expect(result.longestGapMs).toBeLessThan(LONGEST_MS + result.generator.latenessMs.max)
 }
 
 describe('for 5 s', { timeout: 120_000 }, () => {

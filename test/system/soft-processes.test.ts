@@ -13,13 +13,13 @@ afterEach(async () => {
 })
 
 /** Begins a slow move, and waits until vCPUs run at both. */
-async function bothServe() {
+async function bothServe(bandwidth: number) {
   const [source, destination] = await Promise.all([AgentProcess.start('alpha'), AgentProcess.start('beta')])
   agents = [source, destination]
   const over = { vcpus: 4, memoryBytes: 4 * MIB, options: { workload: 'local', content: 'random' } }
   const { name, memoryBytes, vcpus, program, options, seed, pace } = guestConfig(over)
   await source.client.startGuest({ name, memoryBytes, vcpus, program, options, seed, pace })
-  const settings = { movement: 'soft' as const, bandwidth: 2_000_000, maxRounds: 1 }
+  const settings = { movement: 'soft' as const, bandwidth, maxRounds: 1 }
   const id = await source.client.migrate('guest', { to: { host: '127.0.0.1', port: destination.port }, settings })
   const there = async (): Promise<boolean> => {
     const guest = (await destination.client.guests()).find(({ state }) => state === 'shared')
@@ -43,7 +43,8 @@ test.each(['source', 'destination'] as const)(
   'the %s process dies: the guest is lost',
   { timeout: 90_000 },
   async (victim) => {
-    const { source, destination, id } = await bothServe()
+    // Nobody waits for its end, so it may take long: the signal must not come too late.
+    const { source, destination, id } = await bothServe(700_000)
     const [dying, living] = victim === 'source' ? [source, destination] : [destination, source]
     process.kill((await dying.client.guest('guest')).pid, 'SIGKILL')
     await expect.poll(async () => (await living.client.guest('guest')).state, { timeout: 30_000 }).toBe('lost')
@@ -67,7 +68,7 @@ test.each(['source', 'destination'] as const)(
 )
 
 test('both agents die and come back: it goes on without them', { timeout: 90_000 }, async () => {
-  const { source, destination, id } = await bothServe()
+  const { source, destination, id } = await bothServe(2_000_000)
   await Promise.all([source.kill(), destination.kill()])
   await Promise.all([source.restart(), destination.restart()])
   expect(await reportOf(source, id)).toMatchObject({ outcome: 'completed', owner: 'destination', consistent: true })

@@ -1,6 +1,6 @@
 // `godwit load`: drives a service that speaks the Redis protocol from outside and says what its clients saw.
 
-import { createInterface } from 'node:readline'
+import { createInterface, type Interface } from 'node:readline'
 import { LOAD_MAX_MS } from '../../limits.ts'
 import { startLoad } from '../../load/load.ts'
 import type { LoadOptions } from '../../load/options.ts'
@@ -29,9 +29,11 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
   }
   const signals = ['SIGINT', 'SIGTERM'] as const
   for (const signal of signals) process.on(signal, interrupt)
-  const lines = args.flag('marks') ? createInterface({ input: process.stdin }) : null
+  let lines: Interface | null = null
   try {
     await load.ready
+    // Not before: what is written earlier waits in the pipe and is no lost mark.
+    lines = args.flag('marks') ? createInterface({ input: process.stdin }) : null
     lines?.on('line', (line) => load.mark(line.trim() || 'mark'))
     const result = await load.done
     progress?.clear()
