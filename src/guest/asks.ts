@@ -68,7 +68,6 @@ export function faultsOf(memory: GuestMemory): VcpuFaults[] {
     const first = (block + VCPU_BLOCK.faultHistogram) / 4
     const histogram = [...controlWords.subarray(first, first + 256)]
     return {
-      // Not its own counter: a vCPU that wakes late from its last fault may be counting now, and the two would differ.
       network: histogram.reduce((sum, count) => sum + count, 0),
       localWait: word(VCPU_BLOCK.localWaits),
       stallMs: (controlFloats[(block + VCPU_BLOCK.stallMicros) / 8] as number) / 1000,

@@ -88,15 +88,14 @@ export const VCPU_BLOCK = {
   faultPage: 52,
   /** Int32: 1 while that page is still to be asked for. */
   faultAsk: 56,
-  /** Uint32: faults that asked the source, and faults that only waited for a page already asked for or on its way in. */
-  networkFaults: 60,
+  /** Uint32: faults that only waited for a page already asked for or on its way in. */
   localWaits: 64,
   /** Int32: 1 while this vCPU alone is to stand still at a step boundary: it crosses, or is not here (R26); 2: and it has seen that. */
   held: 68,
   /** Float64: time spent parked for pages, and the longest park, µs. */
   stallMicros: 72,
   longestStallMicros: 80,
-  /** Uint32[256]: fault latencies, 8 buckets an octave of µs (see fault-histogram.ts). */
+  /** Uint32[256]: latencies of faults that asked the source, 8 buckets an octave of µs (see fault-histogram.ts). */
   faultHistogram: 512,
   /** Int32: pages noted and pages told as "do not need", counted; the notes lie in a ring of Uint32[254]. */
   notesWritten: 3072,

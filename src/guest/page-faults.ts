@@ -108,13 +108,12 @@ export class PageFaults {
 
   /** Plain counters: this vCPU alone writes them. */
   #note(asked: boolean, micros: number): void {
-    const { networkFaults, localWaits, stallMicros, longestStallMicros, faultHistogram } = VCPU_BLOCK
+    const { localWaits, stallMicros, longestStallMicros, faultHistogram } = VCPU_BLOCK
     const count = (offset: number): void => {
       const index = (this.#block + offset) / 4
       this.#words[index] = (this.#words[index] as number) + 1
     }
-    count(asked ? networkFaults : localWaits)
-    if (asked) count(faultHistogram + 4 * bucketOf(micros))
+    count(asked ? faultHistogram + 4 * bucketOf(micros) : localWaits)
     const stall = (this.#block + stallMicros) / 8
     const longest = (this.#block + longestStallMicros) / 8
     this.#floats[stall] = (this.#floats[stall] as number) + micros
