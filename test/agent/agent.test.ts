@@ -212,6 +212,18 @@ describe('migrations', () => {
     const views = await client.call<MigrationView[]>('GET', '/v1/migrations')
     expect(views.map(({ state }) => state)).toEqual(['running', 'running'])
   })
+
+  it('are refused beforehand as they would be', async () => {
+    const { agent, client } = await startAgent()
+    await start(client, 'a')
+    await start(client, 'locked', { pace: { kind: 'locked', lambda: 1 } })
+    const check = (name: string, settings: object): Promise<unknown> =>
+      client.call('POST', `/v1/guests/${name}/migrate?check=true`, { to: agent.address, settings })
+    const same = { code: 'guest-exists', message: expect.stringContaining('are the same agent') }
+    await expect(check('a', {})).rejects.toMatchObject(same)
+    await expect(check('locked', { movement: 'soft' })).rejects.toMatchObject({ code: 'usage' })
+    await expect(check('locked', {})).rejects.toMatchObject(same)
+  })
 })
 
 describe('reservations', () => {
