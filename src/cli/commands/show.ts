@@ -33,7 +33,7 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
     const when = guest.state === 'running' || guest.state === 'paused' ? 'the last one, ' : ''
     lines.push(['migration', `${when}${migration.id} ${migration.role === 'source' ? 'to' : 'from'} ${migration.peer}`])
     if (migration.progress !== null && when === '')
-      lines.push(['', progressText(migration.progress as unknown as Progress)])
+      lines.push(['', progressText(migration.progress as unknown as Progress, guest.owner === 'both')])
     if (guest.state === 'pulling' && typeof migration.paused === 'string') {
       lines.push(['paused', migration.paused], ['', pausedHint(migration.id)])
     }
