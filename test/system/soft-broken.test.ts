@@ -96,6 +96,17 @@ test.each([0, 1])(
   },
 )
 
+test('a vCPU that is about to cross when it fails has not left', { timeout: 30_000 }, async () => {
+  const { cross } = ThreadedExchange.prototype
+  vi.spyOn(ThreadedExchange.prototype, 'cross').mockImplementationOnce(function (this: ThreadedExchange, ...crossing) {
+    exchanges[0]?.emit('error', new Error('told to fail'))
+    return cross.apply(this, crossing)
+  })
+  const report = await journey.move({ movement: 'soft' })
+  expect(report).toMatchObject({ outcome: 'failed', error: { code: 'exchange-broken' } })
+  await journey.expectStayed(report)
+})
+
 test('when everything has left, the source needs its exchange no more', { timeout: 60_000 }, async () => {
   // Its first word that it has everything is lost: so the source is still waiting for it when its exchange breaks.
   const carryOut = DestinationOwnership.prototype.carryOut
