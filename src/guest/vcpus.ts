@@ -32,8 +32,8 @@ export interface GuestVcpusOptions {
   readonly programs: ProgramSource
   /** True at a destination: memory stays as it is, and nothing steps before `resume`. */
   readonly startPaused: boolean
-  /** No thread starts before the one before it has. */
-  readonly oneByOne?: boolean
+  /** Until then, performance.now(), no thread starts before the one before it has; the others start at once. */
+  readonly oneByOneUntil?: number
   /** One a vCPU, of a program that serves. */
   readonly rings?: readonly ServiceRings[] | null
   /** Called once, with `guest-crashed`, when a vCPU throws or its thread ends (R7). */
@@ -74,7 +74,7 @@ export class GuestVcpus implements Vcpus {
    * `program-differs` or `program-invalid`.
    */
   static async create(options: GuestVcpusOptions): Promise<GuestVcpus> {
-    const { memory, config, programs, startPaused, oneByOne = false, rings } = options
+    const { memory, config, programs, startPaused, oneByOneUntil = 0, rings } = options
     const programUrl = await programs.locate(config.program, config.programHash)
     const vcpus = new GuestVcpus(options)
     try {
@@ -82,7 +82,7 @@ export class GuestVcpus implements Vcpus {
       const ready: Promise<void>[] = []
       for (const vcpu of vcpus.#words.keys()) {
         ready.push(vcpus.#start({ ...common, vcpu, rings: rings?.[vcpu] ?? null }))
-        if (oneByOne) await ready[vcpu]
+        if (performance.now() < oneByOneUntil) await ready[vcpu]
       }
       if (!startPaused) ready.push(fillGuest(memory, config, programUrl))
       await Promise.all(ready)
