@@ -38,9 +38,9 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
       lines.push(['paused', migration.paused], ['', pausedHint(migration.id)])
     }
   }
-  if (guest.state === 'lost') lines.push(['resolve', lostHint(config.name)])
+  if (guest.state === 'lost') lines.push(['resolve', lostHint(guest)])
   if (crash !== undefined) lines.push(['crash', `${crash.message} (${crash.code})`])
-  if (crash?.hint !== undefined) lines.push(['', crash.hint])
+  if (crash?.hint !== undefined && guest.state !== 'lost') lines.push(['', crash.hint])
   terminal.out(lines.map(([name, text]) => `${name.padEnd(10)} ${text}`).join('\n'))
   return 0
 }
