@@ -15,6 +15,7 @@ import { arrive, loadWord, publishWord, type VcpuWords, vcpuWords, wake } from '
 import { acknowledged, type HandshakeKind, isPause, nextWord, reached, tableOf, VCPU } from './safepoint-machine.ts'
 import type { ServiceRings } from './service-ports.ts'
 import { earlier, later } from './stamps.ts'
+import { StepRate } from './step-rate.ts'
 import type { VcpuThreadData, VcpuThreadMessage } from './vcpu-thread.ts'
 import type { HandshakeTime, VcpuState, Vcpus } from './vcpus-port.ts'
 
@@ -22,7 +23,6 @@ import type { HandshakeTime, VcpuState, Vcpus } from './vcpus-port.ts'
 const SPIN_MS = 0.02
 /** A waiting handshake looks again this often, whatever was notified. */
 const LOOK_AGAIN_MS = 20
-const SAMPLE_MS = 100
 const REGISTER_BYTES = 4 * VCPU_BLOCK.registerCount
 const MAX_THROTTLE = 0.99
 
@@ -58,7 +58,7 @@ export class GuestVcpus implements Vcpus {
   #halted = false
   /** Every vCPU has obeyed the pause in force. */
   #stopped = false
-  #sample = { at: performance.now(), steps: 0, perSecond: 0 }
+  readonly #rate = new StepRate(() => performance.now())
 
   private constructor({ memory, onCrash }: GuestVcpusOptions) {
     this.#memory = memory
@@ -158,7 +158,9 @@ export class GuestVcpus implements Vcpus {
 
   loadOne(vcpu: number, state: VcpuState): void {
     this.#requireHeld(vcpu)
+    const { steps } = this.#stateOf(this.#of(vcpu))
     this.#load(this.#of(vcpu), state)
+    this.#rate.skip(state.steps - steps)
   }
 
   /** Throws `vcpu-stuck`, after which the guest runs on, or `cancelled` when `resume` came first. */
@@ -186,7 +188,7 @@ export class GuestVcpus implements Vcpus {
     this.#stopped = false
     this.#resumeWord = nextWord(word, { pause: false, pull: this.#pulling })
     this.#resumedAtNs = process.hrtime.bigint()
-    this.#sample = { ...this.#sample, at: performance.now(), steps: this.steps() }
+    this.#rate.begin(this.steps())
     this.#publish(this.#resumeWord)
   }
 
@@ -224,12 +226,7 @@ export class GuestVcpus implements Vcpus {
 
   /** Steps of all vCPUs a second, over the time since the last sample, at least 100 ms. */
   stepsPerSecond(): number {
-    const now = performance.now()
-    const { at, steps } = this.#sample
-    if (now - at < SAMPLE_MS) return this.#sample.perSecond
-    const current = this.steps()
-    this.#sample = { at: now, steps: current, perSecond: ((current - steps) / (now - at)) * 1000 }
-    return this.#sample.perSecond
+    return this.#rate.perSecond(this.steps())
   }
 
   parkedAt(): bigint[] {
