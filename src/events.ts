@@ -3,6 +3,7 @@
 
 import { channel } from 'node:diagnostics_channel'
 import type { RoundReport, Stage } from './migration/report.ts'
+import type { Movement } from './migration/settings.ts'
 
 /** Live figures of a migration; `workDone` never runs backwards. */
 export interface Progress {
@@ -29,7 +30,7 @@ export interface Progress {
 }
 
 export type MigrationEvent =
-  | { type: 'stage'; migration: string; stage: Stage; at: number }
+  | { type: 'stage'; migration: string; stage: Stage; movement?: Movement; at: number }
   | { type: 'round'; migration: string; round: RoundReport }
   | { type: 'progress'; migration: string; progress: Progress }
   | { type: 'ended'; migration: string; outcome: string }

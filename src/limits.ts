@@ -94,6 +94,11 @@ export const PEER_SILENT_MS = 5000
  * that lives, a destination that has not placed the round waits for bytes that never come.
  */
 export const ROUND_PLACED_MS = 2 * PEER_SILENT_MS
+/**
+ * vCPU threads of a destination that starts gently start one after the other for so long, then all at once: a host that has much to do
+ * takes half a second for each, and whoever reserves waits for 15 s.
+ */
+export const GENTLE_START_MS = 5000
 /** Message and hint of an error that is sent to the peer, characters each. */
 export const ERROR_TEXT_LENGTH = 1000
 /** An idle control channel sends a ping this often. */

@@ -33,7 +33,7 @@ import { Departures } from './departures.ts'
 import { type AgentEvent, EventHub } from './event-hub.ts'
 import { type GuestEntry, GuestTable } from './guest-table.ts'
 import { migrationView, viewOf } from './guest-views.ts'
-import { requireSameProtocol, wouldTake } from './offer-check.ts'
+import { Questions, requireSameProtocol } from './offer-check.ts'
 import { requireProgram } from './programs.ts'
 import type { AgentInfo, CopyView, GuestView, MigrationView, StartRequest } from './schemas.ts'
 import { type reservedSchema, startSchema } from './schemas.ts'
@@ -57,6 +57,7 @@ export class Agent {
   readonly #data: DataDirectory
   readonly #guests: GuestTable
   readonly #departures: Departures
+  readonly #questions = new Questions()
   readonly #memoryLimit: number
   readonly #copyQuota: number
   readonly #programs: Programs
@@ -275,14 +276,15 @@ export class Agent {
   async check(name: string, to: AgentAddress, settings: MigrationSettings): Promise<{ ok: true; agent: string }> {
     const entry = await this.#movable(name)
     const source = { agent: this.name, agentPort: this.address.port }
-    return { ok: true, agent: await wouldTake(to, entry, settings, source) }
+    return { ok: true, agent: await this.#questions.wouldTake(to, entry, settings, source) }
   }
 
   /** What a source asks of its destination. With `checkOnly` nothing changes. Throws the reason of a refusal. */
   async reserve(reservation: Reservation, from: string, checkOnly: boolean): Promise<z.output<typeof reservedSchema>> {
     requireSameProtocol(reservation, this.name)
     layoutOf(reservation.guest.memoryBytes, reservation.guest.vcpus)
-    if (this.#departures.byId(reservation.migration) !== undefined) {
+    const { migration } = reservation
+    if (this.#departures.byId(migration) !== undefined || this.#questions.has(migration)) {
       throw new GodwitError('guest-exists', `source and destination are the same agent, ${this.name}`, {
         hint: 'give the address of another agent with --to',
       })

@@ -44,7 +44,7 @@ export function deadStatus(entry: GuestEntry, error: GodwitError): GuestStatus {
   const last = entry.status
   const record = safeRecord(entry)
   const lost = isLost(record)
-  const { code, message, hint } = lost ? lostError(entry, error) : error
+  const { code, message, hint } = lost ? lostError(entry, error, record) : error
   return {
     config: entry.config,
     state: lost ? 'lost' : 'crashed',
@@ -59,8 +59,11 @@ export function deadStatus(entry: GuestEntry, error: GodwitError): GuestStatus {
   }
 }
 
-function lostError({ config }: GuestEntry, { message }: GodwitError): GodwitError {
+function lostError({ config }: GuestEntry, { message }: GodwitError, record: OwnershipRecord | null): GodwitError {
+  // R29: what both hosts ran is at neither as it was at any moment; and a source that is gone has nothing to take back.
+  const pulled = record?.role === 'destination' && record.pull === true
+  const stale = pulled ? '; or take it back at its source: --take-stale' : ''
   return new GodwitError('lost', `${message}; part of its memory was still at the other host`, {
-    hint: `give it up: godwit resolve ${config.name} --abandon; or take it back at its source: --take-stale`,
+    hint: `give it up: godwit resolve ${config.name} --abandon${stale}`,
   })
 }

@@ -6,6 +6,7 @@ import { GodwitError } from '../errors.ts'
 import { Front } from '../gateway/front.ts'
 import { GuestBackend } from '../gateway/guest-backend.ts'
 import type { Address } from '../gateway/places.ts'
+import { serves } from '../programs/registry.ts'
 import { hostKey } from '../wire/host-key.ts'
 import { listenInRange } from '../wire/listen.ts'
 import { type AgentAddress, AgentClient, addressText } from './client.ts'
@@ -65,6 +66,7 @@ export class GatewayServer {
     const found = onlyGuest(options.guest, all)
     const view = found[0]?.view
     if (found.every((each) => each.view.linePort === null)) {
+      if (serves(view?.program ?? '')) throw notThere(options.guest, found)
       throw new GodwitError('usage', `guest ${view?.guest} with program ${view?.program} serves nobody`, {
         hint: 'a gateway is for guests that serve: godwit start --program kv',
       })
@@ -170,6 +172,14 @@ export class GatewayServer {
       send(502, { error: GodwitError.from(thrown).toJSON() })
     }
   }
+}
+
+/** A guest that serves, but at none of the agents that could be asked. */
+function notThere(guest: string, found: readonly Whereabout[]): GodwitError {
+  const names = found.map(({ view }) => view.agent).join(', ')
+  return new GodwitError('unreachable', `guest ${guest} is not at ${names}, nor where it went from there`, {
+    hint: 'name the agent that has it with --agent',
+  })
 }
 
 /**

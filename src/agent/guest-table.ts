@@ -122,9 +122,15 @@ export class GuestTable {
   /** Refuses a guest that has no room or whose name or id is taken. Throws `guest-exists`, `memory-limit`. */
   admit(config: GuestConfig): void {
     const taken = [...this.list().map((entry) => entry.config), ...this.#starting.values()]
-    if (taken.some(({ name, id }) => name === config.name || id === config.id)) {
-      throw new GodwitError('guest-exists', `agent ${this.#options.agentName} has a guest '${config.name}' already`, {
-        hint: `choose another name, or end that one: godwit stop ${config.name}`,
+    const { agentName } = this.#options
+    if (taken.some(({ id }) => id === config.id)) {
+      throw new GodwitError('guest-exists', `guest '${config.name}' itself is at agent ${agentName} already`, {
+        hint: `if an earlier migration of it has not ended there, wait a moment and look: godwit ps, at ${agentName}`,
+      })
+    }
+    if (taken.some(({ name }) => name === config.name)) {
+      throw new GodwitError('guest-exists', `agent ${agentName} has a guest '${config.name}' already`, {
+        hint: `choose another name, or end the one at ${agentName}: godwit stop ${config.name}`,
       })
     }
     const free = this.#options.memoryLimit - this.usedBytes

@@ -4,7 +4,8 @@
 import { randomBytes } from 'node:crypto'
 import { GodwitError } from '../errors.ts'
 import type { Reservation } from '../guest-process/host-port.ts'
-import type { MigrationSettings } from '../migration/settings.ts'
+import { lockedSoft } from '../guest-process/refusals.ts'
+import { type MigrationSettings, shares } from '../migration/settings.ts'
 import { CAPABILITIES, PROTOCOL_VERSION } from '../wire/protocol.ts'
 import { type AgentAddress, AgentClient, noAgentAt } from './client.ts'
 import type { GuestEntry } from './guest-table.ts'
@@ -13,25 +14,47 @@ import { reservedSchema } from './schemas.ts'
 /** A destination that is asked whether it would take a guest answers within this. */
 const CHECK_TIMEOUT_MS = 10_000
 
-/** The name of the agent that would take it. Throws its refusal, or `unreachable`. */
-export async function wouldTake(
-  to: AgentAddress,
-  entry: GuestEntry,
-  settings: MigrationSettings,
-  source: { readonly agent: string; readonly agentPort: number },
-): Promise<string> {
-  const reservation: Reservation = {
-    migration: randomBytes(16).toString('hex'),
-    token: randomBytes(16).toString('hex'),
-    generation: 0,
-    epoch: (entry.status?.epoch ?? 0) + 1,
-    guest: entry.config,
-    paused: entry.status?.state === 'paused',
-    source: { ...source, host: settings.advertise, controlPort: 1, dataPorts: [1] },
-    settings,
-    protocol: PROTOCOL_VERSION,
-    capabilities: [...CAPABILITIES],
+/** Asks destinations whether they would take a guest. */
+export class Questions {
+  readonly #asked = new Set<string>()
+
+  /** Whether it is the id of a question that is open: whoever is asked under it is the one who asks. */
+  has(migration: string): boolean {
+    return this.#asked.has(migration)
   }
+
+  /** The name of the agent that would take it. Throws why the guest cannot go, the agent's refusal, or `unreachable`. */
+  async wouldTake(
+    to: AgentAddress,
+    entry: GuestEntry,
+    settings: MigrationSettings,
+    source: { readonly agent: string; readonly agentPort: number },
+  ): Promise<string> {
+    const { config, status } = entry
+    if (shares(settings.movement) && config.pace.kind === 'locked') throw lockedSoft(config.name)
+    const migration = randomBytes(16).toString('hex')
+    const reservation: Reservation = {
+      migration,
+      token: randomBytes(16).toString('hex'),
+      generation: 0,
+      epoch: (status?.epoch ?? 0) + 1,
+      guest: config,
+      paused: status?.state === 'paused',
+      source: { ...source, host: settings.advertise, controlPort: 1, dataPorts: [1] },
+      settings,
+      protocol: PROTOCOL_VERSION,
+      capabilities: [...CAPABILITIES],
+    }
+    this.#asked.add(migration)
+    try {
+      return await ask(to, reservation)
+    } finally {
+      this.#asked.delete(migration)
+    }
+  }
+}
+
+async function ask(to: AgentAddress, reservation: Reservation): Promise<string> {
   const client = new AgentClient(to)
   const late = AbortSignal.timeout(CHECK_TIMEOUT_MS)
   const answer = await client.call<unknown>('POST', '/v1/reservations?check=true', reservation, late)

@@ -34,7 +34,7 @@ export class ServicePort {
   readonly config: GuestConfig
   readonly backend: GuestBackend
   readonly front: Front
-  /** The agent to which the guest has gone; null: it has not. */
+  /** The agent to which the guest has gone, or from which it was to come last; null: neither. */
   movedTo: AgentAddress | null = null
   readonly #options: ServicePortOptions
   readonly #cluster: ServiceCluster | null
@@ -78,7 +78,8 @@ export class ServicePort {
   /** Agents that may know where the guest is. */
   agents(): AgentAddress[] {
     const { departing, arriving } = this.#options
-    return [departing(), arriving(), this.movedTo].filter((address) => address !== null)
+    const all = [departing(), arriving(), this.movedTo].filter((address) => address !== null)
+    return [...new Map(all.map((address) => [placeKey(address), address])).values()]
   }
 
   /** Something about the guest has changed here. */

@@ -102,11 +102,13 @@ export class Services {
     await Promise.all([...this.#ports.keys()].map((id) => this.closePort(id)))
   }
 
-  async #openPort({ config }: GuestEntry): Promise<void> {
+  async #openPort(entry: GuestEntry): Promise<void> {
+    const { config } = entry
     const { id } = config
     const known = this.#ports.get(id)
     if (known !== undefined) {
-      known.movedTo = null
+      // It may not get here after all: then it is where it comes from.
+      known.movedTo = sourceOf(entry) ?? known.movedTo
       return
     }
     const { host: hostOf, portRange, entryOf, departing } = this.#options

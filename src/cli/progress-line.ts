@@ -19,9 +19,21 @@ const STAGES: Record<string, string> = {
   pull: 'the guest runs there and pulls its memory',
 }
 
+/** In soft nobody stops, and the stages after the rounds are another thing. */
+const SOFT_STAGES: Record<string, string> = {
+  ...STAGES,
+  stop: 'saying what the destination does not have yet, while the guest runs',
+  commit: 'comparing digests, while the guest runs',
+  activate: 'vCPUs go to the destination, one after the other',
+  pull: 'all vCPUs run there, and the rest of the memory follows',
+}
+
+const stageText = (stage: string, soft: boolean): string => (soft ? SOFT_STAGES : STAGES)[stage] ?? stage
+
 /** Draws events of one migration on a terminal. */
 export class ProgressLine {
   readonly #terminal: Terminal
+  #soft = false
   #drawn = false
   #lastMs = Number.NEGATIVE_INFINITY
 
@@ -32,8 +44,10 @@ export class ProgressLine {
   show(event: MigrationEvent): void {
     if (event.type === 'progress') return this.#progress(event.progress)
     if (event.type === 'round') return this.#line(roundText(event.round))
+    if (event.type !== 'stage') return
+    this.#soft = event.movement === 'soft'
     // On a terminal the redrawn line names the stage; the short stages at the end would only flicker by.
-    if (event.type === 'stage' && !this.#terminal.interactive) this.#line(STAGES[event.stage] ?? event.stage)
+    if (!this.#terminal.interactive) this.#line(stageText(event.stage, this.#soft))
   }
 
   /** Takes the redrawn line away. */
@@ -46,7 +60,7 @@ export class ProgressLine {
     const now = performance.now()
     if (now - this.#lastMs < (this.#terminal.interactive ? REDRAW_MS : PLAIN_LINE_MS)) return
     this.#lastMs = now
-    const text = progressText(progress)
+    const text = progressText(progress, this.#soft)
     if (!this.#terminal.interactive) return this.#line(text)
     this.#terminal.error(`\r\x1b[K${text.slice(0, Math.max(20, this.#terminal.columns - 1))}`)
     this.#drawn = true
@@ -65,12 +79,12 @@ export function roundText(round: RoundReport): string {
 }
 
 /** Stage, share, rate, dirty rate, predicted downtime, trend and the reason in one line. */
-export function progressText(progress: Progress): string {
+export function progressText(progress: Progress, soft = false): string {
   if (progress.stage === 'pull') return pullText(progress)
   const share = progress.totalPages === 0 ? 0 : progress.cleanPages / progress.totalPages
   const parts = [
     barText(share),
-    progress.stage === 'iterate' ? `round ${progress.round}` : (STAGES[progress.stage] ?? progress.stage),
+    progress.stage === 'iterate' ? `round ${progress.round}` : stageText(progress.stage, soft),
     `${formatBytes(progress.bytesSent)} at ${formatRate(progress.bytesPerSecond)}`,
   ]
   // Nothing is known before the end of the first round.

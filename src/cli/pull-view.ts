@@ -12,9 +12,11 @@ export function missingPagesOf(guest: GuestView): number | null {
 export const pausedHint = (migration: string): string =>
   `it dials again by itself; at once, or another way: godwit recover ${migration} [--via HOST]`
 
-/** What the operator can do about a guest that is lost. */
-export const lostHint = (name: string): string =>
-  `at its source: godwit resolve ${name} --take-stale; here: godwit resolve ${name} --abandon`
+/** What the operator can do about a guest that is lost: its host knows how it came to be. */
+export function lostHint({ config, crash }: GuestView): string {
+  if (crash?.code === 'lost' && crash.hint !== undefined) return crash.hint
+  return `give it up: godwit resolve ${config.name} --abandon`
+}
 
 /** A state in words, for those that do not speak for themselves. */
 export function stateText({ state, owner }: GuestView): string {

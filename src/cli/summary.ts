@@ -100,12 +100,13 @@ function guestLines({ guest, movement, settings }: MigrationReport): string[] {
   return [row('guest', what.join(', ')), row('how', how.join(', '))]
 }
 
-function timeLines({ movement, timeMs, stopReason, slowdown }: MigrationReport): string[] {
+function timeLines({ movement, guest, timeMs, stopReason, slowdown }: MigrationReport): string[] {
   const target = timeMs.downtimeTarget === undefined ? '' : ` (target ${formatMs(timeMs.downtimeTarget)}`
   const predicted = timeMs.downtimePredicted === undefined ? '' : `predicted ${formatMs(timeMs.downtimePredicted)}`
   const compared =
     target === '' ? (predicted === '' ? '' : ` (${predicted})`) : `${target}${predicted && `, ${predicted}`})`
-  const what = movement === 'soft' ? 'the longest crossing of one vCPU; others ran' : 'no vCPU ran for so long'
+  const othersRan = movement === 'soft' && guest.vcpus > 1
+  const what = othersRan ? 'the longest crossing of one vCPU; others ran' : 'no vCPU ran for so long'
   const lines = [row('downtime', `${formatMs(timeMs.downtime)}${compared}: ${what}`)]
   const parts = Object.entries(timeMs.downtimeParts).filter(([, ms]) => ms > 0)
   if (parts.length > 0) lines.push(row('', parts.map(([name, ms]) => `${words(name)} ${formatMs(ms)}`).join(' + ')))

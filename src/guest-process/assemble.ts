@@ -7,6 +7,7 @@ import { GuestMemory } from '../guest/memory.ts'
 import { newServiceRings } from '../guest/service-ports.ts'
 import { touchPages } from '../guest/touch.ts'
 import { GuestVcpus } from '../guest/vcpus.ts'
+import { GENTLE_START_MS } from '../limits.ts'
 import { programSource, serves } from '../programs/registry.ts'
 import { GuestService } from '../service/guest-service.ts'
 import type { ServiceLines } from '../service/service-lines.ts'
@@ -37,8 +38,8 @@ const closing =
 
 /**
  * Makes a guest; one that is coming in waits paused, with its memory resident: zeros, or `copy`, the pages of its kept copy.
- * `gently`: it leaves the processors to whoever is served on them meanwhile. vCPU threads start one after the other, and memory
- * becomes resident as pages come. Throws `bad-size`, what is wrong with the program, and `usage` for one that serves and steps
+ * `gently`: it leaves the processors to whoever is served on them meanwhile. vCPU threads start one after the other for a while, and
+ * memory becomes resident as pages come. Throws `bad-size`, what is wrong with the program, and `usage` for one that serves and steps
  * only when it is granted.
  */
 export async function assemble(
@@ -68,7 +69,7 @@ export async function assemble(
       config,
       programs: programSource(options.programsDirectory),
       startPaused: incoming,
-      oneByOne: gently,
+      oneByOneUntil: gently ? performance.now() + GENTLE_START_MS : 0,
       rings,
       onCrash,
     }),

@@ -107,7 +107,8 @@ function lossOf({ role, soft }: Current, guest: string): NonNullable<GuestStatus
   if (soft) return { code: 'lost', message: 'the other host is gone with its part of the guest', hint: abandon }
   if (role === 'destination') {
     const message = 'the source is gone with pages that had not come yet, or runs the guest again'
-    return { code: 'lost', message, hint: abandon }
+    const hint = `${abandon}; or at its source, as it was at the switch: godwit resolve ${guest} --take-stale`
+    return { code: 'lost', message, hint }
   }
   const message = 'the destination is gone with what the guest did since the switch'
   const hint = `${abandon}; or run it as it was at the switch: godwit resolve ${guest} --take-stale`

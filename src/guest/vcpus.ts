@@ -16,6 +16,7 @@ import { arrive, loadWord, publishWord, type VcpuWords, vcpuWords, wake } from '
 import { acknowledged, type HandshakeKind, isPause, nextWord, reached, tableOf, VCPU } from './safepoint-machine.ts'
 import type { ServiceRings } from './service-ports.ts'
 import { earlier, later } from './stamps.ts'
+import { StepRate } from './step-rate.ts'
 import type { VcpuThreadData, VcpuThreadMessage } from './vcpu-thread.ts'
 import type { HandshakeTime, VcpuState, Vcpus } from './vcpus-port.ts'
 
@@ -23,7 +24,6 @@ import type { HandshakeTime, VcpuState, Vcpus } from './vcpus-port.ts'
 const SPIN_MS = 0.02
 /** A waiting handshake looks again this often, whatever was notified. */
 const LOOK_AGAIN_MS = 20
-const SAMPLE_MS = 100
 const REGISTER_BYTES = 4 * VCPU_BLOCK.registerCount
 const MAX_THROTTLE = 0.99
 
@@ -33,8 +33,8 @@ export interface GuestVcpusOptions {
   readonly programs: ProgramSource
   /** True at a destination: memory stays as it is, and nothing steps before `resume`. */
   readonly startPaused: boolean
-  /** No thread starts before the one before it has. */
-  readonly oneByOne?: boolean
+  /** Until then, performance.now(), no thread starts before the one before it has; the others start at once. */
+  readonly oneByOneUntil?: number
   /** One a vCPU, of a program that serves. */
   readonly rings?: readonly ServiceRings[] | null
   /** Called once, with `guest-crashed`, when a vCPU throws or its thread ends (R7). */
@@ -59,7 +59,7 @@ export class GuestVcpus implements Vcpus {
   #halted = false
   /** Every vCPU has obeyed the pause in force. */
   #stopped = false
-  #sample = { at: performance.now(), steps: 0, perSecond: 0 }
+  readonly #rate = new StepRate(() => performance.now())
 
   private constructor({ memory, onCrash }: GuestVcpusOptions) {
     this.#memory = memory
@@ -75,7 +75,7 @@ export class GuestVcpus implements Vcpus {
    * `program-differs` or `program-invalid`.
    */
   static async create(options: GuestVcpusOptions): Promise<GuestVcpus> {
-    const { memory, config, programs, startPaused, oneByOne = false, rings } = options
+    const { memory, config, programs, startPaused, oneByOneUntil = 0, rings } = options
     const programUrl = await programs.locate(config.program, config.programHash)
     const vcpus = new GuestVcpus(options)
     try {
@@ -83,7 +83,7 @@ export class GuestVcpus implements Vcpus {
       const ready: Promise<void>[] = []
       for (const vcpu of vcpus.#words.keys()) {
         ready.push(vcpus.#start({ ...common, vcpu, rings: rings?.[vcpu] ?? null }))
-        if (oneByOne) await ready[vcpu]
+        if (performance.now() < oneByOneUntil) await ready[vcpu]
       }
       if (!startPaused) ready.push(fillGuest(memory, config, programUrl))
       await Promise.all(ready)
@@ -159,7 +159,9 @@ export class GuestVcpus implements Vcpus {
 
   loadOne(vcpu: number, state: VcpuState): void {
     this.#requireHeld(vcpu)
+    const { steps } = this.#stateOf(this.#of(vcpu))
     this.#load(this.#of(vcpu), state)
+    this.#rate.skip(state.steps - steps)
   }
 
   /** Throws `vcpu-stuck`, after which the guest runs on, or `cancelled` when `resume` came first. */
@@ -187,7 +189,7 @@ export class GuestVcpus implements Vcpus {
     this.#stopped = false
     this.#resumeWord = nextWord(word, { pause: false, pull: this.#pulling })
     this.#resumedAtNs = process.hrtime.bigint()
-    this.#sample = { ...this.#sample, at: performance.now(), steps: this.steps() }
+    this.#rate.begin(this.steps())
     this.#publish(this.#resumeWord)
   }
 
@@ -225,12 +227,7 @@ export class GuestVcpus implements Vcpus {
 
   /** Steps of all vCPUs a second, over the time since the last sample, at least 100 ms. */
   stepsPerSecond(): number {
-    const now = performance.now()
-    const { at, steps } = this.#sample
-    if (now - at < SAMPLE_MS) return this.#sample.perSecond
-    const current = this.steps()
-    this.#sample = { at: now, steps: current, perSecond: ((current - steps) / (now - at)) * 1000 }
-    return this.#sample.perSecond
+    return this.#rate.perSecond(this.steps())
   }
 
   parkedAt(): bigint[] {

@@ -163,7 +163,8 @@ export interface PageExchange {
   readonly broken: Promise<GodwitError>
   /**
    * The vCPU is held at a step boundary: its clean pages and the vCPU go in one write. Resolves when the peer has it.
-   * `cancelled`: there is no link, or it was cut before that write, or after a cut it turned out that the vCPU is ours.
+   * `cancelled`: there is no link, or it was cut before that write, or after a cut it turned out that the vCPU is ours; or the
+   * exchange had failed before.
    */
   cross(vcpu: number, state: VcpuState): Promise<void>
   /** A vCPU came: it is held, and may run from this state on. */

@@ -83,7 +83,7 @@ export class ReportBuilder {
     this.#now = now
     this.#startedAt = now()
     this.#stageStartedAt = this.#startedAt
-    publish({ type: 'stage', migration: head.id, stage: 'prepare', at: 0 })
+    publish({ type: 'stage', migration: head.id, stage: 'prepare', movement: head.settings.movement, at: 0 })
   }
 
   get stage(): Stage {
@@ -96,7 +96,8 @@ export class ReportBuilder {
     this.#stages[this.#stage] = (this.#stages[this.#stage] ?? 0) + now - this.#stageStartedAt
     this.#stage = stage
     this.#stageStartedAt = now
-    publish({ type: 'stage', migration: this.#head.id, stage, at: now - this.#startedAt })
+    const { id, settings } = this.#head
+    publish({ type: 'stage', migration: id, stage, movement: settings.movement, at: now - this.#startedAt })
   }
 
   /** Takes in one round. */

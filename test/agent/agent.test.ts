@@ -215,6 +215,18 @@ describe('migrations', () => {
     const views = await client.call<MigrationView[]>('GET', '/v1/migrations')
     expect(views.map(({ state }) => state)).toEqual(['running', 'running'])
   })
+
+  it('are refused beforehand as they would be', async () => {
+    const { agent, client } = await startAgent()
+    await start(client, 'a')
+    await start(client, 'locked', { pace: { kind: 'locked', lambda: 1 } })
+    const check = (name: string, settings: object): Promise<unknown> =>
+      client.call('POST', `/v1/guests/${name}/migrate?check=true`, { to: agent.address, settings })
+    const same = { code: 'guest-exists', message: expect.stringContaining('are the same agent') }
+    await expect(check('a', {})).rejects.toMatchObject(same)
+    await expect(check('locked', { movement: 'soft' })).rejects.toMatchObject({ code: 'usage' })
+    await expect(check('locked', {})).rejects.toMatchObject(same)
+  })
 })
 
 describe('reservations', () => {
@@ -239,7 +251,9 @@ describe('reservations', () => {
     const taken = await client.call<{ guestPid: number }>('POST', '/v1/reservations', reservation())
     expect(isAlive(taken.guestPid)).toBe(true)
     expect(await guest(client, 'guest')).toMatchObject({ state: 'incoming', owner: 'elsewhere' })
-    await expect(client.call('POST', '/v1/reservations', reservation())).rejects.toMatchObject({ code: 'guest-exists' })
+    // Nobody is told to end the guest that is being moved.
+    const again = { code: 'guest-exists', hint: expect.not.stringContaining('stop') }
+    await expect(client.call('POST', '/v1/reservations', reservation())).rejects.toMatchObject(again)
     await client.call('DELETE', '/v1/guests/guest?force=true')
   })
 

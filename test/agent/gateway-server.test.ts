@@ -84,6 +84,13 @@ test('a guest that has gone is not meant when another has its name now', async (
   expect(gateway.status()).toMatchObject({ id: NEW })
 })
 
+test('a guest that serves and has gone nobody knows where is not told to serve', async () => {
+  const gone = await agent(viewOf({ here: false, linePort: null }))
+  await expect(open([gone])).rejects.toMatchObject({ code: 'unreachable', message: expect.stringContaining('left') })
+  const mutator = await agent(viewOf({ program: 'mutator', linePort: null }))
+  await expect(open([mutator])).rejects.toMatchObject({ code: 'usage' })
+})
+
 test('of two guests of one name none is chosen', async () => {
   const agents = [await agent(viewOf({ id: OLD })), await agent(viewOf({ agent: 'right' }))]
   await expect(open(agents)).rejects.toMatchObject({ code: 'usage', hint: expect.stringContaining(OLD) })

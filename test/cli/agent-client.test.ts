@@ -225,6 +225,14 @@ describe('commands and the API', () => {
       expect(output).toContain('godwit resolve web1 --abandon')
     }
     expect((await godwit('resolve', 'web1', '--agent', url)).status).toBe(4)
+    // Its host knows what is left to do: not everything helps in every movement.
+    const hint = 'only this helps: godwit resolve web1 --abandon'
+    shown = { ...GUEST, state: 'lost', crash: { code: 'lost', message: 'it is gone', hint } }
+    for (const words of [['ps'], ['show', 'web1'], ['resolve', 'web1']]) {
+      const { output } = await godwit(...words, '--agent', url)
+      expect(output.split(hint)).toHaveLength(2)
+      expect(output).not.toContain('take-stale')
+    }
   })
 
   it('names the option that an agent refuses, not the field of its schema', async () => {

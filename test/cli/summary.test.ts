@@ -59,6 +59,12 @@ describe('summary', () => {
     expect(text).not.toMatch(/undefined|NaN|\[object/)
   })
 
+  it('does not say of a guest with one vCPU that others ran', () => {
+    const soft = { ...sampleReport(), movement: 'soft' } as const
+    expect(summarize(soft)).toContain('the longest crossing of one vCPU; others ran')
+    expect(summarize({ ...soft, guest: { ...soft.guest, vcpus: 1 } })).toContain('no vCPU ran for so long')
+  })
+
   it('says what of a kept copy was there already', () => {
     const report = sampleReport()
     expect(summarize(report)).not.toContain('kept copy')
@@ -216,6 +222,19 @@ describe('progress', () => {
     expect(progressText({ ...pull, missingPages: 0, faults: 1, reason: '' })).toMatch(
       /100% · pull · 0 pages.* 1 fault$/,
     )
+  })
+
+  it('of soft stops nobody, and says what the stages are there', () => {
+    const plain = new BufferTerminal()
+    const line = new ProgressLine(plain)
+    for (const stage of ['stop', 'commit', 'activate', 'pull'] as const) {
+      line.show({ type: 'stage', migration: 'a', stage, movement: 'soft', at: 0 })
+    }
+    line.show({ type: 'progress', migration: 'a', progress: { ...PROGRESS, stage: 'activate' } })
+    expect(plain.errors).not.toMatch(/stopped|starting|handing over|pulls/)
+    expect(plain.errors).toMatch(/75% · vCPUs go to the destination/)
+    line.show({ type: 'stage', migration: 'a', stage: 'stop', movement: 'pre-copy', at: 0 })
+    expect(plain.errors).toContain('guest stopped')
   })
 
   it('is plain lines without a terminal and one redrawn line with one', () => {

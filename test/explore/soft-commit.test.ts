@@ -38,6 +38,13 @@ describe('both hosts run parts of the guest', { timeout: TIMEOUT_MS }, () => {
     expect(explore({ ...model, successors }).violation).toBeNull()
   })
 
+  test('who has everything does not depend on whether the other host comes back', () => {
+    const result = exploreTo(one, ({ token, destination, homeHeard }) => {
+      return token !== 'destination' || homeHeard || destination !== 'shared'
+    })
+    expect(result.violation).toBeNull()
+  })
+
   test('who died with a part takes the guest along: it runs nowhere any more', () => {
     const result = exploreTo(one, ({ token, source, destination }) => {
       if (token !== 'gone') return true
@@ -57,6 +64,10 @@ describe('what the rules forbid is found', { timeout: TIMEOUT_MS }, () => {
 
   test('R25: a source that takes what is under way for given', () => {
     expect(ruleOf({ faults: 0, goneUnconfirmed: true })).toBe('retired with the token')
+  })
+
+  test('R25: a destination that goes on with what it has when it is cut off', () => {
+    expect(ruleOf({ takesOverUnwhole: true })).toBe('the guest runs on two hosts')
   })
 
   test('R29: a source that goes on with what it has when its peer is dead', () => {

@@ -32,6 +32,8 @@ export interface SoftVariant {
   readonly runsOnReleased?: boolean
   /** What is on its way is taken for given. */
   readonly goneUnconfirmed?: boolean
+  /** A destination that is cut off takes what it has for everything. */
+  readonly takesOverUnwhole?: boolean
   /** A source whose peer is dead takes what it has for everything. */
   readonly keepsWhatItHas?: boolean
 }
@@ -139,8 +141,14 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
     if (heard === 'ask') return s === 'offered' || s === 'shared' ? source(world, 'ask') : world
     if (heard === 'retired') return copy(world, { emptyHeard: true })
     if (heard === 'crashed') return s === 'shared' || s === 'retired' ? source(world, 'peer-lost') : world
-    if (heard === 'complete') return s === 'retired' ? source(world, 'complete') : world
+    if (heard === 'complete') return completeAtSource(world)
     throw new Error(`the source cannot hear '${heard}'`)
+  }
+
+  /** It may hear it before it knows that everything has arrived. */
+  function completeAtSource(world: SoftWorld): SoftWorld {
+    if (world.source !== 'shared') return world.source === 'retired' ? source(world, 'complete') : world
+    return source(source(world, 'gone'), 'complete')
   }
 
   /** destination-session.ts and destination-sharing.ts. */
@@ -252,7 +260,7 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
     }
     if (world.sourceKnowsCut && (s === 'offered' || s === 'shared' || s === 'retired')) {
       const { verdict, next } = ask(world, 'destination')
-      if (verdict === 'owner' && s === 'retired') add('source hears: owner', source(next, 'complete'))
+      if (verdict === 'owner' && s !== 'offered') add('source hears: owner', completeAtSource(next))
       if (verdict === 'lost' || verdict === 'dropped') {
         const whole = s === 'shared' && (token === 'source' || variant.keepsWhatItHas)
         const event = whole ? 'home' : verdict === 'lost' ? 'peer-lost' : 'peer-dropped'
@@ -265,6 +273,9 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
         add('destination runs it', destination(next, 'commit'))
       if (verdict === 'released' && d === 'owner') add('destination is told no more', destination(next, 'done'))
       if (verdict === 'not-released') add('destination hears of its peer: kept', notReleased(next))
+      // R25: whatever becomes of the source.
+      const takesOver = d === 'shared' && (token === 'destination' || variant.takesOverUnwhole) && !world.homeHeard
+      if (takesOver) add('destination has everything, and is cut off', destination(next, 'retired'))
       if (verdict === 'lost') {
         const whole = d === 'shared' && token === 'destination'
         add('destination hears of its peer: lost', destination(next, whole ? 'retired' : 'peer-lost'))

@@ -153,9 +153,28 @@ test('threads start one after the other where that is asked for', async () => {
   )
   const log = join(programsDirectory, 'log')
   const config = { program: 'slow.mjs', vcpus: 3, options: { log } }
-  await startGuest(config, { programsDirectory, startPaused: true, oneByOne: true })
+  await startGuest(config, { programsDirectory, startPaused: true, oneByOneMs: 60_000 })
   const inOrder = [0, 1, 2].flatMap((vcpu) => [`begins ${vcpu}`, `ready ${vcpu}`])
   expect(readFileSync(log, 'utf8').trim().split('\n')).toEqual(inOrder)
+})
+
+test('and not for ever', async () => {
+  const programsDirectory = programs(
+    'sociable.mjs',
+    `import { appendFileSync, readFileSync } from 'node:fs'
+     const until = (probe) => {
+       for (const late = Date.now() + 20_000; !probe(); ) if (Date.now() > late) throw new Error('alone')
+     }
+     export const create = ({ vcpu, options }) => {
+       appendFileSync(options.log, String(vcpu))
+       const begun = Date.now()
+       if (vcpu === 0) until(() => Date.now() > begun + 50)
+       else until(() => readFileSync(options.log).length === 3)
+       return { step: () => false }
+     }`,
+  )
+  const config = { program: 'sociable.mjs', vcpus: 3, options: { log: join(programsDirectory, 'log') } }
+  await startGuest(config, { programsDirectory, startPaused: true, oneByOneMs: 20 })
 })
 
 test('a page that is older than its last write stops the guest', async () => {

@@ -37,14 +37,15 @@ export interface Started {
 /** A guest whose threads end with the test. */
 export async function startGuest(
   changes: Partial<GuestConfig> = {},
-  more: { programsDirectory?: string; startPaused?: boolean; oneByOne?: boolean; memory?: GuestMemory } = {},
+  more: { programsDirectory?: string; startPaused?: boolean; oneByOneMs?: number; memory?: GuestMemory } = {},
 ): Promise<Started> {
   const config = configOf(changes)
   const memory = more.memory ?? GuestMemory.create(config.memoryBytes, config.vcpus)
   const { promise: crashed, resolve: onCrash } = Promise.withResolvers<GodwitError>()
   const programs = programSource(more.programsDirectory ?? null)
-  const { startPaused = false, oneByOne = false } = more
-  const vcpus = await GuestVcpus.create({ memory, config, programs, startPaused, oneByOne, onCrash })
+  const { startPaused = false, oneByOneMs = 0 } = more
+  const oneByOneUntil = performance.now() + oneByOneMs
+  const vcpus = await GuestVcpus.create({ memory, config, programs, startPaused, oneByOneUntil, onCrash })
   onTestFinished(() => vcpus.close())
   return { config, memory, vcpus, crashed }
 }

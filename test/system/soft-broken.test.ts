@@ -1,14 +1,19 @@
 // A soft migration whose exchange fails by itself, at either side: it does not wait for ever. What had left is lost with it, both
-// sides stand still and say so, and the operator may give the guest up; where nothing had left, the guest stays.
+// sides stand still and say so, and the operator may give the guest up; where nothing had left, the guest stays, and where
+// everything had arrived, it goes on there.
 
 import type { Worker } from 'node:worker_threads'
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { onMigrationEvent } from '../../src/events.ts'
+import { allOurs, presenceOf } from '../../src/guest/sharing.ts'
 import type { GuestHost } from '../../src/guest-process/host.ts'
 import { DestinationOwnership } from '../../src/migration/destination-ownership.ts'
+import { ThreadedExchange } from '../../src/migration/exchange/threaded-exchange.ts'
 import type { MigrationOptions } from '../../src/migration/settings.ts'
+import { SourceOwnership } from '../../src/migration/source-ownership.ts'
 import { MIB } from '../support/config.ts'
 import { Journey } from '../support/journey.ts'
+import type { Relay } from '../support/relay.ts'
 import { SmallAgent } from '../support/small-agent.ts'
 
 /** Slow enough for both hosts to serve a second and more. */
@@ -39,6 +44,7 @@ beforeEach(async () => {
 
 afterEach(async () => {
   process.off('worker', noteExchange)
+  vi.restoreAllMocks()
   unwatch()
   await journey.close()
   await sourceAgent.close()
@@ -90,6 +96,17 @@ test.each([0, 1])(
   },
 )
 
+test('a vCPU that is about to cross when it fails has not left', { timeout: 30_000 }, async () => {
+  const { cross } = ThreadedExchange.prototype
+  vi.spyOn(ThreadedExchange.prototype, 'cross').mockImplementationOnce(function (this: ThreadedExchange, ...crossing) {
+    exchanges[0]?.emit('error', new Error('told to fail'))
+    return cross.apply(this, crossing)
+  })
+  const report = await journey.move({ movement: 'soft' })
+  expect(report).toMatchObject({ outcome: 'failed', error: { code: 'exchange-broken' } })
+  await journey.expectStayed(report)
+})
+
 test('when everything has left, the source needs its exchange no more', { timeout: 60_000 }, async () => {
   // Its first word that it has everything is lost: so the source is still waiting for it when its exchange breaks.
   const carryOut = DestinationOwnership.prototype.carryOut
@@ -100,4 +117,61 @@ test('when everything has left, the source needs its exchange no more', { timeou
   })
   await journey.expectArrived(await journey.move({ movement: 'soft' }))
   expect(vi.isMockFunction(DestinationOwnership.prototype.carryOut)).toBe(false)
+})
+
+describe('when everything has arrived, which only the destination knows, it goes on', { timeout: 60_000 }, () => {
+  /** The source never learns that what it gave has arrived; instead `then` happens. */
+  function neverTold(then: () => void): void {
+    const { push, drained } = ThreadedExchange.prototype
+    let everything = false
+    vi.spyOn(ThreadedExchange.prototype, 'push').mockImplementation(function (this: ThreadedExchange, what) {
+      everything = what === 'everything'
+      push.call(this, what)
+    })
+    vi.spyOn(ThreadedExchange.prototype, 'drained').mockImplementation(async function (this: ThreadedExchange) {
+      await drained.call(this)
+      if (!everything) return
+      then()
+      await new Promise(() => {})
+    })
+  }
+
+  test('without its own exchange', async () => {
+    const { apply } = SourceOwnership.prototype
+    vi.spyOn(SourceOwnership.prototype, 'apply').mockImplementation(function (this: SourceOwnership, event) {
+      const { control } = this
+      if (event === 'gone' && control !== null) {
+        const { send } = control
+        // The word that it has everything comes too late.
+        control.send = (message) => {
+          if (message.type === 'retired') void exchanges[1]?.terminate()
+          else send.call(control, message)
+        }
+      }
+      apply.call(this, event)
+    })
+    await journey.expectArrived(await journey.move({ movement: 'soft' }))
+  })
+
+  test("without the source's", async () => {
+    neverTold(() => void exchanges[0]?.terminate())
+    await journey.expectArrived(await journey.move({ movement: 'soft' }))
+  })
+
+  test('cut off, and the source hears of it later', async () => {
+    let relay: Relay | undefined
+    journey.agent.relayed = (opened) => {
+      relay = opened
+    }
+    neverTold(() => {
+      relay?.cut(true)
+      journey.agent.mute = true
+    })
+    const moving = journey.move({ movement: 'soft' })
+    await expect.poll(() => journey.agent.arrivals[0]?.status().state, { timeout: 20_000 }).toBe('running')
+    expect(journey.source.status().state).toBe('migrating')
+    expect(allOurs(presenceOf(arrivalOf().memory))).toBe(true)
+    relay?.heal()
+    await journey.expectArrived(await moving)
+  })
 })

@@ -60,6 +60,10 @@ test.each(['source', 'destination'] as const)(
       }
     }
     expect((await living.client.guest('guest')).steps).toEqual(guest.steps)
+    // R29: there is nothing else to do.
+    for (const { client } of [living, dying]) {
+      expect((await client.guest('guest')).crash?.hint).toMatch(/--abandon$/)
+    }
     for (const agent of [living, dying]) {
       await agent.client.resolve('guest', { what: 'abandon', peerIsDead: false })
       await expect.poll(() => agent.client.guests(), { timeout: 10_000 }).toEqual([])

@@ -51,7 +51,7 @@ function listGuests(guests: readonly GuestView[], terminal: Terminal): void {
     if (guest.state === 'pulling' && paused !== null) {
       terminal.out(`guest ${name} is paused: ${paused}\n  hint: ${pausedHint(guest.migration?.id ?? '')}`)
     }
-    if (guest.state === 'lost') terminal.out(`guest ${name} is lost\n  hint: ${lostHint(name)}`)
+    if (guest.state === 'lost') terminal.out(`guest ${name} is lost\n  hint: ${lostHint(guest)}`)
   }
 }
 

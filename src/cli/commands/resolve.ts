@@ -30,7 +30,7 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
   else if (what === 'take-stale') {
     terminal.out(`guest ${name} is ${guest.state} here as it was at the switch; what it did since is lost`)
   } else if (guest.state === 'lost') {
-    terminal.out(`guest ${name} is lost: part of its memory is gone, it runs nowhere\n  hint: ${lostHint(name)}`)
+    terminal.out(`guest ${name} is lost: part of its memory is gone, it runs nowhere\n  hint: ${lostHint(guest)}`)
   } else {
     const where = {
       here: 'it may run here',

@@ -33,14 +33,14 @@ export async function run(args: Arguments, terminal: Terminal): Promise<number> 
     const when = guest.state === 'running' || guest.state === 'paused' ? 'the last one, ' : ''
     lines.push(['migration', `${when}${migration.id} ${migration.role === 'source' ? 'to' : 'from'} ${migration.peer}`])
     if (migration.progress !== null && when === '')
-      lines.push(['', progressText(migration.progress as unknown as Progress)])
+      lines.push(['', progressText(migration.progress as unknown as Progress, guest.owner === 'both')])
     if (guest.state === 'pulling' && typeof migration.paused === 'string') {
       lines.push(['paused', migration.paused], ['', pausedHint(migration.id)])
     }
   }
-  if (guest.state === 'lost') lines.push(['resolve', lostHint(config.name)])
+  if (guest.state === 'lost') lines.push(['resolve', lostHint(guest)])
   if (crash !== undefined) lines.push(['crash', `${crash.message} (${crash.code})`])
-  if (crash?.hint !== undefined) lines.push(['', crash.hint])
+  if (crash?.hint !== undefined && guest.state !== 'lost') lines.push(['', crash.hint])
   terminal.out(lines.map(([name, text]) => `${name.padEnd(10)} ${text}`).join('\n'))
   return 0
 }

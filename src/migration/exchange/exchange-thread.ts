@@ -10,6 +10,7 @@ import { HEADER } from '../../guest/layout.ts'
 import { GuestMemory } from '../../guest/memory.ts'
 import { loadKernels } from '../../kernels/kernels.ts'
 import {
+  ERROR_TEXT_LENGTH,
   EXCHANGE_CHANNEL,
   EXCHANGE_TICK_MS,
   HELLO_TIMEOUT_MS,
@@ -135,7 +136,7 @@ function part(socket: Socket, error: GodwitError): void {
     socket.destroy()
     return
   }
-  socket.end(encodeControl({ type: 'abort', error: { code, message: message.slice(0, 1000), side } }))
+  socket.end(encodeControl({ type: 'abort', error: { code, message: message.slice(0, ERROR_TEXT_LENGTH), side } }))
   setTimeout(() => socket.destroy(), DRAIN_MS).unref()
 }
 

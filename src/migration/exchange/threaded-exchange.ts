@@ -100,7 +100,10 @@ export class ThreadedExchange implements PageExchange {
   cross(vcpu: number, state: VcpuState): Promise<void> {
     // Not `cancelled`, after which it would be tried again, for ever.
     if (this.#closed !== null) return Promise.reject(new GodwitError('guest-not-running', 'the exchange was closed'))
-    if (this.#brokenBy !== null) return Promise.reject(this.#brokenBy)
+    // The thread has not heard of it: the vCPU has not begun to cross, and nobody tries again once all hear that it is broken.
+    if (this.#brokenBy !== null) {
+      return Promise.reject(new GodwitError('cancelled', `the exchange failed before vCPU ${vcpu} crossed: it stays`))
+    }
     const crossing = Promise.withResolvers<void>()
     this.#crossings.set(vcpu, crossing)
     this.#say({ type: 'cross', vcpu, state })

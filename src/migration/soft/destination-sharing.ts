@@ -1,13 +1,14 @@
 // The destination of a soft migration from its commit on (R25–R29): takes what comes, answers what is asked, and ends when
 // everything is here and on record, or, when the source brings it home, when nothing is. Driven by destination-session.ts.
 //
-//   taking ──retired by the source──► whole          taking ──home──► giving back ──all given──► retired ──not-released──► empty
+//   taking ──retired by the source, or a cut when all is here──► whole
+//   taking ──home──► giving back ──all given──► retired ──not-released──► empty
 
 import { GodwitError } from '../../errors.ts'
 import { faultsOf, resetAsks } from '../../guest/asks.ts'
 import { clearAll } from '../../guest/page-set.ts'
 import { beginSharing } from '../../guest/sharing.ts'
-import { REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../../limits.ts'
+import { LAST_WORD_MS, REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../../limits.ts'
 import { abortOf, type MessageOf } from '../../wire/messages.ts'
 import type { DestinationWorld } from '../destination-context.ts'
 import type { DestinationOwnership } from '../destination-ownership.ts'
@@ -93,6 +94,7 @@ export class DestinationSharing {
   }
 
   #break(error: GodwitError): void {
+    if (this.#takesOver()) return
     if (!this.#arrivals.empty) return this.crash(error)
     // Whether the source has everything it knows alone: the link fails now, and then it is asked.
     this.#links.control.send(abortOf(error, 'destination'))
@@ -126,8 +128,11 @@ export class DestinationSharing {
     try {
       return await Promise.race([this.#over.promise, this.#link.failed])
     } catch (thrown) {
-      const broken = GodwitError.from(thrown).code === 'exchange-broken'
-      return broken && this.#arrivals.empty ? await this.#askSource() : 'lost'
+      if (GodwitError.from(thrown).code !== 'exchange-broken') return 'lost'
+      if (this.#arrivals.empty) return await this.#askSource()
+      // What the source gave last may still be being read.
+      await this.#world.clock.sleep(LAST_WORD_MS)
+      return this.#takesOver() ? 'whole' : 'lost'
     } finally {
       this.#ended = true
       this.#link.close()
@@ -174,8 +179,16 @@ export class DestinationSharing {
     )
   }
 
+  /** R25: with every page and every vCPU here the guest is this host's, also when the source cannot say so any more. */
+  #takesOver(): boolean {
+    if (this.#returning || !this.#arrivals.whole) return false
+    this.#ended = true
+    this.#over.resolve('whole')
+    return true
+  }
+
   #giveBack(): void {
-    if (this.#returning) return
+    if (this.#returning || this.#ended) return
     this.#returning = true
     const { vcpus, clock } = this.#world
     const { here } = this.#arrivals
@@ -233,7 +246,7 @@ export class DestinationSharing {
   async #askAgent(): Promise<void> {
     const verdict = await this.#world.askPeerAgent()
     if (verdict === 'not-released') return this.#end()
-    if (verdict !== 'lost') return
+    if (this.#takesOver() || verdict !== 'lost') return
     // It died with nothing: every page and every vCPU is here, and none is on its way.
     if (this.#arrivals.whole) return this.#over.resolve('whole')
     throw new GodwitError('lost', 'the source process died while both hosts ran the guest')

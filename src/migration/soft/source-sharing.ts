@@ -52,6 +52,8 @@ export class SourceSharing {
   #ended = false
   /** Every crossing is decided, and the destination is to give back what it has. */
   #returning = false
+  /** Everything is given, and the exchange that would tell whether it has arrived is broken. */
+  #mute = false
   #generation = 0
 
   /** `round`: index of the next round on the data channels. */
@@ -69,8 +71,8 @@ export class SourceSharing {
     this.#narrowing = narrowing
     this.#lost.promise.catch(() => {})
     // Who has given everything needs no exchange any more.
-    const needsExchange = (): boolean => this.#ownership.state !== 'retired'
-    exchange.broken.then((error) => needsExchange() && this.end(error))
+    const needsExchange = (): boolean => this.#ownership.state !== 'retired' && !this.#mute
+    exchange.broken.then((error) => needsExchange() && this.#break(error))
     const { memory, vcpus, clock } = context
     this.#arrivals = new Arrivals({ memory, vcpus, clock, exchange }, everyVcpu(context))
     this.#link = new SharedLink({
@@ -95,7 +97,7 @@ export class SourceSharing {
 
   /** R24: brings everything home; false: it is too late for that. */
   cancel(why: GodwitError): boolean {
-    if (this.#ownership.state !== 'offered' && this.#ownership.state !== 'shared') return false
+    if ((this.#ownership.state !== 'offered' && this.#ownership.state !== 'shared') || this.#mute) return false
     this.#cancelling ??= why
     this.#narrowing.end()
     this.#exchange.push(null)
@@ -106,6 +108,14 @@ export class SourceSharing {
   /** The process is about to go, or the guest has crashed. */
   end(error: GodwitError): void {
     this.#lost.reject(error)
+  }
+
+  /** With nothing left here only the destination knows whether all of it has come: it has it all, or it is lost. */
+  #break(error: GodwitError): void {
+    const given = this.#ownership.state === 'shared' && this.#cancelling === null && this.#arrivals.empty
+    if (!given) return this.end(error)
+    this.#mute = true
+    this.#links.control?.send(abortOf(error, 'source'))
   }
 
   /** From `offered` on. Rejects with what makes it impossible to go on: parts of the guest are on either side then. */
@@ -121,8 +131,13 @@ export class SourceSharing {
       await this.#orLost(Promise.race([this.#sharing.promise, this.#cancelled.promise]))
       if (this.#ownership.state === 'offered') return this.#keepAll()
       report.enter('activate')
-      const given = await this.#orLost(this.#give())
-      if (!given || this.#cancelling !== null) return await this.#orLost(this.#comeHome())
+      const taken = this.#taken()
+      taken.catch(() => {})
+      const given = await this.#orLost(Promise.race([this.#give(), taken]))
+      if (given !== 'taken' && (!given || this.#cancelling !== null)) {
+        const home = await this.#orLost(Promise.race([this.#comeHome(), taken]))
+        if (home !== 'taken') return home
+      }
       this.#ownership.apply('gone')
       const complete = await this.#orLost(this.#complete.promise)
       this.#ownership.apply('complete')
@@ -159,10 +174,22 @@ export class SourceSharing {
     return { where: 'here', error: this.#cancelling as GodwitError }
   }
 
-  async #give(): Promise<boolean> {
+  /** The destination has everything, and says so before this side knows: the link was lost behind the last that was given (R25). */
+  async #taken(): Promise<'taken'> {
+    await this.#complete.promise
+    if (!this.#arrivals.empty) {
+      throw new GodwitError('not-owner', 'the destination says that it has everything, but a part is here', {
+        side: 'destination',
+      })
+    }
+    this.#narrowing.end()
+    return 'taken'
+  }
+
+  #give(): Promise<boolean> {
     const { vcpus, clock, report } = this.#context
     const all = this.#arrivals.here.size
-    return await giveAll({
+    const given = giveAll({
       vcpus,
       exchange: this.#exchange,
       clock,
@@ -182,6 +209,10 @@ export class SourceSharing {
         this.#narrowing.end()
         report.enter('pull')
       },
+    })
+    return given.catch((thrown) => {
+      if (!this.#mute) throw thrown
+      return new Promise<never>(() => {})
     })
   }
 
@@ -246,7 +277,7 @@ export class SourceSharing {
   async #askAgent(): Promise<void> {
     const verdict = await this.#context.askPeerAgent()
     const { state } = this.#ownership
-    if (verdict === 'owner' && state === 'retired') return this.#complete.resolve(null)
+    if (verdict === 'owner' && (state === 'retired' || state === 'shared')) return this.#complete.resolve(null)
     if (verdict !== 'lost' && verdict !== 'dropped') return
     // It died with nothing: every page and every vCPU is here, and none is on its way.
     if (state === 'shared' && this.#arrivals.whole) this.#ownership.apply('home')

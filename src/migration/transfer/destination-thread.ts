@@ -9,7 +9,7 @@ import { seedOf } from '../../encoding/seed.ts'
 import { GodwitError } from '../../errors.ts'
 import { GuestMemory } from '../../guest/memory.ts'
 import { loadKernels } from '../../kernels/kernels.ts'
-import { HELLO_TIMEOUT_MS } from '../../limits.ts'
+import { ERROR_TEXT_LENGTH, HELLO_TIMEOUT_MS } from '../../limits.ts'
 import { encodeControl } from '../../wire/message-frame.ts'
 import { CAPABILITIES, PROTOCOL_VERSION } from '../../wire/protocol.ts'
 import { StreamReader } from '../../wire/stream-reader.ts'
@@ -62,7 +62,12 @@ function fail(thrown: unknown): void {
   }
   // What the source still sends is read and dropped for a while: closing on unread bytes resets the connection, and a
   // reset could overtake the reason.
-  socket.end(encodeControl({ type: 'abort', error: { code, message: message.slice(0, 1000), side: 'destination' } }))
+  socket.end(
+    encodeControl({
+      type: 'abort',
+      error: { code, message: message.slice(0, ERROR_TEXT_LENGTH), side: 'destination' },
+    }),
+  )
   setTimeout(() => socket.destroy(), DRAIN_MS).unref()
 }
 

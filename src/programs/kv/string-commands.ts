@@ -5,7 +5,7 @@ import { invalidExpiry, NOT_AN_INTEGER, type Run, refuse, SYNTAX, WRONG_TYPE, wr
 import { addIntegers, type Integer, negateInteger, parseInteger, writeInteger } from './integers.ts'
 import { expiryOf } from './key-commands.ts'
 import type { Reply } from './reply.ts'
-import { isWord, lengthOf, type Request, startOf } from './request.ts'
+import { isWord, lengthOf, type Request, startOf, textOf } from './request.ts'
 import type { Shard } from './shard.ts'
 
 /** True for a key that is not there or holds a string; otherwise the error is said. */
@@ -47,29 +47,50 @@ interface SetOptions {
   /** Where its time stands, and how many milliseconds one of it is; 0: there is none. */
   expiryIndex: number
   unitMs: number
+  /** What of Redis's options is not carried; '': none of them. */
+  notCarried: string
 }
+
+/** Options of Redis's SET that are not carried: how many arguments follow, and whether it says when the value ends. */
+const NOT_CARRIED: ReadonlyMap<string, readonly [number, boolean]> = new Map([
+  ['KEEPTTL', [0, true]],
+  ['GET', [0, false]],
+  ['EXAT', [1, true]],
+  ['PXAT', [1, true]],
+])
+
+const NO_OPTIONS: SetOptions = { nx: false, xx: false, expiryIndex: 0, unitMs: 0, notCarried: '' }
+
+/** More arguments than there are. */
+const UNKNOWN = [Number.POSITIVE_INFINITY, false] as const
+
+const notCarried = (request: Request, index: number): readonly [number, boolean] =>
+  NOT_CARRIED.get(textOf(request, index).toUpperCase()) ?? UNKNOWN
 
 /** The options of SET from argument 3 on; null: they are none. */
 function setOptions(request: Request): SetOptions | null {
-  const options: SetOptions = { nx: false, xx: false, expiryIndex: 0, unitMs: 0 }
+  const options = { ...NO_OPTIONS }
+  let timed = false
   for (let index = 3; index < request.count; index++) {
     if (isWord(request, index, 'NX')) options.nx = true
     else if (isWord(request, index, 'XX')) options.xx = true
     else {
       const unitMs = isWord(request, index, 'EX') ? 1000 : isWord(request, index, 'PX') ? 1 : 0
-      if (unitMs === 0 || options.unitMs !== 0 || index + 1 === request.count) return null
-      options.unitMs = unitMs
-      options.expiryIndex = ++index
+      const [more, times] = unitMs === 0 ? notCarried(request, index) : [1, true]
+      if (index + more >= request.count || (timed && times)) return null
+      timed ||= times
+      if (unitMs === 0) options.notCarried = textOf(request, index).toUpperCase()
+      else Object.assign(options, { unitMs, expiryIndex: index + 1 })
+      index += more
     }
   }
   return options.nx && options.xx ? null : options
 }
 
-const NO_OPTIONS: SetOptions = { nx: false, xx: false, expiryIndex: 0, unitMs: 0 }
-
 export const set: Run = (shard, request, reply) => {
   const options = request.count === 3 ? NO_OPTIONS : setOptions(request)
   if (options === null) return refuse(reply, SYNTAX)
+  if (options.notCarried !== '') return refuse(reply, `ERR Unsupported option ${options.notCarried}`)
   let deadline: number | null = null
   if (options.expiryIndex !== 0) {
     deadline = expiryOf(shard, request, options.expiryIndex, options.unitMs, 'set', reply)
