@@ -5,7 +5,7 @@
 import type { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { onMigrationEvent } from '../../src/events.ts'
-import { allOurs, presenceOf } from '../../src/guest/sharing.ts'
+import { allOurs, isOurs, presenceOf } from '../../src/guest/sharing.ts'
 import type { GuestHost } from '../../src/guest-process/host.ts'
 import { DestinationOwnership } from '../../src/migration/destination-ownership.ts'
 import { ThreadedExchange } from '../../src/migration/exchange/threaded-exchange.ts'
@@ -119,6 +119,33 @@ test('when everything has left, the source needs its exchange no more', { timeou
   expect(vi.isMockFunction(DestinationOwnership.prototype.carryOut)).toBe(false)
 })
 
+test('everything has left, and not arrived: that it is lost is said until it is heard', {
+  timeout: 60_000,
+}, async () => {
+  let relay: Relay | undefined
+  journey.agent.relayed = (opened) => {
+    relay = opened
+  }
+  const { cross } = ThreadedExchange.prototype
+  let crossings = 0
+  vi.spyOn(ThreadedExchange.prototype, 'cross').mockImplementation(function (this: ThreadedExchange, ...crossing) {
+    if (++crossings === 4) relay?.stall()
+    return cross.apply(this, crossing)
+  })
+  const moving = journey.move({ movement: 'soft' })
+  const kept = (): boolean => presenceOf(journey.source.memory).some(isOurs)
+  await expect.poll(() => crossings, { interval: 1, timeout: 20_000 }).toBe(4)
+  await expect.poll(kept).toBe(false)
+  await exchanges[0]?.terminate()
+  // What it said of that is on the link that is lost now.
+  relay?.cut(true)
+  relay?.heal()
+  expect(await moving).toMatchObject({ outcome: 'lost', owner: 'nobody' })
+  for (const host of [journey.source, arrivalOf()]) {
+    await expect.poll(() => host.status().state, { timeout: 20_000 }).toBe('lost')
+  }
+})
+
 describe('when everything has arrived, which only the destination knows, it goes on', { timeout: 60_000 }, () => {
   /** The source never learns that what it gave has arrived; instead `then` happens. */
   function neverTold(then: () => void): void {
@@ -155,6 +182,19 @@ describe('when everything has arrived, which only the destination knows, it goes
 
   test("without the source's", async () => {
     neverTold(() => void exchanges[0]?.terminate())
+    await journey.expectArrived(await journey.move({ movement: 'soft' }))
+  })
+
+  test("without the source's, after the operator has called it home over a link that is cut", async () => {
+    neverTold(() => {
+      relay?.cut(true)
+      void journey.source.cancel()
+      void exchanges[0]?.terminate()
+    })
+    let relay: Relay | undefined
+    journey.agent.relayed = (opened) => {
+      relay = opened
+    }
     await journey.expectArrived(await journey.move({ movement: 'soft' }))
   })
 

@@ -8,7 +8,7 @@ import { GodwitError } from '../../errors.ts'
 import { faultsOf, resetAsks } from '../../guest/asks.ts'
 import { clearAll } from '../../guest/page-set.ts'
 import { beginSharing } from '../../guest/sharing.ts'
-import { LAST_WORD_MS, REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../../limits.ts'
+import { PEER_SILENT_MS, REDIAL_FIRST_MS, REDIAL_MAX_MS } from '../../limits.ts'
 import { abortOf, type MessageOf } from '../../wire/messages.ts'
 import type { DestinationWorld } from '../destination-context.ts'
 import type { DestinationOwnership } from '../destination-ownership.ts'
@@ -128,11 +128,13 @@ export class DestinationSharing {
     try {
       return await Promise.race([this.#over.promise, this.#link.failed])
     } catch (thrown) {
-      if (GodwitError.from(thrown).code !== 'exchange-broken') return 'lost'
+      const error = GodwitError.from(thrown)
+      if (error.code !== 'exchange-broken') return 'lost'
       if (this.#arrivals.empty) return await this.#askSource()
-      // What the source gave last may still be being read.
-      await this.#world.clock.sleep(LAST_WORD_MS)
-      return this.#takesOver() ? 'whole' : 'lost'
+      const taken = await this.#awaitLast()
+      // A source that has nothing any more waits for this word.
+      if (taken === 'lost') this.#links.control.send(abortOf(error, 'destination'))
+      return taken
     } finally {
       this.#ended = true
       this.#link.close()
@@ -230,6 +232,16 @@ export class DestinationSharing {
     }
     const verdict = asked()
     return await Promise.race([verdict, this.#over.promise.catch(() => verdict)])
+  }
+
+  /** What the source gave last may still be being read, by a thread that has to wait for a processor; then everything is here. */
+  async #awaitLast(): Promise<Taken> {
+    if (this.#returning) return 'lost'
+    const all = this.#arrivals.all().catch(() => {})
+    const last = Promise.race([all, this.#world.clock.sleep(PEER_SILENT_MS)]).then(
+      (): Taken => (this.#takesOver() ? 'whole' : 'lost'),
+    )
+    return await Promise.race([last, this.#over.promise.catch(() => last)])
   }
 
   #sayAgain(): void {

@@ -52,8 +52,8 @@ export class SourceSharing {
   #ended = false
   /** Every crossing is decided, and the destination is to give back what it has. */
   #returning = false
-  /** Everything is given, and the exchange that would tell whether it has arrived is broken. */
-  #mute = false
+  /** Everything is given, and the exchange that would tell whether it has arrived is broken, for this reason. */
+  #mute: GodwitError | null = null
   #generation = 0
 
   /** `round`: index of the next round on the data channels. */
@@ -71,7 +71,7 @@ export class SourceSharing {
     this.#narrowing = narrowing
     this.#lost.promise.catch(() => {})
     // Who has given everything needs no exchange any more.
-    const needsExchange = (): boolean => this.#ownership.state !== 'retired' && !this.#mute
+    const needsExchange = (): boolean => this.#ownership.state !== 'retired' && this.#mute === null
     exchange.broken.then((error) => needsExchange() && this.#break(error))
     const { memory, vcpus, clock } = context
     this.#arrivals = new Arrivals({ memory, vcpus, clock, exchange }, everyVcpu(context))
@@ -97,7 +97,8 @@ export class SourceSharing {
 
   /** R24: brings everything home; false: it is too late for that. */
   cancel(why: GodwitError): boolean {
-    if ((this.#ownership.state !== 'offered' && this.#ownership.state !== 'shared') || this.#mute) return false
+    const { state } = this.#ownership
+    if ((state !== 'offered' && state !== 'shared') || this.#mute !== null) return false
     this.#cancelling ??= why
     this.#narrowing.end()
     this.#exchange.push(null)
@@ -112,9 +113,9 @@ export class SourceSharing {
 
   /** With nothing left here only the destination knows whether all of it has come: it has it all, or it is lost. */
   #break(error: GodwitError): void {
-    const given = this.#ownership.state === 'shared' && this.#cancelling === null && this.#arrivals.empty
+    const given = this.#ownership.state === 'shared' && this.#arrivals.empty
     if (!given) return this.end(error)
-    this.#mute = true
+    this.#mute = error
     this.#links.control?.send(abortOf(error, 'source'))
   }
 
@@ -211,7 +212,7 @@ export class SourceSharing {
       },
     })
     return given.catch((thrown) => {
-      if (!this.#mute) throw thrown
+      if (this.#mute === null) throw thrown
       return new Promise<never>(() => {})
     })
   }
@@ -252,9 +253,11 @@ export class SourceSharing {
   #sayAgain(): void {
     const { control } = this.#links
     const { epoch } = this.#context
+    const { state } = this.#ownership
     this.#narrowing.renewed()
-    if (this.#ownership.state === 'retired') control?.send({ type: 'retired', epoch })
-    else if (this.#returning && this.#ownership.state === 'shared') control?.send({ type: 'home', epoch })
+    if (state === 'retired') control?.send({ type: 'retired', epoch })
+    else if (state === 'shared' && this.#mute !== null) control?.send(abortOf(this.#mute, 'source'))
+    else if (state === 'shared' && this.#returning) control?.send({ type: 'home', epoch })
   }
 
   async #drop(): Promise<void> {
