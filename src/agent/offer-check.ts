@@ -4,8 +4,8 @@
 import { randomBytes } from 'node:crypto'
 import { GodwitError } from '../errors.ts'
 import type { Reservation } from '../guest-process/host-port.ts'
-import { lockedSoft } from '../guest-process/refusals.ts'
-import { type MigrationSettings, shares } from '../migration/settings.ts'
+import { refuseLockedSoft } from '../guest-process/refusals.ts'
+import type { MigrationSettings } from '../migration/settings.ts'
 import { CAPABILITIES, PROTOCOL_VERSION } from '../wire/protocol.ts'
 import { type AgentAddress, AgentClient, noAgentAt } from './client.ts'
 import type { GuestEntry } from './guest-table.ts'
@@ -31,7 +31,7 @@ export class Questions {
     source: { readonly agent: string; readonly agentPort: number },
   ): Promise<string> {
     const { config, status } = entry
-    if (shares(settings.movement) && config.pace.kind === 'locked') throw lockedSoft(config.name)
+    refuseLockedSoft(config, settings)
     const migration = randomBytes(16).toString('hex')
     const reservation: Reservation = {
       migration,

@@ -155,7 +155,7 @@ export class GuestHost implements GuestHostPort {
     if (this.#state !== 'running' && this.#state !== 'paused') throw this.#notRunning('migrated')
     this.#vcpusFor.requireFree()
     const settings = settingsSchema.parse(request.settings)
-    if (shares(settings.movement) && this.#config.pace.kind === 'locked') throw refusals.lockedSoft(this.#config.name)
+    refusals.refuseLockedSoft(this.#config, settings)
     this.#epoch = Math.max(this.#epoch, this.#store.read()?.epoch ?? 0)
     const epoch = this.#epoch + 1
     this.#paused = this.#state === 'paused'

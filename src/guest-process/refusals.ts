@@ -1,6 +1,8 @@
 // What a guest host answers to wishes that do not fit the state its guest is in. Used by host.ts.
 
 import { GodwitError } from '../errors.ts'
+import type { GuestConfig } from '../guest/config.ts'
+import { type MigrationSettings, shares } from '../migration/settings.ts'
 import type { GuestState } from './host-port.ts'
 
 export const migrating = (guest: string): GodwitError =>
@@ -8,10 +10,13 @@ export const migrating = (guest: string): GodwitError =>
     hint: 'wait for it; until it has left its source it can be cancelled: godwit cancel',
   })
 
-export const lockedSoft = (guest: string): GodwitError =>
-  new GodwitError('usage', `guest ${guest} has a locked pace: soft has no one host that could grant its steps`, {
+/** Throws `usage` for a locked guest that is to move by soft. */
+export function refuseLockedSoft({ name, pace }: GuestConfig, { movement }: MigrationSettings): void {
+  if (!shares(movement) || pace.kind !== 'locked') return
+  throw new GodwitError('usage', `guest ${name} has a locked pace: soft has no one host that could grant its steps`, {
     hint: 'choose another --movement, or start the guest with --pace free',
   })
+}
 
 export const held = (guest: string, what: string): GodwitError =>
   new GodwitError('guest-busy', `guest ${guest} is ${what}`, { hint: 'try again in a moment' })

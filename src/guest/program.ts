@@ -68,7 +68,7 @@ export interface Program {
    * Does one step. False: there was nothing to do, and the vCPU may rest for up to 10 ms (the step counts all the
    * same). A throw ends the guest as crashed, with its message as the cause.
    */
-  // biome-ignore lint/suspicious/noConfusingVoidType: a step without a return statement is the usual one
+  // biome-ignore lint/suspicious/noConfusingVoidType: a class whose step returns nothing has void, and an async one must not fit
   step(accessors: Accessors): boolean | void
 }
 

@@ -88,18 +88,19 @@ async function readProgram(directory: string | null, program: string): Promise<B
     throw missing(cause)
   })
   // A relative import would not be covered by the hash. Type imports are erased.
-  if (/^\s*(import|export)\s(?!type\b)[^'"]*['"]\.{1,2}\//m.test(content.toString('utf8'))) {
+  const text = content.toString('utf8')
+  if (/^\s*(import|export)\s(?!type\b)[^'"]*['"]\.{1,2}\//m.test(text)) {
     throw new GodwitError('program-invalid', `program '${program}' imports other files`, {
       hint: 'a program is one self-contained file',
     })
   }
-  await mustLoadAsModule(directory, program, content)
+  if (/^\s*export\s/m.test(text)) await mustLoadAsModule(directory, program)
   return content
 }
 
 /** `npm init` writes `"type": "commonjs"`, and Node.js then does not take a `.ts` or `.js` file beside it for a module. */
-async function mustLoadAsModule(directory: string, program: string, content: Buffer): Promise<void> {
-  if (!['.ts', '.js'].includes(extname(program)) || !/^\s*export\s/m.test(content.toString('utf8'))) return
+async function mustLoadAsModule(directory: string, program: string): Promise<void> {
+  if (!['.ts', '.js'].includes(extname(program))) return
   const manifest = findPackageJSON(pathToFileURL(join(directory, program)))
   if (manifest === undefined) return
   const text = await readFile(manifest, 'utf8').catch(() => '')

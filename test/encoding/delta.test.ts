@@ -1,7 +1,7 @@
 // Deltas against the last version sent: round trips, limits, the store, and a decoder under attack.
 
 import fc from 'fast-check'
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { createDeltaEncoder, delta, UNCHANGED_BYTES } from '../../src/encoding/delta.ts'
 import { PAGE_BYTES, sameBytes, seeded } from '../kernels/memory-fixture.ts'
 import {
@@ -13,9 +13,7 @@ import {
 import { recordOf } from '../support/page-records.ts'
 import { anyShape, changed, pageOf } from '../support/page-shapes.ts'
 import { COPY, context, decoded, encoded, expectExactLimit, placeOf, stage } from '../support/payload-lab.ts'
-
-// Tens of thousands of cases: seconds of work, and a multiple of that where others have the processors.
-vi.setConfig({ testTimeout: 120_000 })
+import '../support/many-cases.ts'
 
 const store = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true })
 const versions = new Uint8Array(store.buffer as unknown as SharedArrayBuffer)

@@ -1,14 +1,12 @@
 // Pages of one repeated word: round trips, limits, and payloads that do not fit.
 
 import fc from 'fast-check'
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { createFillEncoder, fill } from '../../src/encoding/fill.ts'
 import { PAGE_BYTES, seeded } from '../kernels/memory-fixture.ts'
 import { anyShape, pageOf } from '../support/page-shapes.ts'
 import { COPY, context, decoded, encoded, expectExactLimit, placeOf, stage } from '../support/payload-lab.ts'
-
-// Tens of thousands of cases: seconds of work, and a multiple of that where others have the processors.
-vi.setConfig({ testTimeout: 120_000 })
+import '../support/many-cases.ts'
 
 const encoder = createFillEncoder(context)
 const encode = (to: number, limit: number): number => encoder.encodePage(COPY, to, limit)

@@ -1,7 +1,7 @@
 // `pattern` and `packed`: exact round trips, held to plain decoders and size laws; limits to the byte; hostile payloads.
 
 import fc from 'fast-check'
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { createPackedEncoder, packed } from '../../src/encoding/packed.ts'
 import { createPatternEncoder, pattern } from '../../src/encoding/pattern.ts'
 import { CODEC_AREA } from '../../src/guest/layout.ts'
@@ -9,9 +9,7 @@ import { loadKernels } from '../../src/kernels/kernels.ts'
 import { PAGE_BYTES, sameBytes, seeded, twoGuests } from '../kernels/memory-fixture.ts'
 import { anyPage, contentPage } from './page-arbitraries.ts'
 import { type Decoded, decodePacked, decodePattern, packedBytes, patternBytes } from './reference-codecs.ts'
-
-// Tens of thousands of cases: seconds of work, and a multiple of that where others have the processors.
-vi.setConfig({ testTimeout: 120_000 })
+import '../support/many-cases.ts'
 
 const PAGES = 16
 const [memory] = twoGuests(PAGES)

@@ -1,16 +1,14 @@
 // Pages of few bytes that are not zero: round trips, limits, and a decoder under attack.
 
 import fc from 'fast-check'
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { createSparseEncoder, sparse } from '../../src/encoding/sparse.ts'
 import { PAGE_BYTES, seeded } from '../kernels/memory-fixture.ts'
 import { attackWithBytes, attackWithMutations, attackWithTruncations } from '../support/hostile-records.ts'
 import { recordOf } from '../support/page-records.ts'
 import { anyShape, pageOf } from '../support/page-shapes.ts'
 import { COPY, context, decoded, encoded, expectExactLimit, placeOf, stage } from '../support/payload-lab.ts'
-
-// Tens of thousands of cases: seconds of work, and a multiple of that where others have the processors.
-vi.setConfig({ testTimeout: 120_000 })
+import '../support/many-cases.ts'
 
 const encoder = createSparseEncoder(context)
 const encode = (to: number, limit: number): number => encoder.encodePage(COPY, to, limit)

@@ -1,7 +1,7 @@
 // The reader of data channels: any portions, direct and staged pages, and hostile streams at every state.
 
 import fc from 'fast-check'
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { ERROR_CODES, GodwitError } from '../../src/errors.ts'
 import { GuestMemory } from '../../src/guest/memory.ts'
 import { digestTotal } from '../../src/kernels/kernels.ts'
@@ -10,9 +10,7 @@ import { encodeHeader, FRAME_HEADER_BYTES, FRAME_TYPE } from '../../src/wire/fra
 import { encodeControl } from '../../src/wire/message-frame.ts'
 import { seeded } from '../kernels/memory-fixture.ts'
 import { feed, framesOf, guestOf, hostility, readerFor, roundEnd, spoil } from './streams.ts'
-
-// Tens of thousands of cases: seconds of work, and a multiple of that where others have the processors.
-vi.setConfig({ testTimeout: 120_000 })
+import '../support/many-cases.ts'
 
 const KIB = 1024
 const same = (a: GuestMemory, b: GuestMemory): boolean =>

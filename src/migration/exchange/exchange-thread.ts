@@ -10,7 +10,6 @@ import { HEADER } from '../../guest/layout.ts'
 import { GuestMemory } from '../../guest/memory.ts'
 import { loadKernels } from '../../kernels/kernels.ts'
 import {
-  ERROR_TEXT_LENGTH,
   EXCHANGE_CHANNEL,
   EXCHANGE_TICK_MS,
   HELLO_TIMEOUT_MS,
@@ -19,7 +18,7 @@ import {
 } from '../../limits.ts'
 import type { ChannelMessage } from '../../wire/channel-codec.ts'
 import { ExchangeReader, type ExchangeSink } from '../../wire/exchange-reader.ts'
-import { encodeControl } from '../../wire/message-frame.ts'
+import { encodeAbort } from '../../wire/message-frame.ts'
 import { isPaid } from '../transfer/pacer.ts'
 import { PushWindow } from '../transfer/push-window.ts'
 import { wordChanged } from '../transfer/select-lock.ts'
@@ -130,13 +129,13 @@ function fail(of: Link, thrown: unknown): void {
 
 /** A peer that broke a rule is told which, and read no more. What of ours it has not read is dropped with the socket. */
 function part(socket: Socket, error: GodwitError): void {
-  const { code, message } = error
+  const { code } = error
   const lost = code === 'link-lost' || code === 'unreachable' || error.side !== undefined
   if (lost || socket.destroyed) {
     socket.destroy()
     return
   }
-  socket.end(encodeControl({ type: 'abort', error: { code, message: message.slice(0, ERROR_TEXT_LENGTH), side } }))
+  socket.end(encodeAbort(error, side))
   setTimeout(() => socket.destroy(), DRAIN_MS).unref()
 }
 

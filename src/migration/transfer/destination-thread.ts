@@ -9,8 +9,8 @@ import { seedOf } from '../../encoding/seed.ts'
 import { GodwitError } from '../../errors.ts'
 import { GuestMemory } from '../../guest/memory.ts'
 import { loadKernels } from '../../kernels/kernels.ts'
-import { ERROR_TEXT_LENGTH, HELLO_TIMEOUT_MS } from '../../limits.ts'
-import { encodeControl } from '../../wire/message-frame.ts'
+import { HELLO_TIMEOUT_MS } from '../../limits.ts'
+import { encodeAbort, encodeControl } from '../../wire/message-frame.ts'
 import { CAPABILITIES, PROTOCOL_VERSION } from '../../wire/protocol.ts'
 import { StreamReader } from '../../wire/stream-reader.ts'
 import { ForeignPages } from './foreign-pages.ts'
@@ -54,7 +54,7 @@ function fail(thrown: unknown): void {
   failed = true
   clearTimeout(tooLate)
   const error = GodwitError.from(thrown)
-  const { code, message } = error
+  const { code } = error
   tell({ type: 'failed', error: { ...error.toJSON(), side: error.side ?? 'destination' } })
   if (code === 'link-lost' || code === 'unreachable' || error.side === 'source') {
     socket.destroy()
@@ -62,12 +62,7 @@ function fail(thrown: unknown): void {
   }
   // What the source still sends is read and dropped for a while: closing on unread bytes resets the connection, and a
   // reset could overtake the reason.
-  socket.end(
-    encodeControl({
-      type: 'abort',
-      error: { code, message: message.slice(0, ERROR_TEXT_LENGTH), side: 'destination' },
-    }),
-  )
+  socket.end(encodeAbort(error, 'destination'))
   setTimeout(() => socket.destroy(), DRAIN_MS).unref()
 }
 

@@ -5,7 +5,7 @@ import { invalidExpiry, NOT_AN_INTEGER, type Run, refuse, SYNTAX, WRONG_TYPE, wr
 import { addIntegers, type Integer, negateInteger, parseInteger, writeInteger } from './integers.ts'
 import { expiryOf } from './key-commands.ts'
 import type { Reply } from './reply.ts'
-import { isWord, lengthOf, type Request, startOf, textOf } from './request.ts'
+import { lengthOf, type Request, startOf, textOf } from './request.ts'
 import type { Shard } from './shard.ts'
 
 /** True for a key that is not there or holds a string; otherwise the error is said. */
@@ -51,38 +51,46 @@ interface SetOptions {
   notCarried: string
 }
 
-/** Options of Redis's SET that are not carried: how many arguments follow, and whether it says when the value ends. */
-const NOT_CARRIED: ReadonlyMap<string, readonly [number, boolean]> = new Map([
-  ['KEEPTTL', [0, true]],
-  ['GET', [0, false]],
-  ['EXAT', [1, true]],
-  ['PXAT', [1, true]],
+interface SetOption {
+  /** Arguments that follow. */
+  readonly following: number
+  /** It says when the value ends, as one option may. */
+  readonly timed: boolean
+  /** Milliseconds that one of its argument is; 0: it has none, or is not carried. */
+  readonly unitMs: number
+}
+
+/** Redis's options of SET, carried or not. */
+const SET_OPTIONS: ReadonlyMap<string, SetOption> = new Map([
+  ['NX', { following: 0, timed: false, unitMs: 0 }],
+  ['XX', { following: 0, timed: false, unitMs: 0 }],
+  ['EX', { following: 1, timed: true, unitMs: 1000 }],
+  ['PX', { following: 1, timed: true, unitMs: 1 }],
+  ['KEEPTTL', { following: 0, timed: true, unitMs: 0 }],
+  ['GET', { following: 0, timed: false, unitMs: 0 }],
+  ['EXAT', { following: 1, timed: true, unitMs: 0 }],
+  ['PXAT', { following: 1, timed: true, unitMs: 0 }],
 ])
 
 const NO_OPTIONS: SetOptions = { nx: false, xx: false, expiryIndex: 0, unitMs: 0, notCarried: '' }
-
-/** More arguments than there are. */
-const UNKNOWN = [Number.POSITIVE_INFINITY, false] as const
-
-const notCarried = (request: Request, index: number): readonly [number, boolean] =>
-  NOT_CARRIED.get(textOf(request, index).toUpperCase()) ?? UNKNOWN
 
 /** The options of SET from argument 3 on; null: they are none. */
 function setOptions(request: Request): SetOptions | null {
   const options = { ...NO_OPTIONS }
   let timed = false
   for (let index = 3; index < request.count; index++) {
-    if (isWord(request, index, 'NX')) options.nx = true
-    else if (isWord(request, index, 'XX')) options.xx = true
+    const word = textOf(request, index).toUpperCase()
+    const option = SET_OPTIONS.get(word)
+    if (option === undefined || index + option.following >= request.count || (timed && option.timed)) return null
+    timed ||= option.timed
+    if (word === 'NX') options.nx = true
+    else if (word === 'XX') options.xx = true
+    else if (option.unitMs === 0) options.notCarried = word
     else {
-      const unitMs = isWord(request, index, 'EX') ? 1000 : isWord(request, index, 'PX') ? 1 : 0
-      const [more, times] = unitMs === 0 ? notCarried(request, index) : [1, true]
-      if (index + more >= request.count || (timed && times)) return null
-      timed ||= times
-      if (unitMs === 0) options.notCarried = textOf(request, index).toUpperCase()
-      else Object.assign(options, { unitMs, expiryIndex: index + 1 })
-      index += more
+      options.unitMs = option.unitMs
+      options.expiryIndex = index + 1
     }
+    index += option.following
   }
   return options.nx && options.xx ? null : options
 }
