@@ -259,9 +259,9 @@ export class DestinationSession {
         this.#control?.close()
         await this.#pages?.close()
       },
-      redial: async () => {
-        this.#control = await this.#world.redial(null)
-        this.#inbox = new Inbox(this.#control, 'source')
+      use: (control) => {
+        this.#control = control
+        this.#inbox = new Inbox(control, 'source')
         this.#ownership.carryOut('send-sharing')
         return this.#inbox
       },

@@ -28,11 +28,10 @@ const noteExchange = (worker: Worker): void => {
 }
 let unwatch: () => void = () => {}
 
-beforeEach(async () => {
+async function begin(vcpus: number): Promise<void> {
   exchanges = []
-  process.on('worker', noteExchange)
   journey = await Journey.begin({
-    vcpus: 4,
+    vcpus,
     memoryBytes: 4 * MIB,
     options: { workload: 'local', content: 'random' },
     pace: { kind: 'free', perSecond: 50_000 },
@@ -40,14 +39,23 @@ beforeEach(async () => {
   sourceAgent = await SmallAgent.listen()
   sourceAgent.arrivals.push(journey.source)
   journey.sourceAgentPort = sourceAgent.port
+}
+
+async function end(): Promise<void> {
+  await journey.close()
+  await sourceAgent.close()
+}
+
+beforeEach(async () => {
+  process.on('worker', noteExchange)
+  await begin(4)
 })
 
 afterEach(async () => {
   process.off('worker', noteExchange)
   vi.restoreAllMocks()
   unwatch()
-  await journey.close()
-  await sourceAgent.close()
+  await end()
 })
 
 const WAYS = {
@@ -119,31 +127,54 @@ test('when everything has left, the source needs its exchange no more', { timeou
   expect(vi.isMockFunction(DestinationOwnership.prototype.carryOut)).toBe(false)
 })
 
-test('everything has left, and not arrived: that it is lost is said until it is heard', {
-  timeout: 60_000,
-}, async () => {
+test.each([4, 1])(
+  '%i vCPUs have left, and not arrived: that is said until it is heard',
+  { timeout: 60_000 },
+  async (vcpus) => {
+    // With one of them the destination has nothing at all, too.
+    await end()
+    await begin(vcpus)
+    let relay: Relay | undefined
+    journey.agent.relayed = (opened) => {
+      relay = opened
+    }
+    const { cross } = ThreadedExchange.prototype
+    let crossings = 0
+    vi.spyOn(ThreadedExchange.prototype, 'cross').mockImplementation(function (this: ThreadedExchange, ...crossing) {
+      if (++crossings === vcpus) relay?.stall()
+      return cross.apply(this, crossing)
+    })
+    const moving = journey.move({ movement: 'soft' })
+    const kept = (): boolean => presenceOf(journey.source.memory).some(isOurs)
+    await expect.poll(() => crossings, { interval: 1, timeout: 20_000 }).toBe(vcpus)
+    await expect.poll(kept).toBe(false)
+    await exchanges[0]?.terminate()
+    // What it said of that is on the link that is lost now.
+    relay?.cut(true)
+    relay?.heal()
+    expect(await moving).toMatchObject({ outcome: 'lost', owner: 'nobody' })
+    for (const host of [journey.source, arrivalOf()]) {
+      await expect.poll(() => host.status().state, { timeout: 20_000 }).toBe('lost')
+    }
+  },
+)
+
+test('a dial that comes through when it is over keeps nobody waiting', { timeout: 60_000 }, async () => {
   let relay: Relay | undefined
   journey.agent.relayed = (opened) => {
     relay = opened
   }
-  const { cross } = ThreadedExchange.prototype
-  let crossings = 0
-  vi.spyOn(ThreadedExchange.prototype, 'cross').mockImplementation(function (this: ThreadedExchange, ...crossing) {
-    if (++crossings === 4) relay?.stall()
-    return cross.apply(this, crossing)
-  })
-  const moving = journey.move({ movement: 'soft' })
-  const kept = (): boolean => presenceOf(journey.source.memory).some(isOurs)
-  await expect.poll(() => crossings, { interval: 1, timeout: 20_000 }).toBe(4)
-  await expect.poll(kept).toBe(false)
-  await exchanges[0]?.terminate()
-  // What it said of that is on the link that is lost now.
-  relay?.cut(true)
+  const moving = journey.move(SLOW)
+  const crossed = (): boolean => journey.agent.arrivals.at(-1)?.vcpus.stepCounts().some(Boolean) === true
+  await expect.poll(crossed, { interval: 1, timeout: 20_000 }).toBe(true)
+  const controls = relay?.controls ?? 0
+  relay?.stall()
+  relay?.cut(false)
+  await expect.poll(() => relay?.controls, { interval: 1, timeout: 20_000 }).toBe(controls + 1)
+  await exchanges[1]?.terminate()
+  await expect.poll(() => arrivalOf().status().state, { interval: 1, timeout: 20_000 }).toBe('lost')
   relay?.heal()
   expect(await moving).toMatchObject({ outcome: 'lost', owner: 'nobody' })
-  for (const host of [journey.source, arrivalOf()]) {
-    await expect.poll(() => host.status().state, { timeout: 20_000 }).toBe('lost')
-  }
 })
 
 describe('when everything has arrived, which only the destination knows, it goes on', { timeout: 60_000 }, () => {

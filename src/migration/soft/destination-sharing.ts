@@ -39,8 +39,8 @@ export async function beginTaking(world: DestinationWorld, state: MessageOf<'sta
 export interface SharingLinks {
   readonly inbox: Inbox
   readonly control: ControlLink
-  /** Dials the source; the session says on the new link what it is. */
-  redial(): Promise<Inbox>
+  /** Takes a link that was dialled anew; the session says on it what it is. */
+  use(control: ControlLink): Inbox
   /** Closes control and data channels. */
   drop(): Promise<void>
 }
@@ -107,6 +107,13 @@ export class DestinationSharing {
 
   /** From `shared` on, which the caller has recorded, to the record of what came of it. */
   async run(): Promise<Taken> {
+    const taken = await this.#settle()
+    // A source may wait at the link, which nobody reads any more: without one it asks what has become of this side.
+    if (taken === 'lost' || taken === 'closed') this.#links.control.close()
+    return taken
+  }
+
+  async #settle(): Promise<Taken> {
     const taken = await this.#take()
     // An operator may have given it up meanwhile.
     if (this.#ownership.state !== 'shared') return 'closed'
@@ -130,8 +137,7 @@ export class DestinationSharing {
     } catch (thrown) {
       const error = GodwitError.from(thrown)
       if (error.code !== 'exchange-broken') return 'lost'
-      if (this.#arrivals.empty) return await this.#askSource()
-      const taken = await this.#awaitLast()
+      const taken = this.#arrivals.empty ? await this.#askSource() : await this.#awaitLast()
       // A source that has nothing any more waits for this word.
       if (taken === 'lost') this.#links.control.send(abortOf(error, 'destination'))
       return taken
@@ -249,7 +255,13 @@ export class DestinationSharing {
   }
 
   async #redial(): Promise<Link> {
-    const inbox = await this.#links.redial()
+    const control = await this.#world.redial(null)
+    if (this.#ended) {
+      // Nobody would read it, and the source would wait at it.
+      control.close()
+      throw new GodwitError('cancelled', 'over while it dialled')
+    }
+    const inbox = this.#links.use(control)
     this.#hear(inbox)
     const { generation } = await inbox.next('lanes')
     return { inbox, generation }
