@@ -1,4 +1,5 @@
-// A destination that is called home says that it has nothing any more when it has given everything, and only then.
+// A destination that is called home says that it has nothing any more when it has given everything, and only then. One that
+// ends with less than a whole guest lets go of its link: without one the source asks what has become of it.
 
 import { expect, test } from 'vitest'
 import { GuestMemory } from '../../../src/guest/memory.ts'
@@ -21,6 +22,7 @@ function calledHome() {
   const control = {
     receive: () => (told.length > 0 ? Promise.resolve(told.shift() as ControlMessage) : never()),
     send: ({ type }: ControlMessage) => void said.push(type),
+    close: () => void said.push('(closed)'),
   } as unknown as ControlLink
   const gone = Promise.withResolvers<void>()
   const pushed: unknown[] = []
@@ -53,6 +55,7 @@ test('when the last page has gone', async () => {
   await expect.poll(() => said).toEqual(['retired'])
   sharing.close()
   expect(await run).toBe('closed')
+  expect(said).toEqual(['retired', '(closed)'])
 })
 
 test('not when it ended before', async () => {
@@ -62,5 +65,5 @@ test('not when it ended before', async () => {
   expect(await run).toBe('closed')
   gone.resolve()
   await turns()
-  expect(said).toEqual([])
+  expect(said).toEqual(['(closed)'])
 })
