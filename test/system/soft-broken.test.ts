@@ -216,6 +216,30 @@ describe('when everything has arrived, which only the destination knows, it goes
     await journey.expectArrived(await journey.move({ movement: 'soft' }))
   })
 
+  test("without the source's, and the source does not know either that the last vCPU has crossed", async () => {
+    const { push, cross, drained } = ThreadedExchange.prototype
+    let crossings = 0
+    vi.spyOn(ThreadedExchange.prototype, 'push').mockImplementation(function (this: ThreadedExchange, what) {
+      push.call(this, crossings === 4 ? 'everything' : what)
+    })
+    vi.spyOn(ThreadedExchange.prototype, 'cross').mockImplementation(async function (
+      this: ThreadedExchange,
+      ...crossing
+    ) {
+      const last = ++crossings === 4
+      await cross.apply(this, crossing)
+      if (!last) return
+      await drained.call(this)
+      void exchanges[0]?.terminate()
+      await new Promise(() => {})
+    })
+    const report = await journey.move({ movement: 'soft' })
+    await journey.expectArrived(report)
+    expect(report.soft?.crossingMs).toHaveLength(4)
+    expect(report.soft?.crossingMs.every((each) => each > 0)).toBe(true)
+    expect(report.soft?.dualServingMs).toBeGreaterThan(0)
+  })
+
   test("without the source's, after the operator has called it home over a link that is cut", async () => {
     neverTold(() => {
       relay?.cut(true)

@@ -15,8 +15,10 @@ export interface GiverOptions {
   readonly linked: () => Promise<void>
   /** Before a vCPU is stopped: sends ahead what it would miss, while everybody runs. */
   readonly narrow?: (vcpu: number) => Promise<void>
-  /** The other side has it; it was told to stand still at `heldAt`, hrtime ns. */
-  readonly onCrossed: (vcpu: number, heldAt: bigint) => void
+  /** It is about to cross, perhaps not for the first time; it was told to stand still at `heldAt`, hrtime ns. */
+  readonly onHeld?: (vcpu: number, heldAt: bigint) => void
+  /** The other side has it. */
+  readonly onCrossed?: (vcpu: number) => void
   /** Asked before each step; false: no more is given. */
   readonly goOn: () => boolean
 }
@@ -56,7 +58,7 @@ async function drainedOrLate(exchange: PageExchange, clock: Clock): Promise<void
 
 /** `gone`: those that went before it. */
 async function giveVcpu(options: GiverOptions, vcpu: number, gone: readonly number[]): Promise<boolean> {
-  const { vcpus, exchange, clock, here, linked, onCrossed, goOn } = options
+  const { vcpus, exchange, clock, here, linked, onHeld, onCrossed, goOn } = options
   while (goOn()) {
     await linked()
     if (!goOn()) break
@@ -67,12 +69,13 @@ async function giveVcpu(options: GiverOptions, vcpu: number, gone: readonly numb
       break
     }
     here.delete(vcpu)
+    onHeld?.(vcpu, heldAt)
     try {
       const crossed = exchange.cross(vcpu, vcpus.saveOne(vcpu))
       // Right behind it, not a round trip later: what it left behind is on its way before it asks.
       exchange.push({ homes: [...gone, vcpu] })
       await crossed
-      onCrossed(vcpu, heldAt)
+      onCrossed?.(vcpu)
       return true
     } catch (thrown) {
       // Nobody knows who has it (R26): it runs nowhere.

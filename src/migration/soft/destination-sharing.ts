@@ -208,7 +208,6 @@ export class DestinationSharing {
       here,
       linked,
       goOn: () => !this.#ended,
-      onCrossed: () => {},
     }).then(
       (all) => {
         if (!all) return

@@ -26,7 +26,7 @@ export type SharingEnd =
   | { readonly where: 'nowhere'; readonly error: GodwitError }
 
 export class SourceSharing {
-  /** When each vCPU stood still here for its crossing, hrtime ns, by vCPU. */
+  /** When each vCPU stood still here for its crossing, or the attempt at it that was the last, hrtime ns, by vCPU. */
   readonly heldAt = new Map<number, bigint>()
   /** From the first crossing on, until the last, ms of the clock. */
   dualFrom: number | null = null
@@ -34,6 +34,8 @@ export class SourceSharing {
   /** Requests answered here in that time. */
   served = 0
   #servedBefore = 0
+  /** vCPUs of which it is known that they are there. */
+  #crossed = 0
   readonly #context: SourceContext
   readonly #links: SourceLinks
   readonly #ownership: SourceOwnership
@@ -166,7 +168,7 @@ export class SourceSharing {
   }
 
   #view(): SharingView {
-    return { crossed: this.heldAt.size, paused: this.paused, returning: this.#cancelling !== null }
+    return { crossed: this.#crossed, paused: this.paused, returning: this.#cancelling !== null }
   }
 
   /** Nothing has left yet, and nothing will. */
@@ -183,13 +185,12 @@ export class SourceSharing {
         side: 'destination',
       })
     }
-    this.#narrowing.end()
+    this.#endServing()
     return 'taken'
   }
 
   #give(): Promise<boolean> {
-    const { vcpus, clock, report } = this.#context
-    const all = this.#arrivals.here.size
+    const { vcpus, clock } = this.#context
     const given = giveAll({
       vcpus,
       exchange: this.#exchange,
@@ -198,23 +199,32 @@ export class SourceSharing {
       narrow: (vcpu) => this.#narrowing.narrow(vcpu),
       goOn: () => this.#cancelling === null && !this.#ended,
       linked: () => this.#link.up(),
-      onCrossed: (vcpu, heldAt) => {
-        this.heldAt.set(vcpu, heldAt)
-        if (this.dualFrom === null) {
-          this.dualFrom = clock.now()
-          this.#servedBefore = this.#context.served()
-        }
-        if (this.heldAt.size < all) return
-        this.dualTo = clock.now()
-        this.served = this.#context.served() - this.#servedBefore
-        this.#narrowing.end()
-        report.enter('pull')
-      },
+      onHeld: (vcpu, heldAt) => this.heldAt.set(vcpu, heldAt),
+      onCrossed: () => this.#noteCrossed(),
     })
     return given.catch((thrown) => {
       if (this.#mute === null) throw thrown
       return new Promise<never>(() => {})
     })
+  }
+
+  #noteCrossed(): void {
+    const { memory, clock } = this.#context
+    if (this.dualFrom === null) {
+      this.dualFrom = clock.now()
+      this.#servedBefore = this.#context.served()
+    }
+    if (++this.#crossed < memory.layout.vcpus) return
+    this.#endServing()
+    this.#context.report.enter('pull')
+  }
+
+  /** The last vCPU is there. */
+  #endServing(): void {
+    this.#narrowing.end()
+    if (this.dualFrom === null || this.dualTo !== null) return
+    this.dualTo = this.#context.clock.now()
+    this.served = this.#context.served() - this.#servedBefore
   }
 
   async #comeHome(): Promise<SharingEnd> {
