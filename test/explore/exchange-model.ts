@@ -54,6 +54,7 @@ export function exchangeModel(variant: ExchangeVariant): Model<ExchangeState> {
       })),
       link: 1,
       empty: false,
+      rested: !(first && variant.lately),
     }
     const core = freshCore(pagesOf(side as unknown as SideState, variant), first)
     for (let vcpu = 1; vcpu < vcpus; vcpu++) {
@@ -204,6 +205,11 @@ export function exchangeModel(variant: ExchangeVariant): Model<ExchangeState> {
         core.push('everything')
       })
     }
+    if (!state.sides[0].rested) {
+      thread('has rested', 0, (_, next) => {
+        next.sides[0].rested = true
+      })
+    }
     for (const index of variant.home && state.pushed ? SIDES : []) {
       // The source stops before it says so.
       if (state.home[index] || (index === 1 && !state.home[0])) continue
@@ -229,7 +235,8 @@ export function exchangeModel(variant: ExchangeVariant): Model<ExchangeState> {
         if (sides.every((side) => side.vcpus[vcpu]?.runs)) return 'a vCPU runs on two hosts'
       }
       const { empty, presence, core } = sides[0]
-      if (empty && !variant.home && (presence.some(isOurs) || core.ledger.frames.length > 0)) return 'not empty'
+      const gone = !presence.some(isOurs) && core.ledger.frames.length === 0 && core.revoking === null
+      if (empty && !variant.home && !gone) return 'not empty'
       return null
     },
     mayEnd: ({ sides, wires, crossings: left, pushed }) =>

@@ -47,6 +47,8 @@ export interface SideState {
   /** The link that this side knows of. */
   link: number
   empty: boolean
+  /** Its pages may be pushed: none came a moment ago. */
+  rested: boolean
 }
 
 export interface ExchangeState {
@@ -74,6 +76,8 @@ export interface ExchangeVariant {
   readonly cuts?: number
   /** The source pushes everything in the end. */
   readonly push?: boolean
+  /** And has to wait with that for a while, for its pages came a moment ago. */
+  readonly lately?: boolean
   /** Then, at any time, it stops, and the destination pushes everything: all must be at the source again. */
   readonly home?: boolean
   /** R11 broken: a page is given before the handshake has ended. */
@@ -149,7 +153,7 @@ export function pagesOf(side: SideState, variant: ExchangeVariant): ExchangePage
     isStale: (page) => side.stale[page] as boolean,
     homeOf: (page) => side.homes[page] as number,
     heatOf: () => 0,
-    cameLately: () => false,
+    cameLately: () => !side.rested,
     generationOf: (page) => side.generations[page] as number,
     setGeneration: (page, generation) => {
       side.generations[page] = generation

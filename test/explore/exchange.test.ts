@@ -20,6 +20,11 @@ describe('the exchange, every interleaving', { timeout: TIMEOUT_MS }, () => {
       { vcpus: 2, writes: 1, crossings: [1], push: true },
       10_000,
     ],
+    [
+      'and what came a moment ago waits, unless it is asked for',
+      { vcpus: 2, writes: 2, cuts: 0, crossings: [1], push: true, lately: true },
+      10_000,
+    ],
     ['one goes there and back while the other runs there', { vcpus: 2, writes: 1, crossings: [2] }, 10_000],
     [
       'everything follows and is called home at any time, one cut',

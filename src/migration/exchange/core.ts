@@ -128,7 +128,7 @@ export class ExchangeCore {
     const asked = this.#takeOwed()
     const departure = this.#nextDeparture(asked.length > 0)
     const home = departure === null ? null : this.#takeHome(departure.vcpu + 1)
-    const pushed = departure === null ? this.#takePush() : []
+    const pushed = departure === null ? this.#takePush(asked.length > 0) : []
     if (asked.length + pushed.length === 0 && departure === null) return this.#publish()
     this.#revoke({ asked: asked.sort(ascending), pushed, home, departure })
   }
@@ -302,7 +302,8 @@ export class ExchangeCore {
     return spans
   }
 
-  #takePush(): number[] {
+  /** `giving`: pages that were asked for are about to go. */
+  #takePush(giving: boolean): number[] {
     const { push, leaving } = this.#state
     if (!isPushing(push) || !this.#window.room() || !this.#host.mayPush()) return []
     const { list, nothingLeft } = choosePush(
@@ -312,7 +313,7 @@ export class ExchangeCore {
       this.#host.now(),
     )
     for (const page of list) leaving[page] = 1
-    if (nothingLeft && !push.drained && !this.#ledger.inFlight) {
+    if (nothingLeft && !giving && !push.drained && !this.#ledger.inFlight) {
       // What comes from now on is pushed back.
       push.drained = true
       this.#host.drained()
