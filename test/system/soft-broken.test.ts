@@ -5,7 +5,7 @@
 import type { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { onMigrationEvent } from '../../src/events.ts'
-import { allOurs, isOurs, presenceOf } from '../../src/guest/sharing.ts'
+import { allOurs, isOurs, presenceOf, takeAway } from '../../src/guest/sharing.ts'
 import type { GuestHost } from '../../src/guest-process/host.ts'
 import { DestinationOwnership } from '../../src/migration/destination-ownership.ts'
 import { ThreadedExchange } from '../../src/migration/exchange/threaded-exchange.ts'
@@ -125,6 +125,22 @@ test('when everything has left, the source needs its exchange no more', { timeou
   })
   await journey.expectArrived(await journey.move({ movement: 'soft' }))
   expect(vi.isMockFunction(DestinationOwnership.prototype.carryOut)).toBe(false)
+})
+
+test('it needs it when a page was on its way back to it: nobody waits for that page', { timeout: 60_000 }, async () => {
+  const { apply } = SourceOwnership.prototype
+  const spy = vi.spyOn(SourceOwnership.prototype, 'apply').mockImplementation(function (this: SourceOwnership, event) {
+    if (event === 'gone') {
+      spy.mockRestore()
+      expect(takeAway(presenceOf(arrivalOf().memory), 5)).toBe(true)
+      void exchanges[0]?.terminate()
+    }
+    apply.call(this, event)
+  })
+  expect(await journey.move({ movement: 'soft' })).toMatchObject({ outcome: 'lost', owner: 'nobody' })
+  for (const host of [journey.source, arrivalOf()]) {
+    await expect.poll(() => host.status().state, { timeout: 20_000 }).toBe('lost')
+  }
 })
 
 test.each([4, 1])(

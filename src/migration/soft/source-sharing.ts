@@ -74,7 +74,7 @@ export class SourceSharing {
     this.#lost.promise.catch(() => {})
     // Who has given everything needs no exchange any more.
     const needsExchange = (): boolean => this.#ownership.state !== 'retired' && this.#mute === null
-    exchange.broken.then((error) => needsExchange() && this.#break(error))
+    exchange.broken.then((error) => this.#ended || this.#break(error))
     const { memory, vcpus, clock } = context
     this.#arrivals = new Arrivals({ memory, vcpus, clock, exchange }, everyVcpu(context))
     this.#link = new SharedLink({
@@ -115,7 +115,8 @@ export class SourceSharing {
 
   /** With nothing left here only the destination knows whether all of it has come: it has it all, or it is lost. */
   #break(error: GodwitError): void {
-    const given = this.#ownership.state === 'shared' && this.#arrivals.empty
+    const { state } = this.#ownership
+    const given = state === 'retired' || (state === 'shared' && this.#arrivals.empty)
     if (!given) return this.end(error)
     this.#mute = error
     this.#links.control?.send(abortOf(error, 'source'))
@@ -266,7 +267,7 @@ export class SourceSharing {
     const { state } = this.#ownership
     this.#narrowing.renewed()
     if (state === 'retired') control?.send({ type: 'retired', epoch })
-    else if (state === 'shared' && this.#mute !== null) control?.send(abortOf(this.#mute, 'source'))
+    if (this.#mute !== null) control?.send(abortOf(this.#mute, 'source'))
     else if (state === 'shared' && this.#returning) control?.send({ type: 'home', epoch })
   }
 
