@@ -11,6 +11,7 @@
 import { randomBytes } from 'node:crypto'
 import { isIP } from 'node:net'
 import { GodwitError } from '../errors.ts'
+import { Patience } from '../guest/patience.ts'
 import type { ServiceAnswer } from '../guest/program.ts'
 import { ANSWERS } from '../guest/service-ports.ts'
 import { ACKNOWLEDGE_MS, GATEWAY_REFUSED_REST_MS, GATEWAY_REST_MS, GATEWAY_TICK_MS, LOCATE_MS } from '../limits.ts'
@@ -58,7 +59,9 @@ export class GuestBackend implements Backend, LineListener {
   readonly #placesListeners: (() => void)[] = []
   readonly #drainListeners: (() => void)[] = []
   readonly #tick: NodeJS.Timeout
-  #now = 0
+  readonly #patience = new Patience(GATEWAY_TICK_MS)
+  /** Of the turn: `#heldNow()`, and ms since 1970. */
+  #heldMs = 0
   #wallMs = 0
   #flushing = false
   #resting: NodeJS.Timeout | null = null
@@ -90,12 +93,8 @@ export class GuestBackend implements Backend, LineListener {
     const route = this.#routes[vcpu]
     if (route === undefined) throw new GodwitError('internal', `there is no vCPU ${vcpu}`)
     if (this.#closed) return taker.onFailure(tag, 'unreachable')
-    if (!this.#flushing) {
-      this.#now = performance.now()
-      this.#wallMs = Date.now()
-    }
-    route.lane.add(request, taker, tag, this.#now, this.#wallMs)
     this.#flushSoon()
+    route.lane.add(request, taker, tag, this.#heldMs, this.#wallMs)
   }
 
   isFull(vcpu: number): boolean {
@@ -264,6 +263,8 @@ export class GuestBackend implements Backend, LineListener {
   #flushSoon(): void {
     if (this.#flushing || this.#closed) return
     this.#flushing = true
+    this.#heldMs = this.#heldNow()
+    this.#wallMs = Date.now()
     setImmediate(() => this.#flush())
   }
 
@@ -274,25 +275,32 @@ export class GuestBackend implements Backend, LineListener {
     for (const route of this.#routes) {
       const { lane, line } = route
       if (!route.open || line === null || route.restsUntil > 0 || !lane.hasUnsent || line.congested) continue
-      if (lane.fill(line.requests)) route.sentAt = this.#now
+      if (lane.fill(line.requests)) route.sentAt = this.#heldMs
     }
     for (const { line } of this.#routes) line?.requests.flush()
     this.#tellDrain()
   }
 
+  /** By which commands are held (R31), ms: performance.now() without what the gateway itself stood still. */
+  #heldNow(): number {
+    const { ms, countedMs } = this.#patience
+    return performance.now() - (ms - countedMs)
+  }
+
   #onTick(): void {
+    const passedMs = this.#patience.look()
     const now = performance.now()
-    this.#now = now
+    const heldMs = this.#heldNow()
     for (const route of this.#routes) {
       const { lane, line } = route
-      if (lane.isBusy) lane.expire(now)
-      const quiet = now - route.sentAt >= ACKNOWLEDGE_MS
+      if (lane.isBusy) lane.expire(heldMs)
+      const quiet = heldMs - route.sentAt >= ACKNOWLEDGE_MS
       if (lane.owesAcknowledgement && quiet && route.open && line !== null) {
         lane.acknowledge(line.requests)
         line.requests.flush()
       }
     }
-    this.#places.tick(now)
+    this.#places.tick(now, passedMs)
     this.#tellDrain()
     if (this.#routes.some(({ open, lostAt }) => !open && now - lostAt >= LOCATE_MS)) void this.#locate(now)
   }

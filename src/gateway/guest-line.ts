@@ -53,13 +53,13 @@ export class GuestLine {
   readonly target: LineTarget
   ready = false
   closed = false
-  /** When something came last, performance.now(). */
-  heardAt = performance.now()
   readonly #listener: LineListener
   readonly #socket: Socket
   readonly #reader = new LineReader(FRAME_TYPE.answers)
   readonly #cursor = new AnswerCursor()
   #why: GodwitError | null = null
+  /** Since something came last. */
+  #silentMs = 0
 
   constructor(target: LineTarget, listener: LineListener) {
     this.target = target
@@ -91,9 +91,10 @@ export class GuestLine {
     this.#socket.write(encodeLine(message))
   }
 
-  /** Cuts a line on which nothing came for too long. */
-  watch(now: number): void {
-    if (now - this.heardAt < LINE_SILENT_MS) return
+  /** So much time has passed: cuts a line on which nothing came for too long. */
+  watch(passedMs: number): void {
+    this.#silentMs += passedMs
+    if (this.#silentMs < LINE_SILENT_MS) return
     this.#end(new GodwitError('peer-silent', `nothing came for ${LINE_SILENT_MS} ms`))
   }
 
@@ -105,7 +106,7 @@ export class GuestLine {
 
   #read(bytes: Uint8Array): void {
     if (this.closed) return
-    this.heardAt = performance.now()
+    this.#silentMs = 0
     try {
       this.#reader.push(bytes)
       while (!this.closed && this.#reader.next()) {

@@ -67,11 +67,11 @@ export class Places {
     if (why !== 'lost' || place.failures > MOST_FAILURES) this.#places.delete(placeKey(place))
   }
 
-  /** Dials what is due. */
-  tick(now: number): void {
+  /** Dials what is due; `passedMs` since the tick before. */
+  tick(now: number, passedMs: number): void {
     for (const place of this.#places.values()) {
       if (place.line === null && place.dialAt <= now) this.#dialAt(place, now)
-      else place.line?.watch(now)
+      else place.line?.watch(passedMs)
     }
   }
 

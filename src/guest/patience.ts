@@ -1,5 +1,5 @@
-// How long somebody has waited for a thread, as far as it counts against that thread: whoever looks much later than it meant to stood
-// still itself, as all threads of a stopped process or machine do. Used by vcpus.ts.
+// How long somebody has waited for another, as far as it counts against that other: whoever looks much later than it meant to stood
+// still itself, as all threads of a stopped process or machine do. Used by vcpus.ts and the gateway.
 
 /** Looks are so much later than they were meant to be at the most; what is above that does not count. */
 const LATE = 5
@@ -17,9 +17,12 @@ export class Patience {
     this.#mostMs = LATE * lookEveryMs
   }
 
-  look(): void {
+  /** Returns what counts since the look before, ms. */
+  look(): number {
     const ms = performance.now() - this.#startedAt
-    this.countedMs += Math.min(ms - this.ms, this.#mostMs)
+    const counts = Math.min(ms - this.ms, this.#mostMs)
+    this.countedMs += counts
     this.ms = ms
+    return counts
   }
 }

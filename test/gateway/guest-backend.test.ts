@@ -4,6 +4,7 @@ import { afterEach, expect, test, vi } from 'vitest'
 import { GuestBackend } from '../../src/gateway/guest-backend.ts'
 import { GuestMemory } from '../../src/guest/memory.ts'
 import { newServiceRings, VcpuRequests } from '../../src/guest/service-ports.ts'
+import { GATEWAY_TICK_MS } from '../../src/limits.ts'
 import { requestOf } from '../../src/programs/kv/request.ts'
 import { GuestService } from '../../src/service/guest-service.ts'
 import { ServiceLines } from '../../src/service/service-lines.ts'
@@ -36,8 +37,39 @@ async function begin() {
       port.done()
     }
   }
-  return { backend, work }
+  return { backend, work, ports }
 }
+
+test('a command has the time of its turn, whatever else begins the turn', async () => {
+  const { backend, ports } = await begin()
+  const failed = vi.fn()
+  backend.onPlaces(() => {
+    backend.send(0, requestOf('PING'), { onReply: () => {}, onFailure: failed }, 0)
+  })
+  // The vCPUs are there, and what is to be sent to them is: the first command comes in the same turn.
+  await expect.poll(() => ports[0]?.peek()).not.toBe(null)
+  expect(Math.abs(Date.now() - (ports[0]?.peek()?.nowMs as number))).toBeLessThan(60_000)
+  expect(failed).not.toHaveBeenCalled()
+})
+
+test('what the gateway stood still counts against nobody', async () => {
+  const { backend, work } = await begin()
+  await expect.poll(() => backend.place(0) !== null).toBe(true)
+  const moved = vi.fn()
+  backend.onPlaces(moved)
+  const now = performance.now.bind(performance)
+  let stoodStillMs = 0
+  vi.spyOn(performance, 'now').mockImplementation(() => now() + stoodStillMs)
+  const [replied, failed] = [vi.fn(), vi.fn()]
+  backend.send(0, requestOf('PING'), { onReply: replied, onFailure: failed }, 0)
+  stoodStillMs = 60_000
+  // Ten looks at what is held too long, and at lines on which nothing comes.
+  await new Promise((resolve) => setTimeout(resolve, 10 * GATEWAY_TICK_MS))
+  expect(moved).not.toHaveBeenCalled()
+  expect(failed).not.toHaveBeenCalled()
+  work(0)
+  await expect.poll(() => replied).toHaveBeenCalled()
+})
 
 test('who waits for one vCPU does not wait for another that is full, too', async () => {
   const { backend, work } = await begin()
