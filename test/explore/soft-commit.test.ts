@@ -1,9 +1,10 @@
 // Every interleaving of the time in which both hosts run parts of a guest, from the switch to the end: messages and the token
-// in flight, cuts and redials, a crash of either process, of the guest or of a host, a cancel, an operator (R18–R21, R24–R29).
+// in flight, cuts and redials, a crash of either process, of the guest, a host or an exchange, a cancel, an operator (R18–R21, R24–R29).
 
 import { describe, expect, test } from 'vitest'
 import { explore } from './explorer.ts'
-import { type SoftVariant, type SoftWorld, softModel } from './soft-model.ts'
+import { softModel } from './soft-model.ts'
+import type { SoftVariant, SoftWorld } from './soft-world.ts'
 
 const TIMEOUT_MS = 120_000
 const one: SoftVariant = { faults: 1, decisions: 0 }
@@ -33,7 +34,7 @@ describe('both hosts run parts of the guest', { timeout: TIMEOUT_MS }, () => {
 
   test('three cuts lose nothing, and it ends whole at one side', () => {
     const model = softModel({ faults: 3, decisions: 0 })
-    const cutsAlone = (label: string): boolean => !label.endsWith('dies') && !label.includes('crashes')
+    const cutsAlone = (label: string): boolean => !/dies|crashes|fails/.test(label)
     const successors = (world: SoftWorld) => model.successors(world).filter(({ label }) => cutsAlone(label))
     expect(explore({ ...model, successors }).violation).toBeNull()
   })
@@ -68,6 +69,14 @@ describe('what the rules forbid is found', { timeout: TIMEOUT_MS }, () => {
 
   test('R25: a destination that goes on with what it has when it is cut off', () => {
     expect(ruleOf({ takesOverUnwhole: true })).toBe('the guest runs on two hosts')
+  })
+
+  test('R25: a destination that is lost with everything, for its source says nothing', () => {
+    expect(ruleOf({ asksBlindly: true })).toBe('lost with everything')
+  })
+
+  test('R25: a source that says once that its exchange has failed', () => {
+    expect(ruleOf({ faults: 2, saysOnce: true })).toBe('deadlock')
   })
 
   test('R29: a source that goes on with what it has when its peer is dead', () => {

@@ -1,6 +1,6 @@
-// Who has what in a soft migration, as a model for the explorer: two processes, their agents, one link, an operator, and one
-// token that stands for all vCPUs and pages, which one side has or which is on its way. Out of the same pure functions as the
-// sessions use; what they add is written down as steps here. Variants break one rule each. Explored by soft-commit.test.ts.
+// Who has what in a soft migration, as a model for the explorer: the world of soft-world.ts, and an operator. Out of the same pure
+// functions as the sessions use; what they add is written down as steps here. Variants break one rule each. Explored by
+// soft-commit.test.ts.
 
 import {
   type DestinationEvent,
@@ -11,58 +11,8 @@ import {
 import type { Verdict } from '../../src/migration/ownership-record.ts'
 import { mayResolve } from '../../src/migration/resolution.ts'
 import type { Model, Step } from './explorer.ts'
-import {
-  askAgent,
-  carryOut,
-  FIRST,
-  type Hosts,
-  otherSide,
-  queueTo,
-  runsAtDestination,
-  runsAtSource,
-  type Side,
-} from './hosts.ts'
-
-export interface SoftVariant {
-  /** Cuts, crashes of a process or of the guest, losses of a host; together. */
-  readonly faults: number
-  readonly decisions: number
-  readonly recordsForgetSharing?: boolean
-  /** A prepared destination takes "released" for leave to run. */
-  readonly runsOnReleased?: boolean
-  /** What is on its way is taken for given. */
-  readonly goneUnconfirmed?: boolean
-  /** A destination that is cut off takes what it has for everything. */
-  readonly takesOverUnwhole?: boolean
-  /** A source whose peer is dead takes what it has for everything. */
-  readonly keepsWhatItHas?: boolean
-}
-
-export interface SoftWorld extends Hosts {
-  /** `gone`: with a process that died, or with bytes that nobody reads any more. */
-  token: Side | 'to-destination' | 'to-source' | 'gone'
-  confirmed: boolean // by whoever gave it
-  /** The source gives no more; it has said so; the destination has heard it, and has nothing any more. */
-  cancelled: boolean
-  homeSaid: boolean
-  homeHeard: boolean
-  emptyThere: boolean
-  /** The source has heard that the destination has nothing; the destination, that the source has nothing. */
-  emptyHeard: boolean
-  goneHeard: boolean
-}
-
-const INITIAL: SoftWorld = {
-  ...FIRST,
-  token: 'source',
-  confirmed: true,
-  ...{ cancelled: false, homeSaid: false, homeHeard: false, emptyThere: false, emptyHeard: false, goneHeard: false },
-}
-
-const copy = (world: SoftWorld, change: Partial<SoftWorld> = {}): SoftWorld => ({
-  ...structuredClone(world),
-  ...change,
-})
+import { askAgent, carryOut, otherSide, queueTo, runsAtDestination, runsAtSource, type Side } from './hosts.ts'
+import { copy, INITIAL, type SoftVariant, type SoftWorld } from './soft-world.ts'
 
 export function softModel(variant: SoftVariant): Model<SoftWorld> {
   function source(world: SoftWorld, event: SourceEvent): SoftWorld {
@@ -108,7 +58,7 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
     ) {
       add('source names what is stale', copy(world, { toDestination: ['state'] }))
     }
-    if (['running', 'offered', 'shared'].includes(s) && !cancelled) {
+    if (['running', 'offered', 'shared'].includes(s) && !cancelled && !world.mute) {
       const next = s === 'shared' ? copy(world) : source(world, 'give-up')
       if (s === 'running' && next.linked) next.toDestination.push('abort')
       add('the migration is called off', { ...next, cancelled: true })
@@ -116,7 +66,7 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
     if (s === 'retired' && !cancelled)
       add('it is called off too late', { ...source(world, 'give-up'), cancelled: true })
     if (s !== 'shared') return
-    const up = world.linked && !world.sourceKnowsCut
+    const up = world.linked && !world.sourceKnowsCut && !world.brokenSource
     if (up && token === 'source' && !cancelled) {
       add('source gives the token', copy(world, { token: 'to-destination', confirmed: false }))
     }
@@ -141,6 +91,7 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
     if (heard === 'ask') return s === 'offered' || s === 'shared' ? source(world, 'ask') : world
     if (heard === 'retired') return copy(world, { emptyHeard: true })
     if (heard === 'crashed') return s === 'shared' || s === 'retired' ? source(world, 'peer-lost') : world
+    if (heard === 'broken') return brokenAtSource(world)
     if (heard === 'complete') return completeAtSource(world)
     throw new Error(`the source cannot hear '${heard}'`)
   }
@@ -149,6 +100,15 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
   function completeAtSource(world: SoftWorld): SoftWorld {
     if (world.source !== 'shared') return world.source === 'retired' ? source(world, 'complete') : world
     return source(source(world, 'gone'), 'complete')
+  }
+
+  /** It cannot go on: with everything here it does so alone. */
+  function brokenAtSource(world: SoftWorld): SoftWorld {
+    const { source: s, token } = world
+    if (s !== 'shared' && s !== 'retired') return world
+    const next = source(world, s === 'shared' && token === 'source' ? 'home' : 'peer-lost')
+    if (next.linked) next.toDestination.push('broken')
+    return next
   }
 
   /** destination-session.ts and destination-sharing.ts. */
@@ -162,8 +122,9 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
     }
     if (d !== 'shared') return
     if (world.goneHeard && token === 'destination') add('destination has everything', destination(world, 'retired'))
-    if (!world.homeHeard) return
-    const up = world.linked && !world.destinationKnowsCut
+    if (world.asking) addAsking(world, add)
+    if (!world.homeHeard || world.asking) return
+    const up = world.linked && !world.destinationKnowsCut && !world.brokenDestination
     if (up && token === 'destination') {
       add('destination gives the token back', copy(world, { token: 'to-source', confirmed: false }))
     }
@@ -174,6 +135,32 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
       if (next.linked) next.toSource.push('retired')
       add('destination has nothing any more', next)
     }
+  }
+
+  /** What has been given may still be read meanwhile. */
+  function addAsking(world: SoftWorld, add: Add): void {
+    const { verdict, next } = ask(world, 'source')
+    if (verdict === 'not-released') add('destination asks its source: kept', notReleased(next))
+    else add(`destination asks its source: ${verdict}`, variant.asksBlindly ? loseAtDestination(next) : takeOver(next))
+  }
+
+  /** R25: with everything here, and not called home, it depends on nobody. */
+  function takeOver(world: SoftWorld): SoftWorld {
+    const whole = world.token === 'destination' && !world.homeHeard
+    return whole ? destination(world, 'retired') : loseAtDestination(world)
+  }
+
+  function loseAtDestination(world: SoftWorld): SoftWorld {
+    const next = destination(world, 'peer-lost')
+    if (next.linked) next.toSource.push('broken')
+    next.lostWhole = next.token === 'destination' && !next.homeHeard
+    return next
+  }
+
+  /** Its exchange has failed, or the source's has: it may have nothing, everything, or a part. */
+  function brokenAtDestination(world: SoftWorld): SoftWorld {
+    if (world.destination !== 'shared') return world
+    return world.token === 'destination' ? takeOver(world) : copy(world, { asking: true })
   }
 
   function hearAtDestination(world: SoftWorld, heard: string): SoftWorld {
@@ -191,6 +178,8 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
         return d === 'shared' ? copy(world, { homeHeard: true }) : world
       case 'crashed':
         return d === 'shared' ? destination(world, 'peer-lost') : world
+      case 'broken':
+        return brokenAtDestination(world)
       case 'not-released':
         return notReleased(world)
       case 'done':
@@ -209,10 +198,12 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
   /** What is on its way may be read as long as nobody knows of the cut. */
   function addToken(world: SoftWorld, add: Add): void {
     const { token, destination: d, source: s } = world
-    if (token === 'to-destination' && d === 'shared' && !world.destinationKnowsCut)
+    if (token === 'to-destination' && d === 'shared' && !world.destinationKnowsCut && !world.brokenDestination)
       add('the token arrives', copy(world, { token: 'destination' }))
-    if (token === 'to-source' && (s === 'shared' || s === 'retired') && !world.sourceKnowsCut)
+    if (token === 'to-source' && (s === 'shared' || s === 'retired') && !world.sourceKnowsCut && !world.brokenSource)
       add('the token comes back', copy(world, { token: 'source' }))
+    if (token.startsWith('to-') && (world.brokenSource || world.brokenDestination))
+      add('what is on its way is lost', copy(world, { token: 'gone' }))
   }
 
   function addFaults(world: SoftWorld, add: Add): void {
@@ -226,6 +217,17 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
       if (next.token === side) next.token = 'gone'
       add(`${side} process dies`, next)
       if (world.hostGone === null) add(`${side} host dies`, copy(next, { hostGone: side }))
+    }
+    if ((world.source === 'shared' || world.source === 'retired') && !world.brokenSource) {
+      const next = copy(world, { brokenSource: true, crashed: true, faults })
+      const given = world.source === 'retired' || world.token !== 'source'
+      if (given && next.linked) next.toDestination.push('broken')
+      add('the exchange of the source fails', given ? { ...next, mute: true } : brokenAtSource(next))
+    }
+    if (world.destination === 'shared' && !world.brokenDestination) {
+      const next = brokenAtDestination(copy(world, { brokenDestination: true, crashed: true, faults }))
+      if (next.asking && next.linked) next.toSource.push('broken')
+      add('the exchange of the destination fails', next)
     }
     // A program throws where the token is.
     if (world.token === 'source' && world.source === 'shared') {
@@ -247,6 +249,10 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
       // Its session has ended, and its connections with it.
       if (!['settled', 'dropped', 'lost', 'abandoned'].includes(d))
         add('source hangs up', copy(world, { linked: false }))
+      return
+    }
+    if (world.linked && d === 'lost' && world.toSource.length === 0) {
+      add('destination hangs up', copy(world, { linked: false }))
       return
     }
     if (world.linked) return
@@ -287,13 +293,16 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
   function addRedial(world: SoftWorld, add: Add): void {
     const { source: s, destination: d, token } = world
     if (s !== 'offered' && s !== 'shared' && s !== 'retired') return
-    if (d !== 'incoming' && d !== 'shared' && d !== 'owner') return
+    if ((d !== 'incoming' && d !== 'shared' && d !== 'owner') || (d === 'shared' && world.asking)) return
     const toSource = [{ incoming: 'ask', shared: 'sharing', owner: 'complete' }[d]]
     if (d === 'shared' && world.emptyThere) toSource.push('retired')
-    const toDestination = s === 'retired' ? ['retired'] : world.homeSaid ? ['home'] : []
-    // R25: what has not arrived has never left.
+    const toDestination = s === 'retired' ? ['retired'] : []
+    if (world.mute && !variant.saysOnce) toDestination.push('broken')
+    else if (s !== 'retired' && world.homeSaid) toDestination.push('home')
+    // R25: what has not arrived has never left, as both exchanges find.
     const home = { 'to-destination': 'source', 'to-source': 'destination' } as const
-    const undone = token === 'to-destination' || token === 'to-source'
+    const exchanged = !world.brokenSource && !world.brokenDestination
+    const undone = exchanged && (token === 'to-destination' || token === 'to-source')
     add('redialled', {
       ...copy(world, { toSource, toDestination, linked: true, sourceKnowsCut: false, destinationKnowsCut: false }),
       ...(undone ? { token: home[token], confirmed: true } : {}),
@@ -337,6 +346,7 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
       if (runsAtSource(world) && runsAtDestination(world)) return 'the guest runs on two hosts'
       if (runsAtSource(world) && token !== 'source') return 'the source runs as if whole'
       if (runsAtDestination(world) && token !== 'destination') return 'the destination runs as if whole'
+      if (world.lostWhole) return 'lost with everything'
       if (s === 'retired' && (token === 'source' || token.startsWith('to-'))) return 'retired with the token'
       if (s === 'done' && token !== 'destination' && world.destination !== 'dead')
         return 'done before it was whole there'

@@ -55,6 +55,8 @@ export class DestinationSharing {
   readonly #link: SharedLink
   readonly #arrivals: Arrivals
   readonly #over = Promise.withResolvers<Taken>()
+  /** Ends the waiting for what may still come. */
+  readonly #waiting = new AbortController()
   /** The migration was cancelled: everything goes back. */
   #returning = false
   /** Whatever is still under way comes to nothing any more. */
@@ -137,12 +139,14 @@ export class DestinationSharing {
     } catch (thrown) {
       const error = GodwitError.from(thrown)
       if (error.code !== 'exchange-broken') return 'lost'
-      const taken = this.#arrivals.empty ? await this.#askSource() : await this.#awaitLast()
+      const outlived = this.#outlive()
+      const taken = await Promise.race([outlived, this.#over.promise.catch(() => outlived)])
       // A source that has nothing any more waits for this word.
       if (taken === 'lost') this.#links.control.send(abortOf(error, 'destination'))
       return taken
     } finally {
       this.#ended = true
+      this.#waiting.abort(new GodwitError('cancelled', 'over'))
       this.#link.close()
       this.#arrivals.end()
     }
@@ -223,30 +227,29 @@ export class DestinationSharing {
     this.#over.resolve(this.#arrivals.empty ? 'empty' : 'lost')
   }
 
-  /** Nothing is here, and nothing can come any more: the source goes on with all of it, or it has given what never came. */
-  async #askSource(): Promise<Taken> {
-    const { clock, askPeerAgent } = this.#world
-    const asked = async (): Promise<Taken> => {
-      for (let wait = REDIAL_FIRST_MS; wait <= REDIAL_MAX_MS; wait *= 2) {
-        const verdict = await askPeerAgent()
-        if (verdict === 'not-released') return 'empty'
-        if (verdict === 'lost') return 'lost'
-        await clock.sleep(wait)
-      }
-      return 'lost'
-    }
-    const verdict = asked()
-    return await Promise.race([verdict, this.#over.promise.catch(() => verdict)])
+  /**
+   * An exchange has failed. What the source gave last may still be being read, by a thread that has to wait for a processor: then
+   * everything is here.
+   */
+  async #outlive(): Promise<Taken> {
+    const { empty } = this.#arrivals
+    if (this.#returning && !empty) return 'lost'
+    const { signal } = this.#waiting
+    const all = this.#arrivals.all().catch(() => {})
+    const last = empty ? this.#askSource(signal) : this.#world.clock.sleep(PEER_SILENT_MS, signal)
+    if ((await Promise.race([all, last.catch(() => {})])) === 'empty') return 'empty'
+    return this.#takesOver() ? 'whole' : 'lost'
   }
 
-  /** What the source gave last may still be being read, by a thread that has to wait for a processor; then everything is here. */
-  async #awaitLast(): Promise<Taken> {
-    if (this.#returning) return 'lost'
-    const all = this.#arrivals.all().catch(() => {})
-    const last = Promise.race([all, this.#world.clock.sleep(PEER_SILENT_MS)]).then(
-      (): Taken => (this.#takesOver() ? 'whole' : 'lost'),
-    )
-    return await Promise.race([last, this.#over.promise.catch(() => last)])
+  /** Nothing is here: the source goes on with all of it, or it has given what never came. */
+  async #askSource(signal: AbortSignal): Promise<'empty' | 'lost'> {
+    for (let wait = REDIAL_FIRST_MS; wait <= REDIAL_MAX_MS; wait *= 2) {
+      const verdict = await this.#world.askPeerAgent()
+      if (verdict === 'not-released') return 'empty'
+      if (verdict === 'lost') break
+      await this.#world.clock.sleep(wait, signal)
+    }
+    return 'lost'
   }
 
   #sayAgain(): void {
