@@ -39,7 +39,8 @@ describe('both hosts run parts of the guest', { timeout: TIMEOUT_MS }, () => {
   })
 
   test('who has everything does not depend on whether the other host comes back', () => {
-    const result = exploreTo(one, ({ token, destination, homeHeard }) => {
+    const result = exploreTo(one, ({ token, source, cancelled, destination, homeHeard }) => {
+      if (token === 'source') return !cancelled || source !== 'shared'
       return token !== 'destination' || homeHeard || destination !== 'shared'
     })
     expect(result.violation).toBeNull()
@@ -68,6 +69,10 @@ describe('what the rules forbid is found', { timeout: TIMEOUT_MS }, () => {
 
   test('R25: a destination that goes on with what it has when it is cut off', () => {
     expect(ruleOf({ takesOverUnwhole: true })).toBe('the guest runs on two hosts')
+  })
+
+  test('R25: a source that goes on with what it has when it is called off and cut off', () => {
+    expect(ruleOf({ goesOnUnwhole: true })).toBe('the source runs as if whole')
   })
 
   test('R29: a source that goes on with what it has when its peer is dead', () => {

@@ -34,6 +34,8 @@ export interface SoftVariant {
   readonly goneUnconfirmed?: boolean
   /** A destination that is cut off takes what it has for everything. */
   readonly takesOverUnwhole?: boolean
+  /** A source that is called off and cut off takes what it has for everything. */
+  readonly goesOnUnwhole?: boolean
   /** A source whose peer is dead takes what it has for everything. */
   readonly keepsWhatItHas?: boolean
 }
@@ -266,6 +268,9 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
         const event = whole ? 'home' : verdict === 'lost' ? 'peer-lost' : 'peer-dropped'
         add(`source hears of its peer: ${verdict}`, source(next, event))
       }
+      // R25: whatever becomes of the destination.
+      const keepsIt = s === 'shared' && world.homeSaid && (token === 'source' || variant.goesOnUnwhole)
+      if (keepsIt) add('source has everything, and is cut off', source(next, 'home'))
     }
     if (world.destinationKnowsCut && (d === 'incoming' || d === 'shared' || d === 'owner')) {
       const { verdict, next } = ask(world, 'source')
