@@ -62,6 +62,8 @@ export class DestinationSharing {
   /** Requests answered here while the source served, too. */
   #served = 0
   #retired = false
+  /** Nothing is here, and nothing can come any more, for this reason: the exchange is broken. */
+  #broken: GodwitError | null = null
 
   constructor(world: DestinationWorld, links: SharingLinks, ownership: DestinationOwnership, exchange: PageExchange) {
     this.#world = world
@@ -78,7 +80,7 @@ export class DestinationSharing {
       drop: () => links.drop(),
       dial: () => this.#redial(),
       ask: () => this.#askAgent(),
-      needsExchange: () => true,
+      needsExchange: () => this.#broken === null,
       onUp: () => this.#sayAgain(),
     })
   }
@@ -96,8 +98,9 @@ export class DestinationSharing {
   #break(error: GodwitError): void {
     if (this.#takesOver()) return
     if (!this.#arrivals.empty) return this.crash(error)
-    // Whether the source has everything it knows alone: the link fails now, and then it is asked.
-    this.#links.control.send(abortOf(error, 'destination'))
+    // Whether it has everything the source knows alone: it hears this on every link until it has answered.
+    this.#broken = error
+    this.#sayAgain()
   }
 
   /** The process is about to go. */
@@ -251,7 +254,9 @@ export class DestinationSharing {
   }
 
   #sayAgain(): void {
-    if (this.#retired) this.#links.control.send({ type: 'retired', epoch: this.#world.epoch })
+    const { control } = this.#links
+    if (this.#retired) control.send({ type: 'retired', epoch: this.#world.epoch })
+    else if (this.#broken !== null) control.send(abortOf(this.#broken, 'destination'))
   }
 
   async #redial(): Promise<Link> {
