@@ -91,6 +91,8 @@ export class DestinationSharing {
 
   /** A vCPU has crashed here, or the exchange has with a part of the guest: it runs nowhere any more. */
   crash(error: GodwitError): void {
+    // With everything here it is this host's, as it is.
+    if (this.#ended) return
     this.#links.control.send(abortOf(error, 'destination'))
     this.#over.resolve('lost')
   }
@@ -118,13 +120,12 @@ export class DestinationSharing {
 
   async #settle(): Promise<Taken> {
     const taken = await this.#take()
+    // A vCPU that is slow to obey runs on with accessors that test what is always there.
+    if (taken === 'whole') await this.#world.vcpus.setShared(false).catch(() => {})
     // An operator may have given it up meanwhile.
     if (this.#ownership.state !== 'shared') return 'closed'
-    if (taken === 'whole') {
-      // A vCPU that is slow to obey runs on with accessors that test what is always there.
-      await this.#world.vcpus.setShared(false).catch(() => {})
-      this.#ownership.apply('retired')
-    } else if (taken === 'empty') this.#ownership.apply('not-released')
+    if (taken === 'whole') this.#ownership.apply('retired')
+    else if (taken === 'empty') this.#ownership.apply('not-released')
     else if (taken === 'lost') this.#ownership.apply('peer-lost')
     return taken
   }
@@ -140,7 +141,7 @@ export class DestinationSharing {
     } catch (thrown) {
       const error = GodwitError.from(thrown)
       if (error.code !== 'exchange-broken') return 'lost'
-      const taken = this.#arrivals.empty ? await this.#askSource() : await this.#awaitLast()
+      const taken = await this.#awaitLast()
       // A source that has nothing any more waits for this word.
       if (taken === 'lost') this.#links.control.send(abortOf(error, 'destination'))
       return taken
@@ -227,30 +228,31 @@ export class DestinationSharing {
     this.#over.resolve(this.#arrivals.empty ? 'empty' : 'lost')
   }
 
-  /** Nothing is here, and nothing can come any more: the source goes on with all of it, or it has given what never came. */
-  async #askSource(): Promise<Taken> {
-    const { clock, askPeerAgent } = this.#world
-    const asked = async (): Promise<Taken> => {
-      for (let wait = REDIAL_FIRST_MS; wait <= REDIAL_MAX_MS; wait *= 2) {
-        const verdict = await askPeerAgent()
-        if (verdict === 'not-released') return 'empty'
-        if (verdict === 'lost') return 'lost'
-        await clock.sleep(wait)
-      }
-      return 'lost'
-    }
-    const verdict = asked()
-    return await Promise.race([verdict, this.#over.promise.catch(() => verdict)])
-  }
-
   /** What the source gave last may still be being read, by a thread that has to wait for a processor; then everything is here. */
   async #awaitLast(): Promise<Taken> {
-    if (this.#returning) return 'lost'
-    const all = this.#arrivals.all().catch(() => {})
-    const last = Promise.race([all, this.#world.clock.sleep(PEER_SILENT_MS)]).then(
-      (): Taken => (this.#takesOver() ? 'whole' : 'lost'),
+    const verdict = this.#arrivals.empty ? this.#askSource() : this.#tooLate()
+    const all = this.#arrivals.all().then(
+      () => (this.#takesOver() ? 'whole' : verdict),
+      () => verdict,
     )
-    return await Promise.race([last, this.#over.promise.catch(() => last)])
+    return await Promise.race([all, verdict, this.#over.promise.catch(() => verdict)])
+  }
+
+  async #tooLate(): Promise<Taken> {
+    if (!this.#returning) await this.#world.clock.sleep(PEER_SILENT_MS)
+    return 'lost'
+  }
+
+  /** Nothing is here as yet: the source goes on with all of it, or it has given it. */
+  async #askSource(): Promise<Taken> {
+    const { clock, askPeerAgent } = this.#world
+    for (let wait = REDIAL_FIRST_MS; wait <= REDIAL_MAX_MS; wait *= 2) {
+      const verdict = await askPeerAgent()
+      if (verdict === 'not-released') return 'empty'
+      if (verdict === 'lost') return 'lost'
+      await clock.sleep(wait)
+    }
+    return 'lost'
   }
 
   #sayAgain(): void {
