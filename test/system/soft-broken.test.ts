@@ -29,13 +29,13 @@ const noteExchange = (worker: Worker): void => {
 }
 let unwatch: () => void = () => {}
 
-async function begin(vcpus: number): Promise<void> {
+async function begin(vcpus: number, perSecond = 50_000): Promise<void> {
   exchanges = []
   journey = await Journey.begin({
     vcpus,
     memoryBytes: 4 * MIB,
     options: { workload: 'local', content: 'random' },
-    pace: { kind: 'free', perSecond: 50_000 },
+    pace: { kind: 'free', perSecond },
   })
   sourceAgent = await SmallAgent.listen()
   sourceAgent.arrivals.push(journey.source)
@@ -165,7 +165,8 @@ test.each([4, 1])(
   async (vcpus) => {
     // With one of them the destination has nothing at all, too.
     await end()
-    await begin(vcpus)
+    // Little is stale at the last crossing, however long the round before took: so all of it leaves, though nothing is confirmed.
+    await begin(vcpus, 100)
     let relay: Relay | undefined
     journey.agent.relayed = (opened) => {
       relay = opened
