@@ -104,7 +104,8 @@ function viewOf(current: Current, progress: Progress | null): GuestStatus['migra
 /** Why a guest whose memory was spread over two hosts can run no more, and what is left to do about it (R22). */
 function lossOf({ role, soft }: Current, guest: string): NonNullable<GuestStatus['crash']> {
   const abandon = `give it up: godwit resolve ${guest} --abandon`
-  if (soft) return { code: 'lost', message: 'the other host is gone with its part of the guest', hint: abandon }
+  if (soft)
+    return { code: 'lost', message: 'both hosts ran parts of the guest, and one of the parts is gone', hint: abandon }
   if (role === 'destination') {
     const message = 'the source is gone with pages that had not come yet, or runs the guest again'
     const hint = `${abandon}; or at its source, as it was at the switch: godwit resolve ${guest} --take-stale`

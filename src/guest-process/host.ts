@@ -280,7 +280,8 @@ export class GuestHost implements GuestHostPort {
     })
     session.onOwner(() => {
       this.#epoch = reservation.epoch
-      this.#state = this.#current?.pull === true ? 'pulling' : this.#here()
+      // It may have crashed in its first step here.
+      if (this.#crash === null) this.#state = this.#current?.pull === true ? 'pulling' : this.#here()
     })
     session.onWhole(() => {
       if (this.#state === 'pulling') this.#state = this.#here()

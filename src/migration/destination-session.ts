@@ -241,8 +241,8 @@ export class DestinationSession {
       return null
     }
     if (taken === 'lost') this.#onLost()
-    if (taken !== 'empty') return { owner: true }
     await this.close()
+    if (taken !== 'empty') return { owner: true }
     return { owner: false, error: new GodwitError('cancelled', 'the source has the guest back') }
   }
 

@@ -164,7 +164,7 @@ export const messageSchemas = {
   ask: z.strictObject({ type: z.literal('ask'), epoch }),
   /** Source → destination: aborted for this migration; the destination may forget it. */
   'not-released': z.strictObject({ type: z.literal('not-released'), epoch }),
-  /** Either way before `released`: the attempt is over, with its reason. */
+  /** Either way before `released`: the attempt is over, with its reason. In soft also later: the exchange or the guest has failed. */
   abort: z.strictObject({ type: z.literal('abort'), error: errorShape }),
   ping: z.strictObject({ type: z.literal('ping'), sentAt: z.bigint() }),
   /** Echo of a ping with the clock of the one who answers, ns. */

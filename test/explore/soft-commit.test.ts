@@ -40,7 +40,8 @@ describe('both hosts run parts of the guest', { timeout: TIMEOUT_MS }, () => {
   })
 
   test('who has everything does not depend on whether the other host comes back', () => {
-    const result = exploreTo(one, ({ token, destination, homeHeard }) => {
+    const result = exploreTo(one, ({ token, source, cancelled, destination, homeHeard }) => {
+      if (token === 'source') return !cancelled || source !== 'shared'
       return token !== 'destination' || homeHeard || destination !== 'shared'
     })
     expect(result.violation).toBeNull()
@@ -75,8 +76,12 @@ describe('what the rules forbid is found', { timeout: TIMEOUT_MS }, () => {
     expect(ruleOf({ asksBlindly: true })).toBe('lost with everything')
   })
 
-  test('R25: a source that says once that its exchange has failed', () => {
+  test('R25: a side that says once that its exchange has failed', () => {
     expect(ruleOf({ faults: 2, saysOnce: true })).toBe('deadlock')
+  })
+
+  test('R25: a source that goes on with what it has when it is called off and cut off', () => {
+    expect(ruleOf({ goesOnUnwhole: true })).toBe('the source runs as if whole')
   })
 
   test('R29: a source that goes on with what it has when its peer is dead', () => {

@@ -157,10 +157,14 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
     return next
   }
 
-  /** Its exchange has failed, or the source's has: it may have nothing, everything, or a part. */
-  function brokenAtDestination(world: SoftWorld): SoftWorld {
+  /** The exchange of either side has failed: it may have everything, or nothing. */
+  function brokenAtDestination(world: SoftWorld, own: boolean): SoftWorld {
     if (world.destination !== 'shared') return world
-    return world.token === 'destination' ? takeOver(world) : copy(world, { asking: true })
+    if (world.token === 'destination') return takeOver(world)
+    if (!own) return copy(world, { asking: true })
+    const next = copy(world, { saysBroken: true })
+    if (next.linked) next.toSource.push('broken')
+    return next
   }
 
   function hearAtDestination(world: SoftWorld, heard: string): SoftWorld {
@@ -179,7 +183,7 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
       case 'crashed':
         return d === 'shared' ? destination(world, 'peer-lost') : world
       case 'broken':
-        return brokenAtDestination(world)
+        return brokenAtDestination(world, false)
       case 'not-released':
         return notReleased(world)
       case 'done':
@@ -225,9 +229,8 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
       add('the exchange of the source fails', given ? { ...next, mute: true } : brokenAtSource(next))
     }
     if (world.destination === 'shared' && !world.brokenDestination) {
-      const next = brokenAtDestination(copy(world, { brokenDestination: true, crashed: true, faults }))
-      if (next.asking && next.linked) next.toSource.push('broken')
-      add('the exchange of the destination fails', next)
+      const next = copy(world, { brokenDestination: true, crashed: true, faults })
+      add('the exchange of the destination fails', brokenAtDestination(next, true))
     }
     // A program throws where the token is.
     if (world.token === 'source' && world.source === 'shared') {
@@ -272,6 +275,9 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
         const event = whole ? 'home' : verdict === 'lost' ? 'peer-lost' : 'peer-dropped'
         add(`source hears of its peer: ${verdict}`, source(next, event))
       }
+      // R25: whatever becomes of the destination.
+      const keepsIt = s === 'shared' && world.homeSaid && (token === 'source' || variant.goesOnUnwhole)
+      if (keepsIt) add('source has everything, and is cut off', source(next, 'home'))
     }
     if (world.destinationKnowsCut && (d === 'incoming' || d === 'shared' || d === 'owner')) {
       const { verdict, next } = ask(world, 'source')
@@ -296,6 +302,7 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
     if ((d !== 'incoming' && d !== 'shared' && d !== 'owner') || (d === 'shared' && world.asking)) return
     const toSource = [{ incoming: 'ask', shared: 'sharing', owner: 'complete' }[d]]
     if (d === 'shared' && world.emptyThere) toSource.push('retired')
+    else if (d === 'shared' && world.saysBroken && !variant.saysOnce) toSource.push('broken')
     const toDestination = s === 'retired' ? ['retired'] : []
     if (world.mute && !variant.saysOnce) toDestination.push('broken')
     else if (s !== 'retired' && world.homeSaid) toDestination.push('home')

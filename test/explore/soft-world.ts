@@ -14,11 +14,13 @@ export interface SoftVariant {
   readonly goneUnconfirmed?: boolean
   /** A destination that is cut off takes what it has for everything. */
   readonly takesOverUnwhole?: boolean
+  /** A source that is called off and cut off takes what it has for everything. */
+  readonly goesOnUnwhole?: boolean
   /** A source whose peer is dead takes what it has for everything. */
   readonly keepsWhatItHas?: boolean
   /** A destination that has asked its source in vain does not look whether everything has come meanwhile. */
   readonly asksBlindly?: boolean
-  /** A source that has given everything does not say that its exchange failed on a later link. */
+  /** Who says that its exchange has failed does not say it again on a later link. */
   readonly saysOnce?: boolean
 }
 
@@ -39,7 +41,9 @@ export interface SoftWorld extends Hosts {
   brokenDestination: boolean
   /** The source has given everything, and says on every link that its exchange has failed. */
   mute: boolean
-  /** The destination asks its source, and waits for the last that is still to be read. */
+  /** The destination has nothing, and says on every link that its exchange has failed. */
+  saysBroken: boolean
+  /** The destination has heard that the source's has: it asks, and waits for the last that is still to be read. */
   asking: boolean
   /** It has ended lost, and had everything. */
   lostWhole: boolean
@@ -50,7 +54,7 @@ export const INITIAL: SoftWorld = {
   token: 'source',
   confirmed: true,
   ...{ cancelled: false, homeSaid: false, homeHeard: false, emptyThere: false, emptyHeard: false, goneHeard: false },
-  ...{ brokenSource: false, brokenDestination: false, mute: false, asking: false, lostWhole: false },
+  ...{ brokenSource: false, brokenDestination: false, mute: false, saysBroken: false, asking: false, lostWhole: false },
 }
 
 export const copy = (world: SoftWorld, change: Partial<SoftWorld> = {}): SoftWorld => ({

@@ -1,7 +1,7 @@
 // What a living guest process tells the other host about a migration: nothing that would be true only if it were dead (R20).
 
 import { expect, test } from 'vitest'
-import { type Current, verdictOf } from '../../src/guest-process/current-move.ts'
+import { type Current, crashOf, verdictOf } from '../../src/guest-process/current-move.ts'
 import type { OwnershipRecord, OwnershipStore } from '../../src/migration/ownership-record.ts'
 
 const ID = 'b'.repeat(32)
@@ -36,3 +36,13 @@ test('what is final is told whoever asks', () => {
   expect(told({ state: 'lost' }, 'lost', 0)).toBe('lost')
   expect(told({ state: 'owner' }, 'running', EPOCH)).toBe('unknown')
 })
+
+test.each(['source', 'destination'] as const)(
+  'at the %s, a guest lost while both served is no word against the other host',
+  (role) => {
+    const { crash } = crashOf('lost', { role, soft: true } as unknown as Current, 'store', null)
+    expect(crash).toMatchObject({ code: 'lost', hint: expect.stringContaining('resolve store --abandon') })
+    // It may be there, and well: what exchanges pages fails by itself, and a program throws.
+    expect(crash?.message).not.toContain('host is gone')
+  },
+)

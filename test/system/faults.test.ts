@@ -1,8 +1,10 @@
 // Every fault at every stage: cut, stall, cancel, corruption. Generated from the stage enumeration, so a new stage gets
 // its cases by itself. Afterwards the guest runs on exactly one host and its memory passes the oracle there.
 
-import { afterEach, describe, expect, test } from 'vitest'
+import type { Worker } from 'node:worker_threads'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { onMigrationEvent } from '../../src/events.ts'
+import { GuestVcpus } from '../../src/guest/vcpus.ts'
 import { PEER_SILENT_MS } from '../../src/limits.ts'
 import type { MigrationReport, Stage } from '../../src/migration/report.ts'
 import { STAGES } from '../../src/migration/report.ts'
@@ -105,4 +107,25 @@ test('a refusal of the destination leaves the guest untouched', async () => {
     error: { code: 'memory-limit', side: 'destination', hint: 'another host' },
   })
   await going.expectStayed(report)
+})
+
+test('a guest that crashes in its first step at the destination has crashed, and does not run', async () => {
+  const going = await Journey.begin()
+  journey = going
+  const threads: Worker[] = []
+  const note = (worker: Worker): void => {
+    if ((worker as Worker & { threadName: string }).threadName === 'vcpu-0') threads.push(worker)
+  }
+  process.on('worker', note)
+  const stateThere = (): string | undefined => going.agent.arrivals[0]?.status().state
+  const { running } = GuestVcpus.prototype
+  const spy = vi.spyOn(GuestVcpus.prototype, 'running').mockImplementation(async function (this: GuestVcpus) {
+    await threads[0]?.terminate()
+    await expect.poll(stateThere).toBe('crashed')
+    await running.call(this)
+  })
+  expect(await going.move()).toMatchObject({ outcome: 'completed', owner: 'destination' })
+  process.off('worker', note)
+  spy.mockRestore()
+  expect(stateThere()).toBe('crashed')
 })

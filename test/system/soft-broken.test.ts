@@ -10,6 +10,7 @@ import type { GuestHost } from '../../src/guest-process/host.ts'
 import { DestinationOwnership } from '../../src/migration/destination-ownership.ts'
 import { ThreadedExchange } from '../../src/migration/exchange/threaded-exchange.ts'
 import type { MigrationOptions } from '../../src/migration/settings.ts'
+import { SharedLink } from '../../src/migration/soft/shared-link.ts'
 import { SourceOwnership } from '../../src/migration/source-ownership.ts'
 import { MIB } from '../support/config.ts'
 import { Journey } from '../support/journey.ts'
@@ -83,6 +84,8 @@ test.each([
     await new Promise((resolve) => setTimeout(resolve, 100))
     expect(host.vcpus.steps()).toBe(steps)
   }
+  // Nothing more comes to a guest that is lost.
+  await expect.poll(() => exchanges.map(({ threadId }) => threadId)).toEqual([-1, -1])
   const abandon = { what: 'abandon', peerIsDead: false } as const
   for (const host of [journey.source, arrivalOf()]) {
     expect(await host.resolve(abandon)).toMatchObject({ state: 'handed-over' })
@@ -104,6 +107,30 @@ test.each([0, 1])(
   },
 )
 
+test('before anything has left, and cut off: the destination says so when it is heard, and lets go', {
+  timeout: 60_000,
+}, async () => {
+  let relay: Relay | undefined
+  journey.agent.relayed = (opened) => {
+    relay = opened
+  }
+  // Nobody sets out.
+  vi.spyOn(SharedLink.prototype, 'up').mockReturnValue(new Promise(() => {}))
+  unwatch = onMigrationEvent(Journey.nextId, (event) => {
+    if (event.type !== 'stage' || event.stage !== 'activate') return
+    relay?.cut(true)
+    void exchanges[1]?.terminate()
+  })
+  const moving = journey.move(SLOW)
+  await expect.poll(() => exchanges[1]?.threadId, { timeout: 20_000 }).toBe(-1)
+  await expect.poll(() => arrivalOf().status().migration?.paused).not.toBeNull()
+  relay?.heal()
+  const report = await moving
+  expect(report).toMatchObject({ outcome: 'failed', error: { code: 'exchange-broken' } })
+  await journey.expectStayed(report)
+  await expect.poll(() => arrivalOf().status().state).toBe('handed-over')
+})
+
 test('a vCPU that is about to cross when it fails has not left', { timeout: 30_000 }, async () => {
   const { cross } = ThreadedExchange.prototype
   vi.spyOn(ThreadedExchange.prototype, 'cross').mockImplementationOnce(function (this: ThreadedExchange, ...crossing) {
@@ -116,11 +143,16 @@ test('a vCPU that is about to cross when it fails has not left', { timeout: 30_0
 })
 
 test('when everything has left, the source needs its exchange no more', { timeout: 60_000 }, async () => {
-  // Its first word that it has everything is lost: so the source is still waiting for it when its exchange breaks.
+  let relay: Relay | undefined
+  journey.agent.relayed = (opened) => {
+    relay = opened
+  }
+  // Its first word that it has everything is lost with the link: so the source is still waiting for it when its exchange breaks.
   const carryOut = DestinationOwnership.prototype.carryOut
   const spy = vi.spyOn(DestinationOwnership.prototype, 'carryOut').mockImplementation(function (this: never, action) {
     if (action !== 'send-complete') return carryOut.call(this, action)
     spy.mockRestore()
+    relay?.cut(false)
     void exchanges[0]?.terminate()
   })
   await journey.expectArrived(await journey.move({ movement: 'soft' }))
@@ -149,8 +181,8 @@ test.each([4, 1])(
   async (vcpus) => {
     // With one of them the destination has nothing at all, too.
     await end()
-    // Slowly: what the last one left behind has room in the window of pages that are not confirmed.
-    await begin(vcpus, 500)
+    // Little is stale at the last crossing, however long the round before took: so all of it leaves, though nothing is confirmed.
+    await begin(vcpus, 100)
     let relay: Relay | undefined
     journey.agent.relayed = (opened) => {
       relay = opened

@@ -1,7 +1,7 @@
 // Soft migrations of whole guests: both hosts run vCPUs for a time (R25–R29), and nothing is lost, whichever way it ends.
 
 import { setTimeout as wait } from 'node:timers/promises'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { GodwitError } from '../../src/errors.ts'
 import { onMigrationEvent } from '../../src/events.ts'
 import type { Accessors } from '../../src/guest/accessors.ts'
@@ -11,6 +11,7 @@ import { isShared } from '../../src/guest/safepoint-machine.ts'
 import type { GuestHost } from '../../src/guest-process/host.ts'
 import type { MigrationReport } from '../../src/migration/report.ts'
 import type { MigrationOptions } from '../../src/migration/settings.ts'
+import { SharedLink } from '../../src/migration/soft/shared-link.ts'
 import { Journal } from '../../src/programs/journal.ts'
 import { MIB } from '../support/config.ts'
 import { Journey } from '../support/journey.ts'
@@ -22,6 +23,7 @@ let relay: Relay
 let unwatch: () => void = () => {}
 afterEach(async () => {
   unwatch()
+  vi.restoreAllMocks()
   await journey?.close()
 })
 
@@ -133,6 +135,27 @@ describe('called off while both serve, everything comes home', () => {
     await wait(300)
     relay.heal()
     await journey.expectStayed(await moving)
+  })
+
+  test('before anything has left, while the destination is out of reach: at once', async () => {
+    journey = await Journey.begin(BUSY)
+    journey.agent.relayed = (opened) => {
+      relay = opened
+    }
+    // Nobody sets out.
+    vi.spyOn(SharedLink.prototype, 'up').mockReturnValue(new Promise(() => {}))
+    unwatch = onMigrationEvent(Journey.nextId, (event) => {
+      if (event.type !== 'stage' || event.stage !== 'activate') return
+      relay.cut()
+      journey.agent.mute = true
+    })
+    const moving = journey.move(SLOW)
+    await expect.poll(() => journey.source.status().migration?.paused ?? null, { timeout: 20_000 }).not.toBeNull()
+    await journey.source.cancel()
+    const report = await moving
+    expect(report).toMatchObject({ outcome: 'cancelled', error: { code: 'cancelled' } })
+    await journey.expectStayed(report)
+    expect(isShared(loadWord(journey.source.memory))).toBe(false)
   })
 })
 

@@ -64,6 +64,8 @@ export class DestinationSharing {
   /** Requests answered here while the source served, too. */
   #served = 0
   #retired = false
+  /** Nothing is here, and nothing can come any more, for this reason: the exchange is broken. */
+  #broken: GodwitError | null = null
 
   constructor(world: DestinationWorld, links: SharingLinks, ownership: DestinationOwnership, exchange: PageExchange) {
     this.#world = world
@@ -80,7 +82,7 @@ export class DestinationSharing {
       drop: () => links.drop(),
       dial: () => this.#redial(),
       ask: () => this.#askAgent(),
-      needsExchange: () => true,
+      needsExchange: () => this.#broken === null,
       onUp: () => this.#sayAgain(),
     })
   }
@@ -91,6 +93,8 @@ export class DestinationSharing {
 
   /** A vCPU has crashed here, or the exchange has with a part of the guest: it runs nowhere any more. */
   crash(error: GodwitError): void {
+    // With everything here it is this host's, as it is.
+    if (this.#ended) return
     this.#links.control.send(abortOf(error, 'destination'))
     this.#over.resolve('lost')
   }
@@ -98,8 +102,9 @@ export class DestinationSharing {
   #break(error: GodwitError): void {
     if (this.#takesOver()) return
     if (!this.#arrivals.empty) return this.crash(error)
-    // Whether the source has everything it knows alone: the link fails now, and then it is asked.
-    this.#links.control.send(abortOf(error, 'destination'))
+    // Whether it has everything the source knows alone: it hears this on every link until it has answered.
+    this.#broken = error
+    this.#sayAgain()
   }
 
   /** The process is about to go. */
@@ -117,13 +122,12 @@ export class DestinationSharing {
 
   async #settle(): Promise<Taken> {
     const taken = await this.#take()
+    // A vCPU that is slow to obey runs on with accessors that test what is always there.
+    if (taken === 'whole') await this.#world.vcpus.setShared(false).catch(() => {})
     // An operator may have given it up meanwhile.
     if (this.#ownership.state !== 'shared') return 'closed'
-    if (taken === 'whole') {
-      // A vCPU that is slow to obey runs on with accessors that test what is always there.
-      await this.#world.vcpus.setShared(false).catch(() => {})
-      this.#ownership.apply('retired')
-    } else if (taken === 'empty') this.#ownership.apply('not-released')
+    if (taken === 'whole') this.#ownership.apply('retired')
+    else if (taken === 'empty') this.#ownership.apply('not-released')
     else if (taken === 'lost') this.#ownership.apply('peer-lost')
     return taken
   }
@@ -253,7 +257,9 @@ export class DestinationSharing {
   }
 
   #sayAgain(): void {
-    if (this.#retired) this.#links.control.send({ type: 'retired', epoch: this.#world.epoch })
+    const { control } = this.#links
+    if (this.#retired) control.send({ type: 'retired', epoch: this.#world.epoch })
+    else if (this.#broken !== null) control.send(abortOf(this.#broken, 'destination'))
   }
 
   async #redial(): Promise<Link> {

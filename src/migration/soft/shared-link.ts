@@ -25,7 +25,7 @@ export interface SharedLinkOptions {
   readonly host: () => string | null
   /** While there is no link: rejects when it is known that there never will be one. */
   readonly ask: () => Promise<void>
-  /** Pages or vCPUs are still to move: without an exchange there is no link, and one that is broken is the end. */
+  /** Pages or vCPUs may still move: without an exchange there is no link, and one that is broken is the end. */
   readonly needsExchange: () => boolean
   /** A link is up, the first or a later one: says again what the other side may have missed. */
   readonly onUp: (inbox: Inbox) => void
@@ -77,7 +77,7 @@ export class SharedLink {
     for (;;) {
       // A cut may come as soon as the link is up.
       const cut = this.#nextCut()
-      let link = next
+      let link: Link | null = next
       next = null
       try {
         link ??= await this.#dial()
@@ -91,9 +91,15 @@ export class SharedLink {
         const word = await this.#lastWord(link)
         this.#over.signal.throwIfAborted()
         const error = word ?? GodwitError.from(thrown, 'link-lost')
+        const broken = error.code === 'exchange-broken'
         // The other side's part can run no more, or nothing comes from there any more.
-        const broken = error.code === 'exchange-broken' && (word !== null || this.#options.needsExchange())
-        if (error.code === 'guest-crashed' || broken) throw error
+        const isOver = error.code === 'guest-crashed' || (broken && (word !== null || this.#options.needsExchange()))
+        if (isOver) throw error
+        if (broken) {
+          // The control link is as good as before.
+          next = link
+          continue
+        }
         this.paused = error.message
         await this.#options.drop()
         await this.#options.ask()

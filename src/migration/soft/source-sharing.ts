@@ -199,7 +199,8 @@ export class SourceSharing {
       here: this.#arrivals.here,
       narrow: (vcpu) => this.#narrowing.narrow(vcpu),
       goOn: () => this.#cancelling === null && !this.#ended,
-      linked: () => this.#link.up(),
+      // Who calls it off waits for no link that may never come.
+      linked: () => Promise.race([this.#link.up(), this.#cancelled.promise]),
       onHeld: (vcpu, heldAt) => this.heldAt.set(vcpu, heldAt),
       onCrossed: () => this.#noteCrossed(),
     })
@@ -292,6 +293,8 @@ export class SourceSharing {
     const verdict = await this.#context.askPeerAgent()
     const { state } = this.#ownership
     if (verdict === 'owner' && (state === 'retired' || state === 'shared')) return this.#complete.resolve(null)
+    // R25: with everything here the guest is this host's, also when the destination cannot say that it has nothing.
+    if (this.#returning && this.#arrivals.whole) return this.#retired.resolve()
     if (verdict !== 'lost' && verdict !== 'dropped') return
     // It died with nothing: every page and every vCPU is here, and none is on its way.
     if (state === 'shared' && this.#arrivals.whole) this.#ownership.apply('home')

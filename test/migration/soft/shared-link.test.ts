@@ -56,9 +56,15 @@ test('while it is needed: no link comes up any more', async () => {
   expect(seen).toEqual(['up', 'exchange-broken'])
 })
 
-test('when everything has been given: a link without it does', async () => {
-  const { link, seen } = await cutBy(false)
-  await expect.poll(() => seen).toEqual(['up', 'drop', 'ask', 'up'])
+test('when everything has been given: a link without it does, the one that there is or the next', async () => {
+  const word = Promise.withResolvers<ControlMessage>()
+  const { link, seen } = await cutBy(
+    false,
+    inbox(() => word.promise),
+  )
+  await expect.poll(() => seen).toEqual(['up', 'up'])
+  word.reject(new GodwitError('link-lost', 'cut'))
+  await expect.poll(() => seen).toEqual(['up', 'up', 'drop', 'ask', 'up'])
   link.close()
 })
 
