@@ -36,14 +36,14 @@ export function mayResolve(
     case 'status':
       return null
     case 'take':
-      if (isShared(state) || (soft && state === 'lost')) return spread()
+      if (isShared(state) || (soft && state === 'lost')) return spread(role, state)
       return wholeGuestHere(role, state, pull || soft) ?? peerLetsTake(role, answer, peerIsDead, pull)
     case 'abandon':
       if (state === 'lost') return null
       if (isShared(state)) return peerIsGone(what, answer, peerIsDead)
       return inPullPhase(role, state, what, pull) ?? peerIsGone(what, answer, peerIsDead)
     case 'take-stale':
-      if (soft) return spread()
+      if (soft) return spread(role, state)
       if (role === 'destination') {
         return new GodwitError('lost', 'the guest as it was at the switch is at its source, not here', {
           hint: 'at the agent of the source: godwit resolve GUEST --take-stale',
@@ -62,10 +62,12 @@ const nothingHasLeft = (): GodwitError =>
   })
 
 /** R29: neither host has a whole guest, of any moment. */
-const spread = (): GodwitError =>
-  new GodwitError('lost', 'both hosts ran parts of the guest: neither has all of it', {
-    hint: 'to give up what is here: godwit resolve GUEST --abandon',
-  })
+function spread(role: Role, state: State): GodwitError {
+  const giveUp = 'to give up what is here: godwit resolve GUEST --abandon'
+  // It may have all of it, which its session alone knows: then it goes on.
+  const callOff = role === 'source' && state === 'shared' ? 'to call the migration off: godwit cancel GUEST; ' : ''
+  return new GodwitError('lost', 'both hosts run parts of the guest, or did', { hint: `${callOff}${giveUp}` })
+}
 
 /** A source in doubt and a prepared destination have all of it; once it runs in the pull phase, neither has. */
 function wholeGuestHere(role: Role, state: State, pull: boolean): GodwitError | null {
