@@ -137,7 +137,7 @@ describe('called off while both serve, everything comes home', () => {
     await journey.expectStayed(await moving)
   })
 
-  test('before anything has left, while the destination is out of reach: at once', async () => {
+  test('before anything has left, while the destination is out of reach: at once', { timeout: 60_000 }, async () => {
     journey = await Journey.begin(BUSY)
     journey.agent.relayed = (opened) => {
       relay = opened
