@@ -319,9 +319,9 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
     if ((d !== 'incoming' && d !== 'shared' && d !== 'owner') || (d === 'shared' && world.asking)) return
     const toSource = [{ incoming: 'ask', shared: 'sharing', owner: 'complete' }[d]]
     if (d === 'shared' && world.emptyThere) toSource.push('retired')
-    else if (d === 'shared' && world.saysBroken && !variant.saysOnce) toSource.push('broken')
+    else if (d === 'shared' && world.saysBroken && variant.saysOnce !== 'destination') toSource.push('broken')
     const toDestination = s === 'retired' ? ['retired'] : []
-    if (world.mute && !variant.saysOnce) toDestination.push('broken')
+    if (world.mute && variant.saysOnce !== 'source') toDestination.push('broken')
     else if (s !== 'retired' && world.homeSaid) toDestination.push('home')
     // R25: what has not arrived has never left, as both exchanges find.
     const home = { 'to-destination': 'source', 'to-source': 'destination' } as const
