@@ -6,7 +6,7 @@ import { formatCount, formatMs } from '../quantities.ts'
 import { row } from './rows.ts'
 
 /** Rows of a soft migration; none for other movements. */
-export function softLines({ soft, source, destination }: MigrationReport): string[] {
+export function softLines({ soft, source, destination, outcome }: MigrationReport): string[] {
   if (soft === undefined) return []
   const { dualServingMs, crossingMs, staleAtSwitch, moves, recoveries, servedBySource, servedByDestination } = soft
   const lines = [row('both serve', `for ${formatMs(dualServingMs)} each host ran some of the vCPUs`)]
@@ -26,7 +26,9 @@ export function softLines({ soft, source, destination }: MigrationReport): strin
   }
   if (servedBySource + servedByDestination > 0) {
     const [here, there] = [formatCount(servedBySource), formatCount(servedByDestination)]
-    lines.push(row('served', `${here} requests by ${source} and ${there} by ${destination} meanwhile`))
+    // A destination that has nothing any more does not say what it served.
+    const also = outcome === 'completed' ? ` and ${there} by ${destination}` : ''
+    lines.push(row('served', `${here} requests by ${source}${also} meanwhile`))
   }
   return lines
 }

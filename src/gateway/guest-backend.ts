@@ -60,7 +60,7 @@ export class GuestBackend implements Backend, LineListener {
   readonly #drainListeners: (() => void)[] = []
   readonly #tick: NodeJS.Timeout
   readonly #patience = new Patience(GATEWAY_TICK_MS)
-  /** Of the turn: `#heldNow()`, and ms since 1970. */
+  /** Of the turn: by which commands are held (R31), without what the gateway itself stood still, ms; and ms since 1970. */
   #heldMs = 0
   #wallMs = 0
   #flushing = false
@@ -263,7 +263,7 @@ export class GuestBackend implements Backend, LineListener {
   #flushSoon(): void {
     if (this.#flushing || this.#closed) return
     this.#flushing = true
-    this.#heldMs = this.#heldNow()
+    this.#heldMs = this.#patience.countedNowMs
     this.#wallMs = Date.now()
     setImmediate(() => this.#flush())
   }
@@ -281,16 +281,10 @@ export class GuestBackend implements Backend, LineListener {
     this.#tellDrain()
   }
 
-  /** By which commands are held (R31), ms: performance.now() without what the gateway itself stood still. */
-  #heldNow(): number {
-    const { ms, countedMs } = this.#patience
-    return performance.now() - (ms - countedMs)
-  }
-
   #onTick(): void {
     const passedMs = this.#patience.look()
     const now = performance.now()
-    const heldMs = this.#heldNow()
+    const heldMs = this.#patience.countedMs
     for (const route of this.#routes) {
       const { lane, line } = route
       if (lane.isBusy) lane.expire(heldMs)

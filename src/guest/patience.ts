@@ -17,12 +17,25 @@ export class Patience {
     this.#mostMs = LATE * lookEveryMs
   }
 
+  /** What would count if it looked now, ms: never less than before, also when it looks late. */
+  get countedNowMs(): number {
+    return this.countedMs + this.#counts(this.#nowMs())
+  }
+
   /** Returns what counts since the look before, ms. */
   look(): number {
-    const ms = performance.now() - this.#startedAt
-    const counts = Math.min(ms - this.ms, this.#mostMs)
+    const ms = this.#nowMs()
+    const counts = this.#counts(ms)
     this.countedMs += counts
     this.ms = ms
     return counts
+  }
+
+  #nowMs(): number {
+    return performance.now() - this.#startedAt
+  }
+
+  #counts(ms: number): number {
+    return Math.min(ms - this.ms, this.#mostMs)
   }
 }

@@ -65,6 +65,16 @@ describe('summary', () => {
     expect(summarize({ ...soft, guest: { ...soft.guest, vcpus: 1 } })).toContain('no vCPU ran for so long')
   })
 
+  it('names what the destination of soft served only where that is known', () => {
+    const moves = { push: 0, pull: 0, ahead: 0, again: 0, withoutData: 0, returned: 0, pingPongPages: 0 }
+    const served = { servedBySource: 12, servedByDestination: 34 }
+    const soft = { dualServingMs: 100, crossingMs: [], staleAtSwitch: 0, moves, recoveries: 0, ...served }
+    const report = { ...sampleReport(), movement: 'soft', soft } as const
+    expect(summarize(report)).toMatch(/12 requests by .+ and 34 by .+ meanwhile/)
+    const calledOff = { ...report, outcome: 'cancelled', soft: { ...soft, servedByDestination: 0 } } as const
+    expect(summarize(calledOff)).toMatch(/12 requests by \S+ meanwhile/)
+  })
+
   it('says what of a kept copy was there already', () => {
     const report = sampleReport()
     expect(summarize(report)).not.toContain('kept copy')

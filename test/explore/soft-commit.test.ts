@@ -76,8 +76,8 @@ describe('what the rules forbid is found', { timeout: TIMEOUT_MS }, () => {
     expect(ruleOf({ asksBlindly: true })).toBe('lost with everything')
   })
 
-  test('R25: a side that says once that its exchange has failed', () => {
-    expect(ruleOf({ faults: 2, saysOnce: true })).toBe('deadlock')
+  test.each(['source', 'destination'] as const)('R25: a %s that says once that its exchange has failed', (saysOnce) => {
+    expect(ruleOf({ faults: 2, saysOnce })).toBe('deadlock')
   })
 
   test('R25: a source that goes on with what it has when it is called off and cut off', () => {

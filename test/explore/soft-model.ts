@@ -167,6 +167,13 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
     return next
   }
 
+  function commitAtDestination(world: SoftWorld): SoftWorld {
+    const { destination: d, brokenDestination } = world
+    if (d !== 'incoming' && d !== 'shared') return world
+    const next = destination(world, 'commit-sharing')
+    return d === 'incoming' && brokenDestination ? brokenAtDestination(next, true) : next
+  }
+
   function hearAtDestination(world: SoftWorld, heard: string): SoftWorld {
     const d = world.destination
     switch (heard) {
@@ -175,7 +182,7 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
       case 'abort':
         return d === 'receiving' || d === 'incoming' ? destination(world, 'abort') : world
       case 'commit':
-        return d === 'incoming' || d === 'shared' ? destination(world, 'commit-sharing') : world
+        return commitAtDestination(world)
       case 'retired':
         return d === 'shared' ? copy(world, { goneHeard: true }) : world
       case 'home':
@@ -222,11 +229,21 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
       add(`${side} process dies`, next)
       if (world.hostGone === null) add(`${side} host dies`, copy(next, { hostGone: side }))
     }
+    if (world.source === 'offered' && !world.brokenSource) {
+      add(
+        'the exchange of the source fails',
+        source(copy(world, { brokenSource: true, crashed: true, faults }), 'give-up'),
+      )
+    }
     if ((world.source === 'shared' || world.source === 'retired') && !world.brokenSource) {
       const next = copy(world, { brokenSource: true, crashed: true, faults })
       const given = world.source === 'retired' || world.token !== 'source'
       if (given && next.linked) next.toDestination.push('broken')
       add('the exchange of the source fails', given ? { ...next, mute: true } : brokenAtSource(next))
+    }
+    // Nobody has heard of the exchange yet: it is found when pages and vCPUs may come.
+    if (world.destination === 'incoming' && !world.brokenDestination) {
+      add('the exchange of the destination fails', copy(world, { brokenDestination: true, crashed: true, faults }))
     }
     if (world.destination === 'shared' && !world.brokenDestination) {
       const next = copy(world, { brokenDestination: true, crashed: true, faults })
@@ -302,9 +319,9 @@ export function softModel(variant: SoftVariant): Model<SoftWorld> {
     if ((d !== 'incoming' && d !== 'shared' && d !== 'owner') || (d === 'shared' && world.asking)) return
     const toSource = [{ incoming: 'ask', shared: 'sharing', owner: 'complete' }[d]]
     if (d === 'shared' && world.emptyThere) toSource.push('retired')
-    else if (d === 'shared' && world.saysBroken && !variant.saysOnce) toSource.push('broken')
+    else if (d === 'shared' && world.saysBroken && variant.saysOnce !== 'destination') toSource.push('broken')
     const toDestination = s === 'retired' ? ['retired'] : []
-    if (world.mute && !variant.saysOnce) toDestination.push('broken')
+    if (world.mute && variant.saysOnce !== 'source') toDestination.push('broken')
     else if (s !== 'retired' && world.homeSaid) toDestination.push('home')
     // R25: what has not arrived has never left, as both exchanges find.
     const home = { 'to-destination': 'source', 'to-source': 'destination' } as const

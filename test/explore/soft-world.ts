@@ -20,8 +20,8 @@ export interface SoftVariant {
   readonly keepsWhatItHas?: boolean
   /** A destination that has asked its source in vain does not look whether everything has come meanwhile. */
   readonly asksBlindly?: boolean
-  /** Who says that its exchange has failed does not say it again on a later link. */
-  readonly saysOnce?: boolean
+  /** This side does not say again on a later link that its exchange has failed. */
+  readonly saysOnce?: Side
 }
 
 export interface SoftWorld extends Hosts {

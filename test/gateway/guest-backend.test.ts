@@ -71,6 +71,23 @@ test('what the gateway stood still counts against nobody', async () => {
   await expect.poll(() => replied).toHaveBeenCalled()
 })
 
+test('a command that comes before the gateway knows that it stood still is held as long as any other', async () => {
+  const { backend } = await begin()
+  await expect.poll(() => backend.place(0) !== null).toBe(true)
+  const now = performance.now.bind(performance)
+  let passedMs = 0
+  vi.spyOn(performance, 'now').mockImplementation(() => now() + passedMs)
+  const failed = vi.fn()
+  passedMs = 3_600_000
+  backend.send(0, requestOf('PING'), { onReply: () => {}, onFailure: failed }, 0)
+  // From now on the clock is fast, but no look is too late.
+  const fast = setInterval(() => (passedMs += 2 * GATEWAY_TICK_MS), 1)
+  await expect
+    .poll(() => failed, { timeout: 10_000 })
+    .toHaveBeenCalledWith(0, 'unknown')
+    .finally(() => clearInterval(fast))
+})
+
 test('who waits for one vCPU does not wait for another that is full, too', async () => {
   const { backend, work } = await begin()
   await expect.poll(() => backend.place(0) !== null && backend.place(1) !== null).toBe(true)

@@ -72,7 +72,8 @@ export class ThreadedExchange implements PageExchange {
 
   async link(generation: number, host: string | null, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted()
-    if (this.#brokenBy !== null) throw this.#brokenBy
+    // Not before everybody hears of it: whoever is refused asks what the others know.
+    if (this.#brokenBy !== null) throw await this.broken
     this.#link?.up.reject(new GodwitError('link-lost', 'a newer link begins'))
     const up = Promise.withResolvers<void>()
     this.#link = { generation, up }

@@ -122,7 +122,7 @@ export class SoftSource {
     const ahead = this.#narrowing?.placed ?? { pages: 0, again: 0 }
     facts.soft = {
       staleAtSwitch: this.#stale,
-      dualServingMs: sharing.dualFrom === null ? 0 : (sharing.dualTo ?? this.#context.clock.now()) - sharing.dualFrom,
+      dualServingMs: (sharing.dualTo ?? 0) - (sharing.dualFrom ?? 0),
       crossingMs: [],
       moves: {
         push: pushed,

@@ -28,7 +28,7 @@ export type SharingEnd =
 export class SourceSharing {
   /** When each vCPU stood still here for its crossing, or the attempt at it that was the last, hrtime ns, by vCPU. */
   readonly heldAt = new Map<number, bigint>()
-  /** From the first crossing on, until the last, ms of the clock. */
+  /** From the first crossing on, until the last, or until everything is home again, or lost; ms of the clock. */
   dualFrom: number | null = null
   dualTo: number | null = null
   /** Requests answered here in that time. */
@@ -158,6 +158,7 @@ export class SourceSharing {
 
   /** It cannot go on. What is on record is what the destination will hear when it asks. */
   #endFor(error: GodwitError): SharingEnd {
+    this.#endServing()
     const broken = error.code === 'exchange-broken'
     if (this.#ownership.state === 'offered') this.#ownership.apply('give-up')
     // All of it is here, and nothing leaves any more.
@@ -221,7 +222,7 @@ export class SourceSharing {
     this.#context.report.enter('pull')
   }
 
-  /** The last vCPU is there. */
+  /** The last vCPU is there; or here again, or nowhere. */
   #endServing(): void {
     this.#narrowing.end()
     if (this.dualFrom === null || this.dualTo !== null) return
@@ -235,6 +236,9 @@ export class SourceSharing {
     this.#links.control?.send({ type: 'home', epoch: this.#context.epoch })
     await this.#retired.promise
     await this.#arrivals.all()
+    // Since the first has come back both have served, also if all had been there.
+    this.dualTo = null
+    this.#endServing()
     this.#ownership.apply('home')
     return { where: 'here', error: this.#cancelling as GodwitError }
   }

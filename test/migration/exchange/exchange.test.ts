@@ -1,11 +1,14 @@
 // Pages and vCPUs of one guest go to and fro between two memories over a real connection, with real vCPU threads that share
 // pages; at the end the guest must be what its steps make it.
 
+import type { Worker } from 'node:worker_threads'
 import { describe, expect, test } from 'vitest'
+import { GuestMemory } from '../../../src/guest/memory.ts'
+import { ThreadedExchange } from '../../../src/migration/exchange/threaded-exchange.ts'
 import { runOracle } from '../../../src/programs/oracle.ts'
 import { SEED } from '../../programs/guest-fixture.ts'
 import { Random } from '../../simulation/random.ts'
-import { TwoHosts } from './two-hosts.ts'
+import { LOOPBACK, newIdentity, TwoHosts } from './two-hosts.ts'
 
 const MIB = 1024 * 1024
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
@@ -89,5 +92,25 @@ describe('an exchange between two hosts', { timeout: 120_000 }, () => {
     const { counts } = both.source.exchange
     console.log(`${both.cuts.length / 2} cuts`, counts)
     expect(counts.returned).toBeGreaterThan(0)
+  })
+
+  test('one that has failed refuses a link only when everybody hears of it', async () => {
+    let thread: Worker | undefined
+    const note = (worker: Worker): void => {
+      thread = worker
+    }
+    process.on('worker', note)
+    const where = { role: 'dials', port: 1 } as const
+    const quiet = async (): Promise<void> => {}
+    const memory = GuestMemory.create(MIB, 1)
+    const exchange = await ThreadedExchange.create({ memory, where, ...newIdentity(), hash: false, quiet })
+    process.off('worker', note)
+    let told = false
+    void exchange.broken.then(() => {
+      told = true
+    })
+    thread?.emit('error', new Error('told to fail'))
+    await expect(exchange.link(1, LOOPBACK, new AbortController().signal)).rejects.toThrow('told to fail')
+    expect(told).toBe(true)
   })
 })
