@@ -80,7 +80,7 @@ export class SourceSession {
     if (this.#soft?.cancel(why) === true) return
     if (!this.#ownership.mayGiveUp) {
       const hint = 'migrate it back instead'
-      throw new GodwitError('too-late', 'the guest already belongs to the destination', { hint })
+      throw new GodwitError('too-late', 'the guest has been given to the destination', { hint })
     }
     this.#stop(why)
   }
