@@ -243,6 +243,8 @@ export const GATEWAY_TICK_MS = 20
 export const GATEWAY_REST_MS = 2
 /** After `refused`: places of gateways become free after a minute, so that asking more often is of no use. */
 export const GATEWAY_REFUSED_REST_MS = 250
+/** A command that was refused is not sent again for the last part of `HOLD_MS`: it would be under way when its time is over. */
+export const REFUSED_LAST_MS = 1000
 /** Commands of one vCPU under way at most: twice what a vCPU executes in ten milliseconds. */
 export const LANE_WINDOW = 4096
 /** And their bytes, one at least: half of the vCPU's ring, so that those of two gateways fit. */

@@ -228,7 +228,8 @@ export class GuestBackend implements Backend, LineListener {
       return
     }
     route.open = false
-    lane.restart(newNumber(), what === 'refused' ? 0 : sequence)
+    if (what === 'refused') lane.refuse(newNumber(), this.#patience.countedNowMs)
+    else lane.restart(newNumber(), sequence)
     route.restsUntil = what === 'refused' ? now + GATEWAY_REFUSED_REST_MS : 0
     route.lostAt = now
     const renumber = (): void => {

@@ -15,6 +15,7 @@ import {
   LANE_MIN_WINDOW,
   LANE_WINDOW,
   LANE_WINDOW_BYTES,
+  REFUSED_LAST_MS,
   SERVICE_BATCH_BYTES,
 } from '../limits.ts'
 import { type Request, requestOf } from '../programs/kv/request.ts'
@@ -257,6 +258,15 @@ export class Lane {
     this.#dropDead()
     for (const { taker, tag, error } of failures) taker?.onFailure(tag, error)
     this.#callRefused()
+  }
+
+  /**
+   * The guest had no place for the session: nothing was executed, and another number may have more luck. A command whose time is
+   * over before that can be answered hears of the refusal, not that nobody knows.
+   */
+  refuse(number: number, now: number): void {
+    this.restart(number, 0)
+    this.expire(now + REFUSED_LAST_MS)
   }
 
   /** Nobody will be there to answer: everybody hears it. */

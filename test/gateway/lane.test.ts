@@ -5,7 +5,14 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { BackendError } from '../../src/gateway/backend.ts'
 import { Lane } from '../../src/gateway/lane.ts'
-import { HOLD_MS, LANE_BYTES, LANE_COMMANDS, LANE_WINDOW, LANE_WINDOW_BYTES } from '../../src/limits.ts'
+import {
+  HOLD_MS,
+  LANE_BYTES,
+  LANE_COMMANDS,
+  LANE_WINDOW,
+  LANE_WINDOW_BYTES,
+  REFUSED_LAST_MS,
+} from '../../src/limits.ts'
 import { requestOf } from '../../src/programs/kv/request.ts'
 import { FRAME_TYPE } from '../../src/wire/frame.ts'
 import { FrameBatch } from '../../src/wire/frame-batch.ts'
@@ -114,17 +121,32 @@ describe('a lane', () => {
     const again = bench.fill()
     expect(names(again)).toEqual(['1 2', '2 3'])
     expect(again.map(({ acknowledged }) => acknowledged)).toEqual([0, 0])
-    bench.lane.restart(3, 0)
+    bench.lane.refuse(3, 0)
     expect(names(bench.fill())).toEqual(['1 2', '2 3'])
     for (const sequence of [1, 2]) bench.answer(sequence)
     expect(bench.heard.slice(2)).toEqual(['2: r1', '3: r2'])
+  })
+
+  test('one that was refused is not sent again shortly before its time is over', () => {
+    const bench = new Bench()
+    bench.give(0)
+    bench.give(500)
+    bench.fill()
+    bench.lane.refuse(2, 1000)
+    expect(names(bench.fill())).toEqual(['1 0', '2 1'])
+    bench.lane.refuse(3, HOLD_MS - REFUSED_LAST_MS + 100)
+    expect(bench.heard).toEqual(['0: refused'])
+    expect(names(bench.fill())).toEqual(['1 1'])
+    // Under way when its time is over: nobody knows.
+    bench.lane.expire(HOLD_MS + 500)
+    expect(bench.heard).toEqual(['0: refused', '1: unknown'])
   })
 
   test('when the guest has no place for it, that is what its commands are told, until it has', () => {
     const bench = new Bench()
     bench.give()
     bench.fill()
-    bench.lane.restart(2, 0)
+    bench.lane.refuse(2, 0)
     bench.lane.expire(HOLD_MS + 1)
     expect(bench.heard).toEqual(['0: refused'])
     bench.give(HOLD_MS)
