@@ -228,15 +228,19 @@ export class GuestBackend implements Backend, LineListener {
       return
     }
     route.open = false
-    if (what === 'refused') lane.refuse(newNumber(), this.#patience.countedNowMs)
-    else lane.restart(newNumber(), sequence)
-    route.restsUntil = what === 'refused' ? now + GATEWAY_REFUSED_REST_MS : 0
     route.lostAt = now
     const renumber = (): void => {
       for (const line of this.#places.lines()) this.#sayNumber(line, lane)
     }
-    if (what === 'refused') setTimeout(() => this.#closed || renumber(), GATEWAY_REFUSED_REST_MS)
-    else renumber()
+    if (what === 'refused') {
+      lane.refuse(newNumber(), this.#patience.countedNowMs)
+      route.restsUntil = now + GATEWAY_REFUSED_REST_MS
+      setTimeout(() => this.#closed || renumber(), GATEWAY_REFUSED_REST_MS)
+    } else {
+      lane.restart(newNumber(), sequence)
+      route.restsUntil = 0
+      renumber()
+    }
     this.#tellPlaces()
   }
 

@@ -28,9 +28,11 @@ const noteExchange = (worker: Worker): void => {
   if ((worker as Worker & { threadName: string }).threadName === 'exchange') exchanges.push(worker)
 }
 let unwatch: () => void = () => {}
+let relay: Relay | undefined
 
 async function begin(vcpus: number, perSecond = 50_000): Promise<void> {
   exchanges = []
+  relay = undefined
   journey = await Journey.begin({
     vcpus,
     memoryBytes: 4 * MIB,
@@ -66,6 +68,24 @@ const WAYS = {
 } as const
 const arrivalOf = (): GuestHost => journey.agent.arrivals.at(-1) as GuestHost
 
+/** What goes to the destination from now on goes by `relay`. */
+function relayed(): void {
+  journey.agent.relayed = (opened) => {
+    relay = opened
+  }
+}
+
+async function firstCrossed(): Promise<void> {
+  const crossed = (): boolean => journey.agent.arrivals.at(-1)?.vcpus.stepCounts().some(Boolean) === true
+  await expect.poll(crossed, { interval: 1, timeout: 20_000 }).toBe(true)
+}
+
+async function bothAreLost(): Promise<void> {
+  for (const host of [journey.source, arrivalOf()]) {
+    await expect.poll(() => host.status().state, { timeout: 20_000 }).toBe('lost')
+  }
+}
+
 test.each([
   [0, 'its thread ends'],
   [0, 'it breaks a rule of its own'],
@@ -73,8 +93,7 @@ test.each([
   [1, 'it breaks a rule of its own'],
 ] as const)('while both serve, at side %i: %s', { timeout: 30_000 }, async (side, way) => {
   const moving = journey.move(SLOW)
-  const crossed = (): boolean => journey.agent.arrivals.at(-1)?.vcpus.stepCounts().some(Boolean) === true
-  await expect.poll(crossed, { interval: 1, timeout: 20_000 }).toBe(true)
+  await firstCrossed()
   WAYS[way](exchanges[side] as Worker)
   const code = expect.stringMatching(/^(exchange-broken|lost)$/)
   expect(await moving).toMatchObject({ outcome: 'lost', owner: 'nobody', error: { code } })
@@ -114,10 +133,7 @@ test.each([0, 1])(
 test('before anything has left, and cut off: the destination says so when it is heard, and lets go', {
   timeout: 60_000,
 }, async () => {
-  let relay: Relay | undefined
-  journey.agent.relayed = (opened) => {
-    relay = opened
-  }
+  relayed()
   // Nobody sets out.
   vi.spyOn(SharedLink.prototype, 'up').mockReturnValue(new Promise(() => {}))
   unwatch = onMigrationEvent(Journey.nextId, (event) => {
@@ -147,10 +163,7 @@ test('a vCPU that is about to cross when it fails has not left', { timeout: 30_0
 })
 
 test('when everything has left, the source needs its exchange no more', { timeout: 60_000 }, async () => {
-  let relay: Relay | undefined
-  journey.agent.relayed = (opened) => {
-    relay = opened
-  }
+  relayed()
   // Its first word that it has everything is lost with the link: so the source is still waiting for it when its exchange breaks.
   const carryOut = DestinationOwnership.prototype.carryOut
   const spy = vi.spyOn(DestinationOwnership.prototype, 'carryOut').mockImplementation(function (this: never, action) {
@@ -174,9 +187,7 @@ test('it needs it when a page was on its way back to it: nobody waits for that p
     apply.call(this, event)
   })
   expect(await journey.move({ movement: 'soft' })).toMatchObject({ outcome: 'lost', owner: 'nobody' })
-  for (const host of [journey.source, arrivalOf()]) {
-    await expect.poll(() => host.status().state, { timeout: 20_000 }).toBe('lost')
-  }
+  await bothAreLost()
 })
 
 test.each([4, 1])(
@@ -187,10 +198,7 @@ test.each([4, 1])(
     await end()
     // Little is stale at the last crossing, however long the round before took: so all of it leaves, though nothing is confirmed.
     await begin(vcpus, 100)
-    let relay: Relay | undefined
-    journey.agent.relayed = (opened) => {
-      relay = opened
-    }
+    relayed()
     const { cross } = ThreadedExchange.prototype
     let crossings = 0
     vi.spyOn(ThreadedExchange.prototype, 'cross').mockImplementation(function (this: ThreadedExchange, ...crossing) {
@@ -206,20 +214,14 @@ test.each([4, 1])(
     relay?.cut(true)
     relay?.heal()
     expect(await moving).toMatchObject({ outcome: 'lost', owner: 'nobody' })
-    for (const host of [journey.source, arrivalOf()]) {
-      await expect.poll(() => host.status().state, { timeout: 20_000 }).toBe('lost')
-    }
+    await bothAreLost()
   },
 )
 
 test('a dial that comes through when it is over keeps nobody waiting', { timeout: 60_000 }, async () => {
-  let relay: Relay | undefined
-  journey.agent.relayed = (opened) => {
-    relay = opened
-  }
+  relayed()
   const moving = journey.move(SLOW)
-  const crossed = (): boolean => journey.agent.arrivals.at(-1)?.vcpus.stepCounts().some(Boolean) === true
-  await expect.poll(crossed, { interval: 1, timeout: 20_000 }).toBe(true)
+  await firstCrossed()
   const controls = relay?.controls ?? 0
   relay?.stall()
   relay?.cut(false)
@@ -299,18 +301,12 @@ describe('when everything has arrived, which only the destination knows, it goes
       void journey.source.cancel()
       void exchanges[0]?.terminate()
     })
-    let relay: Relay | undefined
-    journey.agent.relayed = (opened) => {
-      relay = opened
-    }
+    relayed()
     await journey.expectArrived(await journey.move({ movement: 'soft' }))
   })
 
   test('cut off, and the source hears of it later', async () => {
-    let relay: Relay | undefined
-    journey.agent.relayed = (opened) => {
-      relay = opened
-    }
+    relayed()
     neverTold(() => {
       relay?.cut(true)
       journey.agent.mute = true

@@ -58,7 +58,6 @@ export class SourceSharing {
   #mute: GodwitError | null = null
   #generation = 0
 
-  /** `round`: index of the next round on the data channels. */
   constructor(
     context: SourceContext,
     links: SourceLinks,
