@@ -1,36 +1,59 @@
-// How many steps a second the vCPUs of a guest make at this host, for status and reports. Pure. vcpus.ts has one.
+// How many steps a second the vCPUs of a guest make at this host, for status and reports: over the last one to two seconds, whenever
+// somebody asked before. vcpus.ts has one.
 
-const SAMPLE_MS = 100
+const SAMPLE_MS = 1000
+/** A shorter time tells nothing. */
+const LEAST_MS = 100
+
+interface Mark {
+  /** performance.now(). */
+  readonly ms: number
+  readonly steps: number
+}
 
 export class StepRate {
-  readonly #now: () => number
-  #at: number
-  #steps = 0
+  readonly #steps: () => number
+  readonly #timer: NodeJS.Timeout
+  #older: Mark = { ms: performance.now(), steps: 0 }
+  #newer: Mark = this.#older
+  #elsewhere = 0
   #perSecond = 0
 
-  /** `now`: milliseconds. */
-  constructor(now: () => number) {
-    this.#now = now
-    this.#at = now()
+  /** `steps`: of all vCPUs so far, of a guest that begins with none. */
+  constructor(steps: () => number) {
+    this.#steps = steps
+    this.#timer = setInterval(() => this.#sample(), SAMPLE_MS).unref()
   }
 
-  /** They begin to run; so many steps were made before. */
-  begin(steps: number): void {
-    this.#at = this.#now()
-    this.#steps = steps
+  /** They begin to run. */
+  begin(): void {
+    this.#newer = this.#mark()
+    this.#older = this.#newer
   }
 
   /** So many steps more were made elsewhere: a vCPU came with them. */
   skip(steps: number): void {
-    this.#steps += steps
+    this.#elsewhere += steps
   }
 
-  /** Over the time since it was asked last, at least 100 ms; `steps`: of all vCPUs so far. */
-  perSecond(steps: number): number {
-    const ms = this.#now() - this.#at
-    if (ms < SAMPLE_MS) return this.#perSecond
-    this.#perSecond = ((steps - this.#steps) / ms) * 1000
-    this.begin(steps)
+  /** What it was last, in the first moments behind `begin`. */
+  perSecond(): number {
+    const { ms, steps } = this.#mark()
+    const passedMs = ms - this.#older.ms
+    if (passedMs >= LEAST_MS) this.#perSecond = ((steps - this.#older.steps) / passedMs) * 1000
     return this.#perSecond
+  }
+
+  end(): void {
+    clearInterval(this.#timer)
+  }
+
+  #sample(): void {
+    this.#older = this.#newer
+    this.#newer = this.#mark()
+  }
+
+  #mark(): Mark {
+    return { ms: performance.now(), steps: this.#steps() - this.#elsewhere }
   }
 }

@@ -59,7 +59,7 @@ export class GuestVcpus implements Vcpus {
   #halted = false
   /** Every vCPU has obeyed the pause in force. */
   #stopped = false
-  readonly #rate = new StepRate(() => performance.now())
+  readonly #rate = new StepRate(() => this.steps())
 
   private constructor({ memory, onCrash }: GuestVcpusOptions) {
     this.#memory = memory
@@ -189,7 +189,7 @@ export class GuestVcpus implements Vcpus {
     this.#stopped = false
     this.#resumeWord = nextWord(word, { pause: false, pull: this.#pulling })
     this.#resumedAtNs = process.hrtime.bigint()
-    this.#rate.begin(this.steps())
+    this.#rate.begin()
     this.#publish(this.#resumeWord)
   }
 
@@ -225,9 +225,9 @@ export class GuestVcpus implements Vcpus {
     return this.stepCounts().reduce((sum, steps) => sum + steps, 0)
   }
 
-  /** Steps of all vCPUs a second, over the time since the last sample, at least 100 ms. */
+  /** Steps of all vCPUs a second, of the last one or two seconds. */
   stepsPerSecond(): number {
-    return this.#rate.perSecond(this.steps())
+    return this.#rate.perSecond()
   }
 
   parkedAt(): bigint[] {
@@ -256,6 +256,7 @@ export class GuestVcpus implements Vcpus {
   /** Ends all threads at once, wherever they are; idempotent. */
   async close(): Promise<void> {
     this.#closed = true
+    this.#rate.end()
     await Promise.all(this.#workers.map((worker) => worker.terminate()))
   }
 
