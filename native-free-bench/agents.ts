@@ -79,8 +79,6 @@ export async function migrateAs(name: string, from: Agent, to: Agent, options: O
   return arrived(await command('migrate', name, '--agent', from.url, '--to', to.url, ...words(options)))
 }
 
-export const migrate = (name: string, from: Agent, to: Agent): Promise<MigrationReport> => migrateAs(name, from, to, {})
-
 /** Migrates guests as a gang; throws unless all of them completed with consistent memory. */
 export async function gangOf(
   names: readonly string[],
