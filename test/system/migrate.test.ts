@@ -85,6 +85,21 @@ test('cancel returns the guest to the source, and it can be moved again', async 
   await going.expectArrived(await going.move())
 })
 
+test.each(['pre-copy', 'soft'] as const)('to cancel once more while it ends is not too late: %s', async (movement) => {
+  const going = await begin({ memoryBytes: 32 * MIB })
+  const moving = going.move({ movement, bandwidth: 5_000_000 })
+  await expect.poll(() => going.source.status().migration?.progress?.stage, { timeout: 10_000 }).toBe('iterate')
+  await going.source.cancel()
+  const answers: Promise<void>[] = []
+  const asking = setInterval(() => {
+    if (going.source.status().state === 'migrating') answers.push(going.source.cancel())
+  })
+  expect(await moving).toMatchObject({ outcome: 'cancelled', owner: 'source' })
+  clearInterval(asking)
+  expect(answers.length).toBeGreaterThan(0)
+  await Promise.all(answers)
+})
+
 test('--verify full and --no-verify', async () => {
   const full = await (await begin()).move({ verify: 'full' })
   expect(full).toMatchObject({ outcome: 'completed', consistent: true, checks: { digest: true } })
