@@ -234,11 +234,9 @@ export class GuestBackend implements Backend, LineListener {
     }
     if (what === 'refused') {
       lane.refuse(newNumber(), this.#patience.countedNowMs)
-      route.restsUntil = now + GATEWAY_REFUSED_REST_MS
       setTimeout(() => this.#closed || renumber(), GATEWAY_REFUSED_REST_MS)
     } else {
       lane.restart(newNumber(), sequence)
-      route.restsUntil = 0
       renumber()
     }
     this.#tellPlaces()

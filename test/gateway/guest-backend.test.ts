@@ -4,7 +4,7 @@ import { afterEach, expect, test, vi } from 'vitest'
 import { GuestBackend } from '../../src/gateway/guest-backend.ts'
 import { GuestMemory } from '../../src/guest/memory.ts'
 import { newServiceRings, VcpuRequests } from '../../src/guest/service-ports.ts'
-import { GATEWAY_TICK_MS } from '../../src/limits.ts'
+import { GATEWAY_REFUSED_REST_MS, GATEWAY_TICK_MS } from '../../src/limits.ts'
 import { requestOf } from '../../src/programs/kv/request.ts'
 import { GuestService } from '../../src/service/guest-service.ts'
 import { ServiceLines } from '../../src/service/service-lines.ts'
@@ -37,7 +37,19 @@ async function begin() {
       port.done()
     }
   }
-  return { backend, work, ports }
+  /** The vCPU has no place for the gateway, whatever it has of it: the number of the gateway. */
+  const refuse = (vcpu: number): number => {
+    const port = ports[vcpu] as VcpuRequests
+    let number = 0
+    for (let next = port.peek(); next !== null; next = port.peek()) {
+      number = next.gateway
+      const what = next.sequence === 1 ? 'refused' : 'forgotten'
+      port.answer({ ...next, what, bytes: Buffer.alloc(0), from: 0, length: 0 })
+      port.done()
+    }
+    return number
+  }
+  return { backend, work, refuse, ports }
 }
 
 test('a command has the time of its turn, whatever else begins the turn', async () => {
@@ -105,4 +117,29 @@ test('who waits for one vCPU does not wait for another that is full, too', async
   await expect.poll(() => replies).toBe(sent / 2)
   expect([backend.isFull(0), backend.isFull(1)]).toEqual([false, true])
   expect(drains).toBeGreaterThan(0)
+})
+
+test('a gateway for which there is no place asks again a moment later, as another, in order', async () => {
+  // The process is older than the backend.
+  const now = performance.now.bind(performance)
+  vi.spyOn(performance, 'now').mockImplementation(() => now() + 3_600_000)
+  const { backend, ports, refuse, work } = await begin()
+  await expect.poll(() => backend.place(0) !== null).toBe(true)
+  const replies: number[] = []
+  const failed = vi.fn()
+  const taker = { onReply: (tag: number) => replies.push(tag), onFailure: failed }
+  const asked = (): Promise<void> => expect.poll(() => ports[0]?.peek() ?? null, { interval: 1 }).not.toBe(null)
+  for (const tag of [0, 1]) backend.send(0, requestOf('PING'), taker, tag)
+  await asked()
+  const number = refuse(0)
+  await expect.poll(() => backend.place(0), { interval: 1 }).toBe(null)
+  const since = performance.now()
+  backend.send(0, requestOf('PING'), taker, 2)
+  await asked()
+  expect(performance.now() - since).toBeGreaterThan(GATEWAY_REFUSED_REST_MS - 50)
+  expect(ports[0]?.peek()).toMatchObject({ sequence: 1 })
+  expect(ports[0]?.peek()?.gateway).not.toBe(number)
+  work(0)
+  await expect.poll(() => replies).toEqual([0, 1, 2])
+  expect(failed).not.toHaveBeenCalled()
 })
