@@ -1,13 +1,15 @@
 // The backend over a real line to a guest process whose vCPUs are played by the test.
 
+import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { afterEach, expect, test, vi } from 'vitest'
 import { GuestBackend } from '../../src/gateway/guest-backend.ts'
 import { GuestMemory } from '../../src/guest/memory.ts'
 import { newServiceRings, VcpuRequests } from '../../src/guest/service-ports.ts'
-import { GATEWAY_REFUSED_REST_MS, GATEWAY_TICK_MS } from '../../src/limits.ts'
+import { GATEWAY_REFUSED_REST_MS, GATEWAY_TICK_MS, LINE_SILENT_MS } from '../../src/limits.ts'
 import { requestOf } from '../../src/programs/kv/request.ts'
 import { GuestService } from '../../src/service/guest-service.ts'
 import { ServiceLines } from '../../src/service/service-lines.ts'
+import { encodeLine } from '../../src/wire/line-messages.ts'
 
 const GUEST = { id: 'a'.repeat(32), name: 'kv', vcpus: 2, program: 'kv', memoryBytes: 65_536 }
 const closing: (() => Promise<void>)[] = []
@@ -142,4 +144,40 @@ test('a gateway for which there is no place asks again a moment later, as anothe
   work(0)
   await expect.poll(() => replies).toEqual([0, 1, 2])
   expect(failed).not.toHaveBeenCalled()
+})
+
+test('replies that no command follows are acknowledged', async () => {
+  const { backend, ports, work } = await begin()
+  const replied = vi.fn()
+  for (const tag of [0, 1]) backend.send(0, requestOf('PING'), { onReply: replied, onFailure: () => {} }, tag)
+  const next = () => ports[0]?.peek() ?? null
+  await expect.poll(next, { interval: 1 }).not.toBe(null)
+  work(0)
+  await expect.poll(() => replied).toHaveBeenCalledTimes(2)
+  await expect.poll(next).toMatchObject({ sequence: 0, acknowledged: 2 })
+})
+
+test('a line on which nothing comes is cut and dialled again', async () => {
+  let dials = 0
+  let line: Socket | undefined
+  const silent = createServer((socket) => {
+    dials++
+    line = socket
+    socket.on('error', () => {})
+    socket.once('data', () => socket.write(encodeLine({ type: 'welcome', guest: GUEST, here: [0, 1] })))
+  })
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+  const { port } = silent.address() as AddressInfo
+  const backend = new GuestBackend({ guest: 'kv', vcpus: 2, locate: async () => [{ host: '127.0.0.1', port }] })
+  closing.push(async () => {
+    await backend.close()
+    await new Promise((resolve) => silent.close(resolve))
+  })
+  await expect.poll(() => backend.place(0) !== null).toBe(true)
+  await new Promise((resolve) => setTimeout(resolve, LINE_SILENT_MS / 2))
+  const since = performance.now()
+  line?.write(encodeLine({ type: 'alive' }))
+  expect(dials).toBe(1)
+  await expect.poll(() => dials, { timeout: 10_000 }).toBe(2)
+  expect(performance.now() - since).toBeGreaterThan(LINE_SILENT_MS - 100)
 })
