@@ -82,7 +82,9 @@ test('cancel returns the guest to the source, and it can be moved again', async 
   const report = await moving
   expect(report).toMatchObject({ outcome: 'cancelled', error: { code: 'cancelled' } })
   await going.expectStayed(report)
+  await expect(going.source.cancel()).rejects.toMatchObject({ code: 'no-such-migration' })
   await going.expectArrived(await going.move())
+  await expect(going.source.cancel()).rejects.toMatchObject({ code: 'too-late' })
 })
 
 test.each(['pre-copy', 'soft'] as const)('to cancel once more while it ends is not too late: %s', async (movement) => {
