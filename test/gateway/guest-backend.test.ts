@@ -10,6 +10,7 @@ import { requestOf } from '../../src/programs/kv/request.ts'
 import { GuestService } from '../../src/service/guest-service.ts'
 import { ServiceLines } from '../../src/service/service-lines.ts'
 import { encodeLine } from '../../src/wire/line-messages.ts'
+import { LineCutter } from '../support/line-cutter.ts'
 
 const GUEST = { id: 'a'.repeat(32), name: 'kv', vcpus: 2, program: 'kv', memoryBytes: 65_536 }
 const closing: (() => Promise<void>)[] = []
@@ -51,7 +52,7 @@ async function begin() {
     }
     return number
   }
-  return { backend, work, refuse, ports }
+  return { backend, lines, work, refuse, ports }
 }
 
 test('a command has the time of its turn, whatever else begins the turn', async () => {
@@ -144,6 +145,28 @@ test('a gateway for which there is no place asks again a moment later, as anothe
   work(0)
   await expect.poll(() => replies).toEqual([0, 1, 2])
   expect(failed).not.toHaveBeenCalled()
+})
+
+test('it asks no more often the more lines it has had', async () => {
+  const { backend, lines, refuse } = await begin()
+  const cutter = await LineCutter.open(lines.port, 1, 1e9)
+  closing.push(() => cutter.close())
+  backend.name({ host: '127.0.0.1', port: cutter.port })
+  await expect.poll(() => backend.place(0) !== null).toBe(true)
+  backend.send(0, requestOf('PING'), { onReply: () => {}, onFailure: () => {} }, 0)
+  let asked = 0
+  const refusing = setInterval(() => refuse(0) > 0 && asked++, 1)
+  closing.push(async () => clearInterval(refusing))
+  const passes = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+  for (let cut = 0; cut < 8; cut++) {
+    await passes(GATEWAY_REFUSED_REST_MS / 3)
+    cutter.cutNow()
+  }
+  await passes(GATEWAY_REFUSED_REST_MS)
+  asked = 0
+  await passes(4 * GATEWAY_REFUSED_REST_MS)
+  expect(asked).toBeGreaterThan(0)
+  expect(asked).toBeLessThanOrEqual(5)
 })
 
 test('replies that no command follows are acknowledged', async () => {
