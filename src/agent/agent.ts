@@ -358,7 +358,11 @@ export class Agent {
 
   async #ask(name: string, method: 'pause' | 'resume' | 'cancel'): Promise<GuestView> {
     const entry = this.#guests.byName(name)
-    await entry.process.call(method)
+    await entry.process.call(method).catch((error) => {
+      // It has left meanwhile, and its process has ended: that is no crash.
+      this.#guests.byName(name)
+      throw error
+    })
     return await this.#view(entry)
   }
 

@@ -42,6 +42,8 @@ interface Route {
   sentAt: number
   /** Since when the vCPU is nowhere. */
   lostAt: number
+  /** The guest has no place for the lane, and is asked again when this is over. */
+  asking: NodeJS.Timeout | null
 }
 
 const REPLY = ANSWERS.indexOf('reply')
@@ -77,7 +79,7 @@ export class GuestBackend implements Backend, LineListener {
     const now = performance.now()
     this.#routes = Array.from({ length: options.vcpus }, (_, vcpu) => ({
       lane: new Lane(vcpu, this.#number),
-      ...{ line: null, open: false, restsUntil: 0, sentAt: 0, lostAt: now },
+      ...{ line: null, open: false, restsUntil: 0, sentAt: 0, lostAt: now, asking: null },
     }))
     const { guest } = options
     this.#places = new Places((address) => new GuestLine({ ...address, guest, gateway: this.#number }, this))
@@ -130,7 +132,10 @@ export class GuestBackend implements Backend, LineListener {
     clearInterval(this.#tick)
     if (this.#resting !== null) clearTimeout(this.#resting)
     this.#places.close()
-    for (const { lane } of this.#routes) lane.fail()
+    for (const { lane, asking } of this.#routes) {
+      if (asking !== null) clearTimeout(asking)
+      lane.fail()
+    }
   }
 
   onWelcome(line: GuestLine, { vcpus, name }: GuestFacts): void {
@@ -234,11 +239,13 @@ export class GuestBackend implements Backend, LineListener {
     }
     if (what === 'refused') {
       lane.refuse(newNumber(), this.#patience.countedNowMs)
-      route.restsUntil = now + GATEWAY_REFUSED_REST_MS
-      setTimeout(() => this.#closed || renumber(), GATEWAY_REFUSED_REST_MS)
+      // A line that was dialled meanwhile has asked, too: from there on both go on together.
+      route.asking ??= setTimeout(() => {
+        route.asking = null
+        renumber()
+      }, GATEWAY_REFUSED_REST_MS)
     } else {
       lane.restart(newNumber(), sequence)
-      route.restsUntil = 0
       renumber()
     }
     this.#tellPlaces()

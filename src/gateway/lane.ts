@@ -61,8 +61,8 @@ export class Lane {
   #acknowledged = 0
   /** Commands that somebody waits for. */
   #bytes = 0
-  /** The guest had no place for this gateway when it was asked last. */
-  #refused = false
+  /** Up to here the guest had no place for them when it was asked last. */
+  #refused = 0
 
   constructor(vcpu: number, number: number) {
     this.vcpu = vcpu
@@ -184,7 +184,7 @@ export class Lane {
     const taker = this.#taker[slot] as ReplyTaker | null
     const tag = this.#tag[slot] as number
     this.#answered = sequence
-    this.#refused = false
+    this.#refused = 0
     if (this.#window < LANE_WINDOW && sequence % 16 === 0) this.#window++
     if (taker !== null) {
       this.#bytes -= this.#size[slot] as number
@@ -208,12 +208,14 @@ export class Lane {
   expire(now: number): void {
     while (this.#called < this.#tail) {
       const slot = this.#called & this.#mask
-      if ((this.#since[slot] as number) > now - HOLD_MS) return
       const sent = this.#sequence[slot] !== 0
+      const refused = !sent && this.#called < this.#refused
+      // Who would be answered too late hears of the refusal, not that nobody knows; also when its vCPU is somewhere again only now.
+      if ((this.#since[slot] as number) > now - HOLD_MS + (refused ? REFUSED_LAST_MS : 0)) return
       this.#bytes -= this.#size[slot] as number
       if (sent) this.#blank(slot)
       else this.#size[slot] = NONE
-      this.#call(sent ? 'unknown' : this.#refused ? 'refused' : 'unreachable')
+      this.#call(sent ? 'unknown' : refused ? 'refused' : 'unreachable')
       this.#dropDead()
     }
   }
@@ -225,7 +227,7 @@ export class Lane {
    */
   restart(number: number, forgotten: number): void {
     this.number = number
-    this.#refused = forgotten === 0
+    this.#refused = forgotten === 0 ? this.#tail : 0
     const failures: { taker: ReplyTaker | null; tag: number; error: BackendError }[] = []
     const fail = (error: BackendError): void => {
       const slot = this.#called++ & this.#mask
@@ -260,13 +262,10 @@ export class Lane {
     this.#callRefused()
   }
 
-  /**
-   * The guest had no place for the session: nothing was executed, and another number may have more luck. A command whose time is
-   * over before that can be answered hears of the refusal, not that nobody knows.
-   */
+  /** The guest had no place for the session: nothing was executed, and another number may have more luck. */
   refuse(number: number, now: number): void {
     this.restart(number, 0)
-    this.expire(now + REFUSED_LAST_MS)
+    this.expire(now)
   }
 
   /** Nobody will be there to answer: everybody hears it. */

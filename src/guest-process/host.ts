@@ -176,9 +176,11 @@ export class GuestHost implements GuestHostPort {
   }
 
   async cancel(): Promise<void> {
-    if (this.#current?.role !== 'source' || this.#state !== 'migrating') {
-      throw refusals.notLeaving(this.#config.name)
-    }
+    const { name } = this.#config
+    if (this.#current?.role !== 'source') throw refusals.notLeaving(name)
+    // Its process ends in a moment, or keeps the copy.
+    if (this.#state === 'handed-over' || this.#state === 'kept') throw refusals.hasLeft(name)
+    if (this.#state !== 'migrating') throw refusals.notLeaving(name)
     this.#current.session.cancel()
   }
 

@@ -26,6 +26,9 @@ export const notLeaving = (guest: string): GodwitError =>
     hint: 'cancel at the source of the migration',
   })
 
+export const hasLeft = (guest: string): GodwitError =>
+  new GodwitError('too-late', `guest ${guest} has left this host`, { hint: 'migrate it back instead' })
+
 export const noCopy = (guest: string): GodwitError =>
   new GodwitError('guest-not-running', `there is no copy of guest ${guest} here that could be used`, {
     hint: 'the agent ends it and starts with empty memory',

@@ -7,7 +7,7 @@ import { publish } from '../events.ts'
 import { addBitmap, countBits } from '../guest/page-set.ts'
 import { resetDigest } from '../kernels/kernels.ts'
 import { abortOf, type MessageOf } from '../wire/messages.ts'
-import type { SourceState } from './commit-machine.ts'
+import { type SourceState, sourceMayRun } from './commit-machine.ts'
 import { CommitWait, reportLoss } from './commit-wait.ts'
 import { freeze } from './freeze.ts'
 import type { Inbox } from './inbox.ts'
@@ -79,6 +79,8 @@ export class SourceSession {
     const why = new GodwitError('cancelled', 'the migration was cancelled')
     if (this.#soft?.cancel(why) === true) return
     if (!this.#ownership.mayGiveUp) {
+      // It was given up already: the guest stays, and only the links are still to be closed.
+      if (sourceMayRun(this.#ownership.state)) return
       const hint = 'migrate it back instead'
       throw new GodwitError('too-late', 'the guest has been given to the destination', { hint })
     }

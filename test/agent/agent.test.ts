@@ -183,6 +183,23 @@ describe('migrations', () => {
     expect(await guest(client, 'a')).toMatchObject({ state: 'running' })
   })
 
+  it('is over: whoever asks something of the guest while its process ends is not told of a crash', async () => {
+    const { client } = await startAgent()
+    await start(client, 'a', { options: { moveMs: 100 } })
+    await move(client, 'a')
+    const codes = new Set<string>()
+    const ask = async (): Promise<void> => {
+      for (let code = ''; code !== 'no-such-guest'; codes.add(code)) {
+        code = await client.call('POST', '/v1/guests/a/pause').then(
+          () => '',
+          (error) => error.code,
+        )
+      }
+    }
+    await Promise.all(Array.from({ length: 8 }, ask))
+    expect(codes).not.toContain('guest-crashed')
+  })
+
   it('whose guest process dies is reported as lost', async () => {
     const { client } = await startAgent()
     const { pid } = await start(client, 'a', { options: { moveMs: 60_000 } })

@@ -142,6 +142,25 @@ describe('a lane', () => {
     expect(bench.heard).toEqual(['0: refused', '1: unknown'])
   })
 
+  test('nor when its vCPU is nowhere for most of its time; one that came later was not refused', () => {
+    const bench = new Bench()
+    bench.give(0)
+    bench.fill()
+    bench.lane.refuse(2, 0)
+    bench.give(100)
+    bench.lane.expire(HOLD_MS - REFUSED_LAST_MS - 1)
+    expect(bench.heard).toEqual([])
+    bench.lane.expire(HOLD_MS - 100)
+    expect(bench.heard).toEqual(['0: refused'])
+    expect(names(bench.fill())).toEqual(['1 1'])
+    bench.answer(1)
+    expect(bench.heard).toEqual(['0: refused', '1: r1'])
+    bench.lane.refuse(3, HOLD_MS)
+    bench.give(2 * HOLD_MS)
+    bench.lane.expire(3 * HOLD_MS)
+    expect(bench.heard.slice(2)).toEqual(['2: unreachable'])
+  })
+
   test('when the guest has no place for it, that is what its commands are told, until it has', () => {
     const bench = new Bench()
     bench.give()

@@ -82,7 +82,24 @@ test('cancel returns the guest to the source, and it can be moved again', async 
   const report = await moving
   expect(report).toMatchObject({ outcome: 'cancelled', error: { code: 'cancelled' } })
   await going.expectStayed(report)
+  await expect(going.source.cancel()).rejects.toMatchObject({ code: 'no-such-migration' })
   await going.expectArrived(await going.move())
+  await expect(going.source.cancel()).rejects.toMatchObject({ code: 'too-late' })
+})
+
+test.each(['pre-copy', 'soft'] as const)('to cancel once more while it ends is not too late: %s', async (movement) => {
+  const going = await begin({ memoryBytes: 32 * MIB })
+  const moving = going.move({ movement, bandwidth: 5_000_000 })
+  await expect.poll(() => going.source.status().migration?.progress?.stage, { timeout: 10_000 }).toBe('iterate')
+  await going.source.cancel()
+  const answers: Promise<void>[] = []
+  const asking = setInterval(() => {
+    if (going.source.status().state === 'migrating') answers.push(going.source.cancel())
+  })
+  expect(await moving).toMatchObject({ outcome: 'cancelled', owner: 'source' })
+  clearInterval(asking)
+  expect(answers.length).toBeGreaterThan(0)
+  await Promise.all(answers)
 })
 
 test('--verify full and --no-verify', async () => {
