@@ -278,6 +278,8 @@ export const SERVICE_SWEEP_MS = 2
 export const SERVICE_SWEEPS = 50
 /** Gateways of one vCPU, whose sequences it keeps (R30). */
 export const KV_MAX_GATEWAYS = 16
+/** Numbers of gateways that were refused or forgotten and begin no session any more: of at least the last seconds, at four refusals a second each. */
+export const KV_TURNED_AWAY = 256
 /** Unacknowledged replies that a vCPU of the store keeps in guest pages, 1 MiB (R30); small shares keep fewer. */
 export const KV_KEPT_REPLY_PAGES = 256
 /** A gateway that sent nothing for so long may lose its place to another, ms of guest time. */

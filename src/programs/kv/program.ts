@@ -5,6 +5,7 @@
 //           ──► executed before: its reply, which the guest keeps, is sent again
 //           ──► the next one: executed, reply kept and sent              no room to keep it, unexecuted: 'busy'
 //           ──► behind a gap: 'out-of-order'      not the first of a gateway that is unknown, or known less: 'forgotten'
+//           ──► the first of one for which there was no place, or whose session is forgotten: that again, as often as it comes
 
 import { assert } from '../../errors.ts'
 import type { Accessors } from '../../guest/accessors.ts'
@@ -79,7 +80,8 @@ class Server {
     let session = sessions.find(gateway)
     if (session === 0) {
       if (sequence === 0) return true
-      if (sequence !== 1) return this.#answer('forgotten', request, NOTHING)
+      const turnedAway = sequence === 1 ? sessions.turnedAway.why(gateway) : 'forgotten'
+      if (turnedAway !== null) return this.#answer(turnedAway, request, NOTHING)
       session = sessions.admit(gateway, this.#timeOf(request))
       if (session === 0) return this.#answer('refused', request, NOTHING)
     }

@@ -2,7 +2,7 @@
 // the last executed sequence, and in a ring the replies that the gateway may still ask for. Like a shard, the object has
 // no state beyond a hint; a new one over the same bytes goes on exactly.
 //
-//   pages    │ header: positions, gateways │ ring: … free … │ oldest record … newest │ … free … │
+//   pages    │ header: positions, gateways, numbers turned away │ ring: … free … │ oldest record … newest │ … free … │
 //   record   │ gateway u32 │ length u32 │ sequence f64 │ the reply, to 8 bytes │           gateway 0: of nobody any more
 //
 // Positions are below twice the ring's size: when the oldest record lies in the second half both come down by a ring, and
@@ -13,9 +13,10 @@ import type { Accessors } from '../../guest/accessors.ts'
 import { KV_GATEWAY_QUIET_MS, KV_MAX_GATEWAYS, PAGE_BYTES, SERVICE_REPLY_BYTES } from '../../limits.ts'
 import { copyIn, copyOut } from './copying.ts'
 import type { PageRange } from './shares.ts'
+import { TurnedAway } from './turned-away.ts'
 
-/** Byte offsets in the header page: u32 positions of the oldest record and behind the newest; the gateways. */
-const HEADER = { oldest: 0, end: 4, gateways: 64 } as const
+/** Byte offsets in the header page: u32 positions of the oldest record and behind the newest; the gateways; those turned away. */
+const HEADER = { oldest: 0, end: 4, gateways: 64, turnedAway: 1024 } as const
 /** Byte offsets of a gateway: u32, then f64 each; `seen` is the guest's time of its last request. */
 const GATEWAY = { bytes: 32, number: 0, executed: 8, acknowledged: 16, seen: 24 } as const
 const RECORD = { bytes: 16, gateway: 0, length: 4, sequence: 8 } as const
@@ -26,6 +27,7 @@ const sizeOf = (length: number): number => RECORD.bytes + ((length + 7) & ~7)
 export class Sessions {
   /** A reply of so many bytes has room in an empty ring twice over, or nearly. */
   readonly maxReplyBytes: number
+  readonly turnedAway: TurnedAway
   readonly #accessors: Accessors
   readonly #header: number
   readonly #ring: number
@@ -40,6 +42,7 @@ export class Sessions {
     this.#header = from * PAGE_BYTES
     this.#ring = this.#header + PAGE_BYTES
     this.#ringBytes = (to - from - 1) * PAGE_BYTES
+    this.turnedAway = new TurnedAway(accessors, this.#header + HEADER.turnedAway)
     this.maxReplyBytes = Math.min(SERVICE_REPLY_BYTES, this.#ringBytes / 2 + 64)
   }
 
@@ -51,13 +54,19 @@ export class Sessions {
     return 0
   }
 
-  /** A session for a gateway that has none; one of a gateway that is quiet for long makes room. 0: there are too many. */
+  /**
+   * A session for a gateway that has none and was not turned away; one of a gateway that is quiet for long makes room. 0: there are
+   * too many, and it is turned away.
+   */
   admit(gateway: number, nowMs: number): number {
     assert(gateway > 0, 'gateways are numbered from 1')
     let session = this.find(0)
     if (session === 0) {
       session = this.#quietest()
-      if (nowMs - this.#accessors.loadF64(session + GATEWAY.seen) < KV_GATEWAY_QUIET_MS) return 0
+      if (nowMs - this.#accessors.loadF64(session + GATEWAY.seen) < KV_GATEWAY_QUIET_MS) {
+        this.turnedAway.note(gateway, 'refused')
+        return 0
+      }
       this.forget(session)
     }
     this.#accessors.storeU32(session + GATEWAY.number, gateway)
@@ -160,6 +169,7 @@ export class Sessions {
       if (accessors.loadU32(owner) === gateway) accessors.storeU32(owner, 0)
     }
     for (let at = 0; at < GATEWAY.bytes; at += 4) accessors.storeU32(session + at, 0)
+    this.turnedAway.note(gateway, 'forgotten')
     this.#release()
   }
 

@@ -7,6 +7,7 @@ import { Accessors } from '../../../src/guest/accessors.ts'
 import { GuestMemory } from '../../../src/guest/memory.ts'
 import type { Program, RequestPort, ServiceAnswer, ServiceRequest } from '../../../src/guest/program.ts'
 import { registersOf } from '../../../src/guest/safepoint.ts'
+import { KV_TURNED_AWAY } from '../../../src/limits.ts'
 import { create } from '../../../src/programs/kv/program.ts'
 import { requestOf } from '../../../src/programs/kv/request.ts'
 import { decodeRequest, encodeRequest } from '../../../src/programs/kv/request-codec.ts'
@@ -253,7 +254,9 @@ test('a gateway that is gone for good loses its place after a while of nobody fi
     performance.now = real
   }
   expect(vcpu.ask(1, sequence, 0, ['GET', 'k'])).toBe('forgotten')
-  expect(vcpu.ask(1, 1, 0)).toBe('+PONG\r\n')
+  // It was executed: a copy that comes so late is not executed again.
+  expect(vcpu.ask(1, 1, 0, ['SET', 'k', 'v'.repeat(3000)])).toBe('forgotten')
+  expect(vcpu.ask(3, 1, 0)).toBe('+PONG\r\n')
   expect(vcpu.ask(2, 1, 0, ['INCR', 'n'])).toBe(':1\r\n')
 })
 
@@ -262,10 +265,30 @@ test('sixteen gateways have a place; another gets that of one that was quiet for
   for (let gateway = 1; gateway <= 16; gateway++)
     expect(vcpu.ask(gateway, 1, 0, ['PING'], NOW + gateway)).toBe('+PONG\r\n')
   expect(vcpu.ask(17, 1, 0, ['PING'], NOW + GATEWAY_QUIET_MS)).toBe('refused')
-  expect(vcpu.ask(17, 1, 0, ['PING'], NOW + GATEWAY_QUIET_MS + 1)).toBe('+PONG\r\n')
+  expect(vcpu.ask(18, 1, 0, ['PING'], NOW + GATEWAY_QUIET_MS + 1)).toBe('+PONG\r\n')
   expect(vcpu.ask(1, 2, 1)).toBe('forgotten')
   expect(vcpu.ask(2, 2, 1)).toBe('+PONG\r\n')
-  expect(vcpu.ask(17, 1, 0)).toBe('+PONG\r\n')
+  expect(vcpu.ask(18, 1, 0)).toBe('+PONG\r\n')
+})
+
+test('R30: what was refused is not executed when a copy of it comes after a place has become free, here or elsewhere', () => {
+  const vcpu = new Vcpu(64)
+  for (let gateway = 1; gateway <= 16; gateway++) vcpu.ask(gateway, 1, 0)
+  const late = NOW + GATEWAY_QUIET_MS
+  expect(vcpu.ask(100, 1, 0, ['INCR', 'n'])).toBe('refused')
+  expect(vcpu.ask(200, 1, 0, ['INCR', 'n'], late)).toBe(':1\r\n')
+  // It goes on under another number, which is on its way while the copy lies in a ring.
+  expect(vcpu.ask(100, 1, 0, ['INCR', 'n'], late)).toBe('refused')
+  vcpu.move()
+  expect(vcpu.ask(100, 1, 0, ['INCR', 'n'], late)).toBe('refused')
+  // As many as fill the list, some of which find a place.
+  let free = 0
+  for (let gateway = 1001; gateway <= 1000 + KV_TURNED_AWAY; gateway++) {
+    if (vcpu.ask(gateway, 1, 0, ['PING'], late) !== 'refused') free++
+  }
+  expect(free).toBe(15)
+  expect(vcpu.ask(1000 + KV_TURNED_AWAY, 1, 0, ['INCR', 'n'], late)).toBe('refused')
+  expect(vcpu.ask(200, 2, 1, ['GET', 'n'], late)).toBe('$1\r\n1\r\n')
 })
 
 test('a guest that is older than its replies says so', () => {
