@@ -4,7 +4,7 @@ import { HOLD_MS, KV_MAX_GATEWAYS } from '../limits.ts'
 import type { BackendError } from './backend.ts'
 
 const TEXTS: Readonly<Record<BackendError, string>> = {
-  unreachable: `UNREACHABLE nobody ran this part of the guest for ${HOLD_MS} ms; the command was not executed`,
+  unreachable: `UNREACHABLE nobody ran this part of the guest for ${HOLD_MS} ms, or too much waits for it; the command was not executed`,
   unknown: `UNKNOWN no reply from the guest in ${HOLD_MS} ms, or the session with it was lost; the command may have been executed or may still be`,
   refused: `REFUSED ${KV_MAX_GATEWAYS} gateways have a place at this part of the guest, and this one is one more; the command was not executed`,
 }
