@@ -105,6 +105,8 @@ test.each<Refused>([
   ]),
   // It may have all of it: what is given up is not tried first.
   [['source', 'shared', 'take', 'unreachable', true, false, true], 'lost', /cancel.*--abandon/],
+  // It has given all of it, and it is too late to call that off.
+  [['source', 'retired', 'take', 'unreachable', true, false, true], 'lost', /^to give up.*--abandon/],
   [['destination', 'shared', 'take', 'lost', true, false, true], 'lost', /^to give up.*--abandon/],
   [['destination', 'lost', 'take', 'lost', true, false, true], 'lost', /--abandon/],
   [['destination', 'incoming', 'take', 'released', true, false, true], 'lost', /godwit stop GUEST --force/],

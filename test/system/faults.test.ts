@@ -2,7 +2,7 @@
 // its cases by itself. Afterwards the guest runs on exactly one host and its memory passes the oracle there.
 
 import type { Worker } from 'node:worker_threads'
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { onMigrationEvent } from '../../src/events.ts'
 import { GuestVcpus } from '../../src/guest/vcpus.ts'
 import { PEER_SILENT_MS } from '../../src/limits.ts'
@@ -109,14 +109,21 @@ test('a refusal of the destination leaves the guest untouched', async () => {
   await going.expectStayed(report)
 })
 
-test('a guest that crashes in its first step at the destination has crashed, and does not run', async () => {
-  const going = await Journey.begin()
-  journey = going
+/** Threads of vCPU 0 from here on: the source's, then the destination's. */
+function noteThreads(): Worker[] {
   const threads: Worker[] = []
   const note = (worker: Worker): void => {
     if ((worker as Worker & { threadName: string }).threadName === 'vcpu-0') threads.push(worker)
   }
   process.on('worker', note)
+  onTestFinished(() => void process.off('worker', note))
+  return threads
+}
+
+test('a guest that crashes in its first step at the destination has crashed, and does not run', async () => {
+  const going = await Journey.begin()
+  journey = going
+  const threads = noteThreads()
   const stateThere = (): string | undefined => going.agent.arrivals[0]?.status().state
   const { running } = GuestVcpus.prototype
   const spy = vi.spyOn(GuestVcpus.prototype, 'running').mockImplementation(async function (this: GuestVcpus) {
@@ -125,7 +132,29 @@ test('a guest that crashes in its first step at the destination has crashed, and
     await running.call(this)
   })
   expect(await going.move()).toMatchObject({ outcome: 'completed', owner: 'destination' })
-  process.off('worker', note)
   spy.mockRestore()
   expect(stateThere()).toBe('crashed')
+})
+
+test('a guest that crashes at its source while it is in doubt has crashed: there is nothing to take', async () => {
+  const threads = noteThreads()
+  const going = await Journey.begin()
+  journey = going
+  let relay: Relay | undefined
+  going.agent.relayed = (opened) => {
+    relay = opened
+  }
+  unwatch = onMigrationEvent(Journey.nextId, (event) => {
+    if (event.type === 'stage' && event.stage === 'commit') relay?.loseSmall(512)
+  })
+  const moving = going.move()
+  await expect.poll(() => going.source.verdict(Journey.lastId, 2), { timeout: 10_000 }).toBe('released')
+  relay?.cut()
+  going.agent.mute = true
+  await threads[0]?.terminate()
+  expect(await moving).toMatchObject({ outcome: 'unreconciled', owner: 'nobody' })
+  expect(going.source.status()).toMatchObject({ state: 'crashed', crash: { code: 'guest-crashed' } })
+  await expect(going.source.resolve({ what: 'take', peerIsDead: true })).rejects.toMatchObject({
+    code: 'guest-not-running',
+  })
 })

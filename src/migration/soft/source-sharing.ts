@@ -272,7 +272,7 @@ export class SourceSharing {
     this.#narrowing.renewed()
     if (state === 'retired') control?.send({ type: 'retired', epoch })
     if (this.#mute !== null) control?.send(abortOf(this.#mute, 'source'))
-    else if (state === 'shared' && this.#returning) control?.send({ type: 'home', epoch })
+    else if (this.#returning) control?.send({ type: 'home', epoch })
   }
 
   async #drop(): Promise<void> {
