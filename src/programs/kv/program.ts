@@ -96,7 +96,7 @@ class Server {
     }
     // One that is lost must not pass for one that was executed.
     if (sequence !== executed + 1) return this.#answer('out-of-order', request, NOTHING)
-    if (!this.#canKeep()) return this.#answer('busy', request, NOTHING)
+    if (!this.#canKeep(session)) return this.#answer('busy', request, NOTHING)
     this.#execute(request)
     sessions.record(session, this.#reply.bytes, this.#reply.length, this.#shard.nowMs)
     return this.#answer('reply', request, this.#reply.bytes, this.#reply.length)
@@ -135,17 +135,14 @@ class Server {
    * R30, back-pressure: the request goes back instead of waiting here, because behind it may be what gives room, the
    * acknowledgement of another gateway or its question for a reply. One that is gone must not hold up the others for ever.
    */
-  #canKeep(): boolean {
+  #canKeep(session: number): boolean {
     const sessions = this.#sessions
     if (!sessions.hasRoom()) {
       const now = performance.now()
       if (this.#busySince === 0) this.#busySince = now
-      const patient = now - this.#busySince < KV_ROOM_PATIENCE_MS
-      if (!patient) {
-        sessions.forgetOldest()
-        this.#busySince = now
-      }
-      if (!patient || now - this.#compactedAt >= COMPACT_INTERVAL_MS) {
+      const forgot = now - this.#busySince >= KV_ROOM_PATIENCE_MS && sessions.forgetOldest(session)
+      if (forgot) this.#busySince = now
+      if (forgot || now - this.#compactedAt >= COMPACT_INTERVAL_MS) {
         sessions.compact()
         this.#compactedAt = performance.now()
       }

@@ -260,6 +260,27 @@ test('a gateway that is gone for good loses its place after a while of nobody fi
   expect(vcpu.ask(2, 1, 0, ['INCR', 'n'])).toBe(':1\r\n')
 })
 
+test('a gateway whose own replies take all the room keeps its place when it comes after a while to ask for them', () => {
+  const vcpu = new Vcpu(64)
+  const value = 'v'.repeat(3000)
+  vcpu.ask(1, 1, 0, ['SET', 'k', value])
+  let sequence = 2
+  while (vcpu.ask(1, sequence, 0, ['GET', 'k']) !== 'busy') sequence++
+  const real = performance.now
+  try {
+    const now = real.call(performance)
+    // Its line was cut, and it has none of the replies.
+    performance.now = () => now + 6000
+    for (let again = 2; again < sequence; again++) expect(vcpu.ask(1, again, 0)).toBe(`$3000\r\n${value}\r\n`)
+    expect(vcpu.ask(1, sequence, 0, ['INCR', 'n'])).toBe('busy')
+  } finally {
+    performance.now = real
+  }
+  expect(vcpu.ask(1, sequence, sequence - 1, ['INCR', 'n'])).toBe(':1\r\n')
+  expect(vcpu.ask(1, sequence, sequence - 1, ['INCR', 'n'])).toBe(':1\r\n')
+  expect(vcpu.ask(2, 1, 0, ['INCR', 'n'])).toBe(':2\r\n')
+})
+
 test('sixteen gateways have a place; another gets that of one that was quiet for long', () => {
   const vcpu = new Vcpu(64)
   for (let gateway = 1; gateway <= 16; gateway++)
