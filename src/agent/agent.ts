@@ -29,6 +29,7 @@ import { workerUrl } from '../worker-url.ts'
 import type { AgentOptions } from './agent-options.ts'
 import { type AgentAddress, addressText } from './client.ts'
 import { DataDirectory } from './data-directory.ts'
+import { whileHere } from './dead-guest.ts'
 import { Departures } from './departures.ts'
 import { type AgentEvent, EventHub } from './event-hub.ts'
 import { type GuestEntry, GuestTable } from './guest-table.ts'
@@ -155,11 +156,12 @@ export class Agent {
   }
 
   async listGuests(): Promise<GuestView[]> {
-    return await Promise.all(this.#guests.list().map((entry) => this.#view(entry)))
+    const views = await Promise.all(this.#guests.list().map((entry) => this.#view(entry)))
+    return views.filter(({ id }) => this.#guests.has(id))
   }
 
   async guest(name: string): Promise<GuestView> {
-    return await this.#view(this.#guests.byName(name))
+    return await whileHere(this.#guests, name, (entry) => this.#view(entry))
   }
 
   /** Starts a guest. Throws `guest-exists`, `memory-limit`, `bad-size`, `program-missing`, `program-invalid`. */
@@ -244,7 +246,7 @@ export class Agent {
   }
 
   async oracle(name: string): Promise<{ equal: boolean; differing: number[] }> {
-    return await this.#guests.byName(name).process.call('oracle', null, null)
+    return await whileHere(this.#guests, name, ({ process }) => process.call('oracle', null, null))
   }
 
   /** Where a guest is served, also one that has left. Throws `no-such-guest`. */
@@ -254,7 +256,9 @@ export class Agent {
 
   /** Which pages of a guest are here, as its process knows it. */
   async pages(name: string): Promise<PagesView> {
-    return await this.#guests.byName(name).process.call<PagesView>('pages', null, PAGES_TIMEOUT_MS)
+    return await whileHere(this.#guests, name, ({ process }) =>
+      process.call<PagesView>('pages', null, PAGES_TIMEOUT_MS),
+    )
   }
 
   logs(name: string): string {
@@ -339,7 +343,7 @@ export class Agent {
 
   async #movable(name: string): Promise<GuestEntry> {
     const entry = this.#guests.byName(name)
-    const { state } = await this.#guests.refresh(entry)
+    const { state } = await whileHere(this.#guests, name, () => this.#guests.refresh(entry))
     if (state === 'pulling' || state === 'shared') {
       throw new GodwitError('guest-busy', `the memory of guest ${name} is still coming from its last host`, {
         hint: `wait until its last page is here: godwit show ${name}`,
@@ -357,13 +361,8 @@ export class Agent {
   }
 
   async #ask(name: string, method: 'pause' | 'resume' | 'cancel'): Promise<GuestView> {
-    const entry = this.#guests.byName(name)
-    await entry.process.call(method).catch((error) => {
-      // It has left meanwhile, and its process has ended: that is no crash.
-      this.#guests.byName(name)
-      throw error
-    })
-    return await this.#view(entry)
+    await whileHere(this.#guests, name, ({ process }) => process.call(method))
+    return await this.guest(name)
   }
 
   async #view(entry: GuestEntry): Promise<GuestView> {

@@ -1,12 +1,12 @@
 // What is still known of a guest whose process does not answer: by what it said last, and by its ownership record. Called by
-// guest-table.ts.
+// guest-table.ts and agent.ts.
 
 import { GodwitError } from '../errors.ts'
 import { readGuestFile } from '../guest-process/guest-file.ts'
 import type { GuestStatus } from '../guest-process/host-port.ts'
 import { PAST_RECORDS_KEPT } from '../limits.ts'
 import { type OwnershipRecord, pastRecords, readRecord } from '../migration/ownership-record.ts'
-import type { GuestEntry } from './guest-table.ts'
+import type { GuestEntry, GuestTable } from './guest-table.ts'
 
 /** The guest's record, or what holds of that migration of it; null when there is none that can be read. */
 export function safeRecord(entry: GuestEntry, migration?: string): OwnershipRecord | null {
@@ -25,6 +25,19 @@ export function lastWords(entry: GuestEntry): OwnershipRecord[] {
     return last === null ? past : [...past, last]
   } catch {
     return []
+  }
+}
+
+/** Asks something of a guest. One that has left meanwhile is not here, and its process that has ended is no crash: `no-such-guest`. */
+export async function whileHere<T>(
+  guests: Pick<GuestTable, 'byName'>,
+  name: string,
+  ask: (entry: GuestEntry) => Promise<T>,
+): Promise<T> {
+  try {
+    return await ask(guests.byName(name))
+  } finally {
+    guests.byName(name)
   }
 }
 

@@ -4,8 +4,8 @@
 //   request ──► acknowledged long ago: dropped
 //           ──► executed before: its reply, which the guest keeps, is sent again
 //           ──► the next one: executed, reply kept and sent              no room to keep it, unexecuted: 'busy'
-//           ──► behind a gap: 'out-of-order'      not the first of a gateway that is unknown, or known less: 'forgotten'
-//           ──► the first of one for which there was no place, or whose session is forgotten: that again, as often as it comes
+//           ──► behind a gap: 'out-of-order'         of a gateway that has replies, and is unknown or known less: 'forgotten'
+//           ──► of a gateway for which there was no place, or whose session is forgotten: that again, as often as it comes
 
 import { assert } from '../../errors.ts'
 import type { Accessors } from '../../guest/accessors.ts'
@@ -80,8 +80,14 @@ class Server {
     let session = sessions.find(gateway)
     if (session === 0) {
       if (sequence === 0) return true
-      const turnedAway = sequence === 1 ? sessions.turnedAway.why(gateway) : 'forgotten'
+      const turnedAway = sessions.turnedAway.why(gateway)
       if (turnedAway !== null) return this.#answer(turnedAway, request, NOTHING)
+      if (sequence !== 1) {
+        // What was sent before it may have come back from here, and be on its way once more, the first one with it.
+        if (request.acknowledged === 0) return this.#answer('out-of-order', request, NOTHING)
+        sessions.turnedAway.note(gateway, 'forgotten')
+        return this.#answer('forgotten', request, NOTHING)
+      }
       session = sessions.admit(gateway, this.#timeOf(request))
       if (session === 0) return this.#answer('refused', request, NOTHING)
     }
@@ -96,7 +102,7 @@ class Server {
     }
     // One that is lost must not pass for one that was executed.
     if (sequence !== executed + 1) return this.#answer('out-of-order', request, NOTHING)
-    if (!this.#canKeep()) return this.#answer('busy', request, NOTHING)
+    if (!this.#canKeep(session)) return this.#answer('busy', request, NOTHING)
     this.#execute(request)
     sessions.record(session, this.#reply.bytes, this.#reply.length, this.#shard.nowMs)
     return this.#answer('reply', request, this.#reply.bytes, this.#reply.length)
@@ -135,17 +141,14 @@ class Server {
    * R30, back-pressure: the request goes back instead of waiting here, because behind it may be what gives room, the
    * acknowledgement of another gateway or its question for a reply. One that is gone must not hold up the others for ever.
    */
-  #canKeep(): boolean {
+  #canKeep(session: number): boolean {
     const sessions = this.#sessions
     if (!sessions.hasRoom()) {
       const now = performance.now()
       if (this.#busySince === 0) this.#busySince = now
-      const patient = now - this.#busySince < KV_ROOM_PATIENCE_MS
-      if (!patient) {
-        sessions.forgetOldest()
-        this.#busySince = now
-      }
-      if (!patient || now - this.#compactedAt >= COMPACT_INTERVAL_MS) {
+      const forgot = now - this.#busySince >= KV_ROOM_PATIENCE_MS && sessions.forgetOldest(session)
+      if (forgot) this.#busySince = now
+      if (forgot || now - this.#compactedAt >= COMPACT_INTERVAL_MS) {
         sessions.compact()
         this.#compactedAt = performance.now()
       }

@@ -155,9 +155,12 @@ export class Sessions {
     return reply
   }
 
-  /** Forgets whoever did not acknowledge the oldest reply that is kept. */
-  forgetOldest(): void {
-    if (this.#oldestAt() < this.#endAt()) this.forget(this.find(this.#accessors.loadU32(this.#at(this.#oldestAt()))))
+  /** Forgets whoever did not acknowledge the oldest reply that is kept; false: it is the session that asks, which is not gone. */
+  forgetOldest(asking: number): boolean {
+    const oldest = this.find(this.#accessors.loadU32(this.#at(this.#oldestAt())))
+    if (oldest === asking) return false
+    this.forget(oldest)
+    return true
   }
 
   /** The gateway loses its place; should it come again, it is told so. Takes a while for each reply that is kept. */
