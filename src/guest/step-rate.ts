@@ -36,7 +36,7 @@ export class StepRate {
     this.#elsewhere += steps
   }
 
-  /** What it was last, in the first moments behind `begin`. */
+  /** In the first moments behind `begin`: what it was when it was asked last. */
   perSecond(): number {
     const { ms, steps } = this.#mark()
     const passedMs = ms - this.#older.ms
