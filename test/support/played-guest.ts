@@ -8,7 +8,7 @@ import { create } from '../../src/programs/kv/program.ts'
 import { requestOf } from '../../src/programs/kv/request.ts'
 import { encodeRequest } from '../../src/programs/kv/request-codec.ts'
 import { newStore, openStore } from '../programs/kv/store.ts'
-import type { PlayedHost } from './played-lines.ts'
+import type { PlayedHost } from './played-host.ts'
 
 const PAGES = 64
 

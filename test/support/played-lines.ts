@@ -1,5 +1,5 @@
 // Lines between gateways and the processes of a guest of one vCPU, played: nothing arrives before the test lets it, and any line may
-// be cut with things on their way. PlayedLine stands for src/gateway/guest-line.ts, PlayedHost for what src/service is at the other
+// be cut with things on their way. PlayedLine stands for src/gateway/guest-line.ts; played-host.ts is at the other
 // end. Used by test/gateway/exactly-once.test.ts.
 //
 //   gateway ──up: hello, number, requests──► host: ring ──► vCPU
@@ -7,13 +7,13 @@
 
 import { assert, GodwitError } from '../../src/errors.ts'
 import type { GuestLine, LineListener, LineTarget } from '../../src/gateway/guest-line.ts'
-import type { ServiceAnswer, ServiceRequest } from '../../src/guest/program.ts'
+import type { ServiceAnswer } from '../../src/guest/program.ts'
 import { ANSWERS } from '../../src/guest/service-ports.ts'
 import { FRAME_HEADER_BYTES, FRAME_TYPE } from '../../src/wire/frame.ts'
 import { FrameBatch } from '../../src/wire/frame-batch.ts'
 import type { LineMessage } from '../../src/wire/line-messages.ts'
-import { RequestCursor } from '../../src/wire/service-frames.ts'
 import type { Random } from '../simulation/random.ts'
+import { PlayedHost } from './played-host.ts'
 
 const FACTS = { id: 'a'.repeat(32), name: 'kv', vcpus: 1, program: 'kv', memoryBytes: 65_536 }
 const VCPU = 0
@@ -195,76 +195,4 @@ export class PlayedLine {
   get #self(): GuestLine {
     return this as unknown as GuestLine
   }
-}
-
-/** A process that the guest is in, was in or will be in. What is in its ring stays there when the vCPU leaves. */
-export class PlayedHost {
-  state: 'here' | 'leaving' | 'elsewhere' = 'elsewhere'
-  readonly ring: ServiceRequest[] = []
-  readonly answers: ServiceAnswer[] = []
-  /** Greeted lines by what their gateways are called now. */
-  readonly #lines = new Map<number, PlayedLine>()
-
-  /** Answers of the vCPU go out to those that have a line here. */
-  handOn(most = Number.POSITIVE_INFINITY): void {
-    for (let count = 0; count < most && this.answers.length > 0; count++) {
-      const answer = this.answers.shift() as ServiceAnswer
-      this.#lines.get(answer.gateway)?.answer(answer)
-    }
-  }
-
-  arrive(): void {
-    this.state = 'here'
-    for (const line of this.#lines.values()) line.sayHere()
-  }
-
-  /** The vCPU is about to leave: no request is taken in, and those that are there may be executed still. */
-  leave(): void {
-    if (this.state === 'here') this.state = 'leaving'
-  }
-
-  /** Behind its last answers. */
-  left(): void {
-    this.state = 'elsewhere'
-    this.handOn()
-    for (const line of this.#lines.values()) line.sayAway()
-  }
-
-  onHello(line: PlayedLine, gateway: number): void {
-    this.#number(line, gateway)
-    line.welcome(this.state === 'here')
-  }
-
-  onNumber(line: PlayedLine, gateway: number): void {
-    this.#number(line, gateway)
-    line.sayNumbered(gateway)
-  }
-
-  onRequests(line: PlayedLine, entries: Uint8Array): void {
-    const cursor = new RequestCursor()
-    cursor.begin(entries)
-    while (cursor.next()) {
-      if (this.state === 'here') this.ring.push(requestAt(cursor, line.gateway))
-      else if (!line.bounced) {
-        line.bounced = true
-        line.sayAway()
-      }
-    }
-  }
-
-  onClosed(line: PlayedLine): void {
-    if (this.#lines.get(line.gateway) === line) this.#lines.delete(line.gateway)
-  }
-
-  #number(line: PlayedLine, gateway: number): void {
-    const older = this.#lines.get(gateway)
-    if (older !== undefined && older !== line) older.replace()
-    this.onClosed(line)
-    line.gateway = gateway
-    this.#lines.set(gateway, line)
-  }
-}
-
-function requestAt({ sequence, acknowledged, nowMs, payload, at, length }: RequestCursor, gateway: number) {
-  return { gateway, sequence, acknowledged, nowMs, bytes: payload.slice(at, at + length) }
 }
