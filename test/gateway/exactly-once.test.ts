@@ -22,6 +22,11 @@ vi.mock('../../src/gateway/guest-line.ts', async () => {
 const FIRST_SEED = Number(process.env.GODWIT_SEED ?? 1)
 const SEEDS = Number(process.env.GODWIT_SEEDS ?? (process.env.GODWIT_SEED === undefined ? 100 : 1))
 const FAULTS_SHOWN = 5
+/**
+ * Seeds that fail when one of these is undone, as long as the draws of a run stay as they are. 99: the list of gateways that were
+ * turned away; 492, 524: what comes before a gateway's first request is behind a gap; 1241: who asks is not forgotten for its own replies.
+ */
+const FOUND = [99, 492, 524, 1241]
 const START = 1_700_000_000_000
 /** What one reply of it takes: a few dozen fill the guest's room for them, and the vCPU says that it is busy. */
 const BIG_BYTES = 2500
@@ -226,6 +231,10 @@ test(`${SEEDS} seeds: executed once, heard of once, in order and in time, whatev
   const outcomes = ['reply', 'unknown', 'unreachable', 'refused']
   const answers = ANSWERS.map((what) => `vCPU ${what}`)
   for (const what of [...outcomes, ...answers]) expect(total.get(what), what).toBeGreaterThan(SEEDS)
+})
+
+test.each(FOUND)('seed %i, which found something once', async (seed) => {
+  expect(await faultsOf(seed, new Map())).toEqual([])
 })
 
 test('a seed gives the same run twice', async () => {
