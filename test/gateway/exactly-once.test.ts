@@ -28,7 +28,7 @@ const FAULTS_SHOWN = 5
  */
 const FOUND = [99, 492, 524, 1241]
 const START = 1_700_000_000_000
-/** What one reply of it takes: a few dozen fill the guest's room for them, and the vCPU says that it is busy. */
+/** Replies of that size fill the room that the guest has for them, and the vCPU says that it is busy. */
 const BIG_BYTES = 2500
 const BIG = `$${BIG_BYTES}\r\n${'v'.repeat(BIG_BYTES)}\r\n`
 /** Numbers of gateways that only take places. */
